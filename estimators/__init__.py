@@ -1,0 +1,10 @@
+"""How good a child is: tasks, data and the estimators that score a graph.
+
+``ESTIMATORS`` names the built-in estimators as ``module:Class`` strings, so that listing them
+imports nothing. ``DATASETS`` does the same for functions that load data.
+"""
+
+from collections.abc import Mapping
+
+ESTIMATORS: Mapping[str, str] = {"training": "estimators.training:Training"}
+DATASETS: Mapping[str, str] = {"digits": "estimators.data:digits"}

@@ -1,0 +1,115 @@
+"""The contract of estimators: from a graph to a score."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from estimators.data import ImageData
+from estimators.task import Task
+from search_spaces.graph import Graph
+
+Report = Callable[[float, Mapping[str, float]], bool]
+
+
+class EvaluationError(Exception):
+    """A child that cannot be scored.
+
+    Attributes:
+        cause: ``nan`` (diverged), ``oom_device``, ``oom_host``, ``user_code`` or ``data``.
+    """
+
+    def __init__(self, message: str, *, cause: str) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Survive the way back from a worker process."""
+        return _evaluation_error, (str(self), self.cause)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Where training stands, to be continued at a higher fidelity.
+
+    Attributes:
+        step: Optimiser steps taken.
+        weights: State dict of the network, on the CPU.
+        optimizer: State dict of the optimiser, on the CPU.
+    """
+
+    step: int
+    weights: Mapping[str, Tensor]
+    optimizer: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What an estimator found.
+
+    Attributes:
+        metrics: Every metric of the task, finite, unrounded.
+        weights: State dict the metrics belong to, on the CPU; None if nothing was trained.
+        checkpoint: Where to continue for a higher fidelity; None if that is not possible.
+        details: Further plain figures for the record, such as epochs.
+    """
+
+    metrics: Mapping[str, float]
+    weights: Mapping[str, Tensor] | None = None
+    checkpoint: Checkpoint | None = None
+    details: Mapping[str, float] = field(default_factory=dict)
+
+
+class Estimator(ABC):
+    """Scores children.
+
+    Life cycle: constructed with options of its own (keyword-only, plain values), then
+    ``prepare`` once in each worker, then ``evaluate`` any number of times. An estimator keeps
+    nothing from one child to the next that changes a score: the same graph, fidelity and seed
+    give the same evaluation on the same device.
+    """
+
+    @abstractmethod
+    def prepare(self, data: ImageData, task: Task) -> None:
+        """Take the data and do what is needed once, such as training a supernet."""
+
+    @property
+    @abstractmethod
+    def recipe(self) -> Mapping[str, float | int | str]:
+        """All that scores depend on beside graph, fidelity and seed; known after ``prepare``.
+
+        Scores with equal recipes can be compared, and stand in for each other in the cache.
+        """
+
+    @abstractmethod
+    def evaluate(
+        self,
+        graph: Graph,
+        *,
+        fidelity: float,
+        seed: int,
+        device: str,
+        start: Checkpoint | None = None,
+        report: Report | None = None,
+    ) -> Evaluation:
+        """Score one child on the validation split.
+
+        Args:
+            graph: The child; its input channels are those of the data, its input size may be
+                another (images are resized).
+            fidelity: Share of full training, in (0, 1].
+            seed: Decides initial weights, order of images and everything else at random.
+            device: A torch device such as ``cpu`` or ``cuda:0``.
+            start: Result of the same child, seed and recipe at a lower fidelity, or None.
+            report: Called now and then with the fidelity reached and the metrics there; training
+                stops early where it answers True.
+
+        Raises:
+            EvaluationError: If the child cannot be scored.
+        """
+
+
+def _evaluation_error(message: str, cause: str) -> EvaluationError:
+    return EvaluationError(message, cause=cause)

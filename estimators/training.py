@@ -1,0 +1,315 @@
+"""Short training: the honest estimator."""
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from estimators.data import ImageData, Split
+from estimators.estimator import Checkpoint, Estimator, Evaluation, EvaluationError, Report
+from estimators.task import Task
+from search_spaces.graph import Graph
+from search_spaces.modules import build
+
+SCORING_BATCH = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Learning rate over a training of ``total`` steps, cut short for lower fidelities.
+
+    It rises linearly over ``warmup`` steps and stays constant; the last part of whatever is
+    trained falls linearly to zero. A child at fidelity 1/3 therefore takes the very steps of the
+    full training up to its own last part, which runs on a copy: it can go on from there.
+
+    Attributes:
+        total: Steps of full training.
+        warmup: Steps until the full rate.
+        decay: Share of the steps, in (0, 1), that fall.
+    """
+
+    total: int
+    warmup: int
+    decay: float
+
+    def steps(self, fidelity: float) -> tuple[int, int]:
+        """Steps of the constant part, and of all, at one fidelity."""
+        every = max(1, round(fidelity * self.total))
+        return every - max(1, round(self.decay * every)), every
+
+    def factor(self, step: int, fidelity: float) -> float:
+        """Multiplier of the learning rate for the step number ``step``, from 0."""
+        constant, every = self.steps(fidelity)
+        rising = min(1.0, (step + 1) / max(1, self.warmup))
+        falling = (every - step) / (every - constant + 1) if step >= constant else 1.0
+        return rising * falling
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How every child is trained.
+
+    Attributes:
+        epochs: Passes over the training images at fidelity 1.
+        batch_size: Images per step.
+        learning_rate: Peak rate of AdamW.
+        weight_decay: Decoupled weight decay of weights; biases and norms have none.
+        warmup: Share of the full training's steps until the peak rate.
+        decay: Share of the steps that bring the rate down to zero.
+        layout: How feature maps lie in memory; it changes sums in their last digits.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    warmup: float = 0.05
+    decay: float = 0.4
+    layout: str = "channels_last"
+
+
+@final
+class Training(Estimator):
+    """Trains each child alone and scores its last weights on the validation split.
+
+    The score is that of the last step, never the best over epochs. AdamW with one recipe for
+    all children, rates as in ``Schedule``.
+
+    Args:
+        epochs: Passes over the training images at fidelity 1; by default as many as make 50
+            steps, at least 3.
+        batch_size: Images per step, at most the number of training images.
+        learning_rate: Peak rate of AdamW, in (0, 10].
+        weight_decay: Decoupled weight decay, in [0, 10]; biases and norms have none.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        epochs: int | None = None,
+        batch_size: int = 64,
+        learning_rate: float = 4e-3,
+        weight_decay: float = 0.02,
+    ) -> None:
+        if epochs is not None and epochs < 1:
+            raise ValueError(f"epochs must be at least 1, got {epochs}")
+        if batch_size < 2:
+            raise ValueError(f"batch_size must be at least 2, got {batch_size}")
+        if not 0 < learning_rate <= 10:
+            raise ValueError(f"learning_rate must be in (0, 10], got {learning_rate}")
+        if not 0 <= weight_decay <= 10:
+            raise ValueError(f"weight_decay must be in [0, 10], got {weight_decay}")
+        self._options = (epochs, batch_size, learning_rate, weight_decay)
+        self._prepared: tuple[ImageData, Task, Recipe] | None = None
+
+    def prepare(self, data: ImageData, task: Task) -> None:
+        """Take the data and settle the recipe; see the contract."""
+        epochs, batch_size, learning_rate, weight_decay = self._options
+        batch_size = min(batch_size, len(data.train))
+        if epochs is None:
+            epochs = max(3, math.ceil(50 * batch_size / len(data.train)))
+        self._prepared = data, task, Recipe(epochs, batch_size, learning_rate, weight_decay)
+
+    @property
+    def recipe(self) -> Mapping[str, float | int | str]:
+        """The resolved options."""
+        data, _, recipe = self._ready()
+        return {"estimator": "training", **asdict(recipe), "data": data.fingerprint}
+
+    def evaluate(
+        self,
+        graph: Graph,
+        *,
+        fidelity: float,
+        seed: int,
+        device: str,
+        start: Checkpoint | None = None,
+        report: Report | None = None,
+    ) -> Evaluation:
+        """Train one child and score it; see the contract."""
+        data, task, recipe = self._ready()
+        if not 0 < fidelity <= 1:
+            raise ValueError(f"fidelity must be in (0, 1], got {fidelity}")
+        if graph.output_shape != task.output_shape:
+            raise ValueError(f"network must return {task.output_shape}, got {graph.output_shape}")
+        threads = torch.get_num_threads()
+        devices = [torch.device(device)] if device.startswith("cuda") else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            try:
+                if device == "cpu":  # one result whatever the number of cores
+                    torch.set_num_threads(1)
+                child = _Child(graph, data, task, recipe, seed=seed, device=device)
+                return child.evaluate(fidelity, start=start, report=report)
+            except torch.OutOfMemoryError as error:
+                raise EvaluationError(str(error), cause="oom_device") from error
+            finally:
+                torch.set_num_threads(threads)
+
+    def _ready(self) -> tuple[ImageData, Task, Recipe]:
+        if self._prepared is None:
+            raise RuntimeError("prepare must be called before the first evaluation")
+        return self._prepared
+
+
+@final
+class _Child:
+    """One network in training."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        data: ImageData,
+        task: Task,
+        recipe: Recipe,
+        *,
+        seed: int,
+        device: str,
+    ) -> None:
+        self._data, self._task, self._recipe = data, task, recipe
+        self._seed, self._device = seed, device
+        self._size = tuple(int(side) for side in graph.input_shape[1:])
+        self._batches = max(1, len(data.train) // recipe.batch_size)  # the odd rest is left out
+        total = recipe.epochs * self._batches
+        self._schedule = Schedule(total, round(recipe.warmup * total), recipe.decay)
+        self._model = build(graph).to(device, memory_format=torch.channels_last)
+        self._optimizer = _adamw(self._model, recipe)
+        self._images = data.train.images.to(device, memory_format=torch.channels_last)
+        self._labels = data.train.labels.to(device)
+
+    def evaluate(
+        self, fidelity: float, *, start: Checkpoint | None, report: Report | None
+    ) -> Evaluation:
+        """Train up to ``fidelity`` and score the last weights."""
+        step = 0
+        if start is not None:
+            self._model.load_state_dict(start.weights)
+            self._optimizer.load_state_dict(copy.deepcopy(dict(start.optimizer)))
+            step = start.step
+        constant, every = self._schedule.steps(fidelity)
+        stopped = False
+        while step < constant and not stopped:
+            end = min(constant, (step // self._batches + 1) * self._batches)
+            self._train(step, end, fidelity)
+            step = end
+            if report is not None and step < constant:
+                stopped = report(step / self._schedule.total, self._score())
+        checkpoint = self._checkpoint(step)
+        reached = fidelity
+        if stopped:
+            reached = step / self._schedule.total
+            constant, every = step, step  # nothing more to train
+        self._train(step, every, fidelity)
+        weights = self._weights()
+        details = {"fidelity": reached, "steps": float(every)}
+        return Evaluation(self._score(), weights, checkpoint, details)
+
+    def _train(self, step: int, end: int, fidelity: float) -> None:
+        """Take the steps from ``step`` to ``end``.
+
+        Raises:
+            EvaluationError: If the loss is not finite.
+        """
+        self._model.train()
+        total = torch.zeros((), device=self._device)
+        for number in range(step, end):
+            for group in self._optimizer.param_groups:
+                group["lr"] = self._recipe.learning_rate * self._schedule.factor(number, fidelity)
+            chosen = self._chosen(number)
+            # Dropout draws from the global generator: seeded per step, so that a continued
+            # training takes the same steps as one in a single piece.
+            torch.manual_seed(_seed(self._seed, 1, number))
+            outputs = self._model(self._resized(self._images[chosen]))
+            loss = self._task.loss(outputs, self._labels[chosen])
+            self._optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self._optimizer.step()
+            total += loss.detach()
+        if not math.isfinite(float(total)):
+            raise EvaluationError(f"the loss became {float(total)} by step {end}", cause="nan")
+
+    def _chosen(self, number: int) -> Tensor:
+        """Positions of the images of one step: an order per epoch, cut into batches."""
+        epoch, batch = divmod(number, self._batches)
+        generator = torch.Generator().manual_seed(_seed(self._seed, 0, epoch))
+        order = torch.randperm(len(self._labels), generator=generator)
+        size = self._recipe.batch_size
+        return order[batch * size : (batch + 1) * size].to(self._device)
+
+    def _score(self) -> dict[str, float]:
+        """Metrics on the validation split.
+
+        Raises:
+            EvaluationError: If a metric is not finite.
+        """
+        metrics = measure(
+            self._model, self._data.validation, self._task, size=self._size, device=self._device
+        )
+        bad = [name for name, value in metrics.items() if not math.isfinite(value)]
+        if bad:
+            raise EvaluationError(f"{bad[0]} is {metrics[bad[0]]}", cause="nan")
+        return metrics
+
+    def _resized(self, images: Tensor) -> Tensor:
+        return resized(images, self._size)
+
+    def _weights(self) -> dict[str, Tensor]:
+        """A copy of the state dict, on the CPU, in the plain layout."""
+        return {
+            name: value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+            for name, value in self._model.state_dict().items()
+        }
+
+    def _checkpoint(self, step: int) -> Checkpoint:
+        return Checkpoint(step, self._weights(), copy.deepcopy(self._optimizer.state_dict()))
+
+
+@torch.inference_mode()
+def measure(
+    model: nn.Module, split: Split, task: Task, *, size: tuple[int, ...], device: str
+) -> dict[str, float]:
+    """Metrics of a network on one split, in eval mode.
+
+    Args:
+        model: The network, on ``device``; left in eval mode.
+        split: Images and labels.
+        task: Whose metrics.
+        size: ``(height, width)`` that the network reads; images are resized.
+        device: A torch device.
+    """
+    model.eval()
+    outputs = [
+        model(resized(images.to(device), size)).float().cpu()
+        for images in split.images.split(SCORING_BATCH)
+    ]
+    return task.measure(torch.cat(outputs), split.labels)
+
+
+def resized(images: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Images as ``(batch, channels, *size)``, bilinear with antialiasing."""
+    if tuple(images.shape[2:]) == size:
+        return images
+    return functional.interpolate(images, size=size, mode="bilinear", antialias=True)
+
+
+def _adamw(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW (arXiv:1711.05101) that decays weights of two or more dimensions only."""
+    groups: list[dict[str, Any]] = [{"params": []}, {"params": [], "weight_decay": 0.0}]
+    for parameter in model.parameters():
+        groups[0 if parameter.ndim > 1 else 1]["params"].append(parameter)
+    return torch.optim.AdamW(
+        groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, foreach=True
+    )
+
+
+def _seed(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])

@@ -1,0 +1,25 @@
+"""Neural architecture search for images: from a budget to a plain PyTorch network.
+
+``search`` runs a search, ``load`` builds a network from an exported folder or a reference name.
+Importing this package is cheap: torch is imported on first use.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nas.api import Result, load, search
+
+__all__ = ["Result", "load", "search"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public functions on first use.
+
+    Raises:
+        AttributeError: If there is no such name.
+    """
+    if name in __all__:
+        from nas import api  # noqa: PLC0415 - torch takes seconds to import
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,93 @@
+"""From a genotype to what can be said of its network in milliseconds."""
+
+import math
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from nas.limits import Limits
+from search_spaces.architecture import Architecture, lower
+from search_spaces.genome import Genotype
+from search_spaces.graph import Graph
+from search_spaces.identity import digest
+from search_spaces.space import SearchSpace
+
+_KEPT = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A genotype with its network.
+
+    Attributes:
+        genotype: The answers.
+        architecture: What they stand for.
+        graph: The lowered network.
+        digest: Canonical hash of the network.
+        params: Parameters.
+        macs: Multiply-accumulates for one image.
+    """
+
+    genotype: Genotype
+    architecture: Architecture
+    graph: Graph
+    digest: str
+    params: int
+    macs: int
+
+
+@final
+class Children:
+    """Makes children of one space, and keeps the latest. The strategy's ``Features``."""
+
+    def __init__(self, space: SearchSpace, limits: Limits) -> None:
+        self._space = space
+        self._limits = limits
+        self._kept: OrderedDict[Genotype, Child] = OrderedDict()
+
+    def child(self, genotype: Genotype) -> Child:
+        """The child of one genotype."""
+        if genotype in self._kept:
+            self._kept.move_to_end(genotype)
+            return self._kept[genotype]
+        architecture = self._space.architecture(genotype)
+        graph = lower(architecture)
+        child = Child(genotype, architecture, graph, digest(graph), graph.params, graph.macs)
+        self._kept[genotype] = child
+        if len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        return child
+
+    def costs(self, genotype: Genotype) -> tuple[float, ...]:
+        """Log MACs and log parameters."""
+        child = self.child(genotype)
+        return math.log(max(1, child.macs)), math.log(max(1, child.params))
+
+    def feasible(self, genotype: Genotype) -> bool:
+        """Whether parameters and MACs are within the limits."""
+        child = self.child(genotype)
+        return self._limits.excess(child.params, child.macs) <= 1
+
+    def nearest_feasible(self, rng: np.random.Generator, *, samples: int = 64) -> Child:
+        """A child within the limits, or the one that exceeds them least.
+
+        Draws ``samples`` genotypes; if none is within the limits, goes down from the best by
+        changing one decision at a time, as long as that helps.
+        """
+        genome = self._space.genome
+        best = min(
+            (self.child(genome.sample_options(rng)) for _ in range(samples)), key=self._excess
+        )
+        improved = True
+        while self._excess(best) > 1 and improved:
+            improved = False
+            for neighbour in genome.neighbours(best.genotype):
+                child = self.child(neighbour)
+                if self._excess(child) < self._excess(best):
+                    best, improved = child, True
+        return best
+
+    def _excess(self, child: Child) -> float:
+        return self._limits.excess(child.params, child.macs)

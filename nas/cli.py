@@ -1,0 +1,246 @@
+"""The command line. Results go to stdout, progress to stderr; torch is imported when needed."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nas import plugins
+from nas.errors import usage_error
+from nas.limits import format_quantity, parse_quantity
+from search_spaces.strict_json import dumps
+
+app = typer.Typer(
+    name="nas",
+    help="Neural architecture search for images: from a budget to a plain PyTorch network.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def _quantity(text: str) -> int:
+    try:
+        return parse_quantity(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+@app.command()
+def search(  # noqa: PLR0913 - one parameter per flag
+    *,
+    space: Annotated[str, typer.Option(help="Search space; see `nas spaces`.")] = "mbconv",
+    budget: Annotated[int, typer.Option(help="Children to train.")] = 100,
+    strategy: Annotated[str, typer.Option(help="See `nas strategies`.")] = "evolution",
+    estimator: Annotated[str, typer.Option(help="See `nas estimators`.")] = "training",
+    data: Annotated[str, typer.Option(help="Data set: digits.")] = "digits",
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder, new or empty.", show_default="runs/SPACE-N")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides every random choice.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    fidelity: Annotated[float, typer.Option(help="Share of full training, in (0, 1].")] = 1.0,
+    max_params: Annotated[
+        int | None, typer.Option(parser=_quantity, metavar="N", help="Such as 300k or 5M.")
+    ] = None,
+    max_macs: Annotated[
+        int | None, typer.Option(parser=_quantity, metavar="N", help="Such as 300M.")
+    ] = None,
+    max_latency_ms: Annotated[
+        float | None, typer.Option(help="Median for one image on the device, measured.")
+    ] = None,
+    objective: Annotated[str, typer.Option(help="accuracy or log_loss.")] = "accuracy",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="PART.OPTION=VALUE", help="Such as strategy.population_size=20."
+        ),
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Search for the best network within limits and export it."""
+    parsed = plugins.parse_settings(settings if settings is not None else [])
+    plugins.load("search_spaces", space)  # a misspelt name is told before torch is imported
+    for kind, name in (("strategies", strategy), ("estimators", estimator), ("datasets", data)):
+        plugins.load(kind, name)
+    from nas import api  # noqa: PLC0415 - torch takes seconds to import
+    from nas.progress import Lines  # noqa: PLC0415
+
+    result = api.search(
+        space=space,
+        budget=budget,
+        data=data,
+        strategy=strategy,
+        estimator=estimator,
+        out=out,
+        seed=seed,
+        device=device,
+        objective=objective,
+        fidelity=fidelity,
+        max_params=max_params,
+        max_macs=max_macs,
+        max_latency_ms=max_latency_ms,
+        settings=parsed,
+        observer=Lines(budget, objective),
+    )
+    if json:
+        _print(dumps(api.summary(result, objective), indent=2))
+        return
+    best = result.best
+    folder = result.folder
+    counts = ", ".join(
+        f"{count} {state}" for state, count in api.summary(result, objective)["states"].items()
+    )
+    _print(
+        f"\n{result.ended}: {counts}, {result.seconds:.0f} s\n"
+        f"best: trial {best.trial.ordinal}, {format_quantity(best.trial.params)} parameters, "
+        f"{format_quantity(best.trial.macs)} MACs\n"
+        f"  {objective} {result.test[objective]:.4f} on test images, read once\n"
+        f"  {objective} {best.mean:.4f} on validation images, mean of {len(best.scores)} fresh "
+        f"seeds ({best.trial.metrics[objective]:.4f} in the search)\n"
+        f"\n{folder / 'best' / 'model.py'}           the network, plain PyTorch\n"
+        f"{folder / 'best' / 'model.safetensors'}  its weights\n"
+        f"{folder / 'best' / 'README.md'}          how to use it, and every figure\n"
+        f"{folder / 'summary.json'}            the same for scripts"
+    )
+
+
+@app.command()
+def export(
+    source: Annotated[
+        str, typer.Argument(help="Run folder, exported folder, architecture.json or reference.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write, new or empty.")],
+    *,
+    json: JsonFlag = False,
+) -> None:
+    """Write a network as plain PyTorch, checked in a fresh process."""
+    from nas import export as exporting  # noqa: PLC0415
+    from nas import loading  # noqa: PLC0415
+
+    winner = loading.find(source).winner
+    error = exporting.export(winner, out)
+    if json:
+        _print(dumps({"folder": str(out), "relative_error": error}, indent=2))
+    elif error is None:
+        _print(f"{out}: source only; {source} has no weights")
+    else:
+        _print(f"{out}: source and weights, outputs equal within {error:.1e} of the largest")
+
+
+@app.command()
+def show(
+    source: Annotated[
+        str, typer.Argument(help="Reference, architecture.json, run or exported folder.")
+    ],
+    *,
+    json: JsonFlag = False,
+) -> None:
+    """Show layers, shapes and costs of a network."""
+    from nas import loading, showing  # noqa: PLC0415
+
+    named = loading.find(source)
+    document = showing.network_document(named.name, named.winner.graph)
+    _print(dumps(document, indent=2) if json else showing.network_text(document))
+
+
+@app.command()
+def spaces(
+    name: Annotated[str | None, typer.Argument(help="One space in detail.")] = None,
+    *,
+    input_shape: Annotated[
+        str, typer.Option(metavar="CxHxW", help="Images to adapt the space to.")
+    ] = "3x224x224",
+    num_classes: Annotated[int, typer.Option(help="Number of classes.")] = 10,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="space.OPTION=VALUE")
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """List search spaces, or show one: its decisions, its size and what its networks cost."""
+    if name is None:
+        _list("search_spaces", as_json=json)
+        return
+    plugins.load("search_spaces", name)
+    from nas import showing  # noqa: PLC0415
+
+    options = plugins.parse_settings(settings if settings is not None else [])["space"]
+    document = showing.space_document(name, _shape(input_shape), num_classes, options=options)
+    _print(dumps(document, indent=2) if json else showing.space_text(document))
+
+
+@app.command()
+def strategies(
+    name: Annotated[str | None, typer.Argument(help="One strategy in detail.")] = None,
+    *,
+    json: JsonFlag = False,
+) -> None:
+    """List search strategies, or describe one."""
+    _list_or_describe("strategies", name, as_json=json)
+
+
+@app.command()
+def estimators(
+    name: Annotated[str | None, typer.Argument(help="One estimator in detail.")] = None,
+    *,
+    json: JsonFlag = False,
+) -> None:
+    """List estimators, or describe one."""
+    _list_or_describe("estimators", name, as_json=json)
+
+
+@app.command()
+def references(*, json: JsonFlag = False) -> None:
+    """List the published networks that `nas show` and `nas.load` know by name."""
+    from search_spaces.architecture import lower  # noqa: PLC0415
+    from search_spaces.reference import REFERENCES  # noqa: PLC0415
+
+    rows = []
+    for name, make in REFERENCES.items():
+        graph = lower(make())
+        rows.append({"name": name, "params": graph.params, "macs": graph.macs})
+    if json:
+        _print(dumps(rows, indent=2))
+        return
+    for row in rows:
+        _print(f"{row['name']:<18}{row['params']:>14,} parameters {row['macs']:>18,} MACs")
+
+
+def _list_or_describe(kind: str, name: str | None, *, as_json: bool) -> None:
+    if name is None:
+        _list(kind, as_json=as_json)
+        return
+    target = plugins.load(kind, name)
+    document = plugins.description(name, target)
+    if as_json:
+        _print(dumps(document, indent=2))
+        return
+    _print(f"{name}\n\n{document['text']}\n")
+    for option in document["options"]:
+        _print(f"  --set {plugins.PARTS[kind]}.{option['name']}={option['default']}")
+
+
+def _list(kind: str, *, as_json: bool) -> None:
+    rows = [plugins.description(name, plugins.load(kind, name)) for name in plugins.names(kind)]
+    if as_json:
+        _print(dumps(rows, indent=2))
+        return
+    for row in rows:
+        _print(f"{row['name']:<12}{row['text'].splitlines()[0]}")
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    parts = text.lower().split("x")
+    if len(parts) != 3 or not all(part.isdigit() and len(part) < 6 for part in parts):
+        raise usage_error(f"--input-shape must be CHANNELSxHEIGHTxWIDTH, got {text[:40]!r}")
+    return int(parts[0]), int(parts[1]), int(parts[2])
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+

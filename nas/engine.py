@@ -1,0 +1,403 @@
+"""The search itself: ask, check limits, score, record, tell."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, final
+
+import numpy as np
+
+from estimators.estimator import Evaluation
+from nas.children import Child, Children
+from nas.journal import Journal
+from nas.latency import latency_ms
+from nas.limits import Limits, Objective
+from nas.trial import STARTED, Trial
+from nas.workers import Failure, Job, Outcome, Workers
+from search_spaces.identity import same_network
+from search_spaces.modules import build
+from strategies.strategy import Proposal, Strategy
+
+FRUITLESS_ASKS = 100
+CONSECUTIVE_FAILURES = 10
+FAILURE_RATE = 0.5
+FAILURE_RATE_AFTER = 20
+
+# First numbers of the spawn keys that keep the generators of a run apart.
+_ASK, _TRAINING, _RESCORING = 0, 1, 2
+
+
+class Observer(Protocol):
+    """Is told what happens, to show it."""
+
+    def finished(self, trial: Trial, best: Trial | None, started: int) -> None:
+        """A trial has its final state."""
+        ...
+
+    def rescored(self, finalist: "Finalist") -> None:
+        """A finalist has all its fresh scores."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a search is to do; kept unchanged for the whole run.
+
+    Attributes:
+        budget: Trials to start on a worker.
+        seed: Seed of the run.
+        objective: What is searched for.
+        limits: What a network may cost.
+        fidelity: Share of full training for every child, unless its proposal says less.
+        recipe: What scores depend on beside graph, fidelity and seed.
+        device: Where latency is measured.
+        finalists: How many of the best are scored again.
+        fresh_seeds: How often each.
+    """
+
+    budget: int
+    seed: int
+    objective: Objective
+    limits: Limits
+    recipe: Mapping[str, float | int | str]
+    device: str = "cpu"
+    fidelity: float = 1.0
+    finalists: int = 3
+    fresh_seeds: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Finalist:
+    """One of the best children, scored again on fresh seeds.
+
+    Attributes:
+        trial: The trial that found it.
+        child: Its network.
+        scores: The objective's metric on each fresh seed.
+        evaluation: The evaluation with the best of them.
+    """
+
+    trial: Trial
+    child: Child
+    scores: tuple[float, ...]
+    evaluation: Evaluation
+
+    @property
+    def mean(self) -> float:
+        """Mean over the fresh seeds: the figure by which ``best`` is chosen."""
+        return sum(self.scores) / len(self.scores)
+
+
+class SearchFailed(Exception):  # noqa: N818 - says what happened
+    """Too many children failed; the message names the causes."""
+
+
+def rng_of(seed: int, *key: int) -> np.random.Generator:
+    """The generator of one purpose of a run."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+
+
+def training_seed(seed: int, *key: int) -> int:
+    """A seed below 2**31 for one training."""
+    return int(np.random.SeedSequence(seed, spawn_key=key).generate_state(1)[0] >> 1)
+
+
+@dataclass(slots=True)
+class _Open:
+    """A proposal that was handed out and not yet told."""
+
+    proposal: Proposal
+    trial: Trial
+    child: Child
+    twins: list["_Open"] = field(default_factory=list)
+
+
+@final
+class Search:
+    """One run from its first ask to its last tell.
+
+    Args:
+        plan: What to do.
+        strategy: A fresh strategy, constructed with the plan's budget.
+        children: Makes the networks.
+        workers: Scores them; not closed here.
+        journal: Receives every event before anything acts on it.
+        observer: Is shown every trial.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        strategy: Strategy,
+        *,
+        children: Children,
+        workers: Workers,
+        journal: Journal,
+        observer: Observer,
+    ) -> None:
+        self._plan = plan
+        self._strategy = strategy
+        self._children = children
+        self._workers = workers
+        self._journal = journal
+        self._observer = observer
+        self._open: dict[int, _Open] = {}
+        self._scored: dict[tuple[str, float], list[Trial]] = {}
+        self._fruitless = 0
+        self._failures_in_a_row = 0
+        self.trials: list[Trial] = []
+        self.ended = ""
+
+    def run(self) -> None:
+        """Spend the budget.
+
+        Afterwards ``trials`` holds every ask and ``ended`` says why it ended.
+
+        Raises:
+            SearchFailed: If too many children failed.
+            NasError: If the journal cannot be written.
+        """
+        while True:
+            while self._wants_more():
+                self._ask()
+            if not self._open:
+                break
+            self._finish(self._workers.wait())
+        if not self.ended:
+            self.ended = "budget spent"
+        self._journal.append("ended", reason=self.ended)
+
+    @property
+    def started(self) -> int:
+        """Trials that count against the budget."""
+        return sum(trial.state in STARTED for trial in self.trials)
+
+    @property
+    def best(self) -> Trial | None:
+        """The complete trial with the best single score, the cheaper one of equals."""
+        complete = self.ranking()
+        return complete[0] if complete else None
+
+    def ranking(self) -> list[Trial]:
+        """Complete trials at the highest fidelity reached, best first."""
+        complete = [trial for trial in self.trials if trial.state == "complete"]
+        highest = max((trial.fidelity for trial in complete), default=1.0)
+        return sorted(
+            (trial for trial in complete if trial.fidelity == highest),
+            key=lambda trial: (-self._reward(trial.metrics), trial.macs, trial.ordinal),
+        )
+
+    def finalists(self) -> list[Finalist]:
+        """Score the best few again on fresh seeds, which takes the luck out of their scores.
+
+        Returns:
+            Finalists, best mean first, the cheaper one of equals. Children that now fail are
+            left out.
+        """
+        found = []
+        for trial in self.ranking()[: self._plan.finalists]:
+            finalist = self._rescore(trial)
+            if finalist is not None:
+                found.append(finalist)
+                self._observer.rescored(finalist)
+        objective = self._plan.objective
+        return sorted(found, key=lambda one: (-objective.reward(one.mean), one.trial.macs))
+
+    def _wants_more(self) -> bool:
+        if self.ended or self.started >= self._plan.budget or self._workers.free == 0:
+            return False
+        if self._fruitless < FRUITLESS_ASKS:
+            return True
+        if not self._open:
+            states = Counter(trial.state for trial in self.trials[-FRUITLESS_ASKS:])
+            self.ended = (
+                f"{FRUITLESS_ASKS} proposals in a row brought nothing new: "
+                f"{states['infeasible']} beyond the limits, {states['duplicate']} known already"
+            )
+        return False
+
+    def _ask(self) -> None:
+        plan, ordinal = self._plan, len(self.trials)
+        proposal = self._strategy.ask(rng_of(plan.seed, _ASK, ordinal))
+        if proposal is None:
+            if self._open:
+                self._fruitless = FRUITLESS_ASKS  # wait for what runs, then ask again
+            else:
+                self.ended = "the strategy has nothing left to propose"
+            return
+        child = self._children.child(proposal.genotype)
+        trial = Trial(
+            ordinal=ordinal,
+            genotype=proposal.genotype,
+            digest=child.digest,
+            state="running",
+            params=child.params,
+            macs=child.macs,
+            fidelity=min(proposal.fidelity, plan.fidelity),
+            seed=training_seed(plan.seed, _TRAINING, ordinal),
+            latency_ms=self._latency(child),
+        )
+        self.trials.append(trial)
+        self._journal.append(
+            "asked",
+            ordinal=ordinal,
+            genotype=proposal.genotype.to_dict(),
+            fidelity=proposal.fidelity,
+            hash=child.digest,
+            params=child.params,
+            macs=child.macs,
+            latency_ms=trial.latency_ms,
+        )
+        self._hand_out(_Open(proposal, trial, child))
+
+    def _hand_out(self, handed: _Open) -> None:
+        trial = handed.trial
+        reason = self._beyond_limits(trial)
+        if reason:
+            self._fruitless += 1
+            self._close(handed, replace(trial, state="infeasible", message=reason), None)
+            return
+        twin = self._twin(handed)
+        if isinstance(twin, _Open):
+            self._fruitless += 1
+            twin.twins.append(handed)
+            return
+        if twin is not None:
+            self._fruitless += 1
+            self._repeat(handed, twin)
+            return
+        self._fruitless = 0
+        self._open[trial.ordinal] = handed
+        self._journal.append("started", ordinal=trial.ordinal, attempt=1)
+        self._workers.submit(Job(trial.ordinal, handed.child.graph, trial.fidelity, trial.seed))
+
+    def _twin(self, handed: _Open) -> "_Open | Trial | None":
+        """The running or scored trial of the same network at the same fidelity."""
+        key = handed.trial.digest, handed.trial.fidelity
+        for running in self._open.values():
+            found = running.trial.digest, running.trial.fidelity
+            if found == key and same_network(running.child.graph, handed.child.graph):
+                return running
+        for scored in self._scored.get(key, ()):
+            graph = self._children.child(scored.genotype).graph
+            if same_network(graph, handed.child.graph):
+                return scored
+        return None
+
+    def _finish(self, outcome: Outcome) -> None:
+        handed = self._open.pop(outcome.key)
+        self._fruitless = 0
+        result = outcome.result
+        if isinstance(result, Failure):
+            failed = replace(
+                handed.trial,
+                state="failed",
+                cause=result.cause,
+                message=result.message,
+                seconds=outcome.seconds,
+            )
+            self._close(handed, failed, None, trace=result.trace)
+            self._failures_in_a_row += 1
+        else:
+            self._failures_in_a_row = 0
+            metrics = dict(result.metrics)
+            state = "complete" if self._reached(handed.trial, result) else "stopped"
+            done = replace(
+                handed.trial, state=state, metrics=metrics, seconds=outcome.seconds
+            )
+            rewards = (self._reward(metrics),)
+            if state == "complete":
+                self._scored.setdefault((done.digest, done.fidelity), []).append(done)
+            self._close(handed, done, rewards)
+        for twin in handed.twins:
+            self._repeat(twin, self.trials[handed.trial.ordinal])
+        self._stop_after_failures()
+
+    def _repeat(self, handed: _Open, first: Trial) -> None:
+        """Give a duplicate what the first trial of its network got."""
+        again = replace(handed.trial, state="duplicate", metrics=first.metrics, of=first.ordinal)
+        self._close(handed, again, (self._reward(first.metrics),) if first.metrics else None)
+
+    def _close(
+        self, handed: _Open, trial: Trial, rewards: tuple[float, ...] | None, *, trace: str = ""
+    ) -> None:
+        """Record a final state, then tell the strategy."""
+        self.trials[trial.ordinal] = trial
+        self._journal.append(
+            "finished",
+            ordinal=trial.ordinal,
+            attempt=1,
+            state=trial.state,
+            metrics=trial.metrics,
+            seconds=round(trial.seconds, 6),
+            cause=trial.cause,
+            message=trial.message,
+            of=trial.of,
+            trace=trace,
+        )
+        self._strategy.tell(handed.proposal, rewards)
+        self._journal.append("told", ordinal=trial.ordinal, rewards=rewards)
+        self._observer.finished(trial, self.best, self.started)
+
+    def _stop_after_failures(self) -> None:
+        failed = [trial for trial in self.trials if trial.state == "failed"]
+        too_many = (
+            self._failures_in_a_row >= CONSECUTIVE_FAILURES
+            or (self._failures_in_a_row > 0 and self._failures_in_a_row >= self._plan.budget)
+            or (
+                self.started >= FAILURE_RATE_AFTER
+                and len(failed) > FAILURE_RATE * self.started
+            )
+        )
+        if not too_many:
+            return
+        causes = Counter(f"{trial.cause}: {trial.message}" for trial in failed)
+        shown = "; ".join(f"{count} x {cause}" for cause, count in causes.most_common(3))
+        self._journal.append("ended", reason="failures")
+        raise SearchFailed(f"{len(failed)} of {self.started} children failed: {shown}")
+
+    def _rescore(self, trial: Trial) -> Finalist | None:
+        child = self._children.child(trial.genotype)
+        evaluations: list[Evaluation] = []
+        for repeat in range(self._plan.fresh_seeds):
+            seed = training_seed(self._plan.seed, _RESCORING, trial.ordinal, repeat)
+            self._workers.submit(Job(trial.ordinal, child.graph, trial.fidelity, seed))
+            outcome = self._workers.wait()
+            event: dict[str, Any] = {"ordinal": trial.ordinal, "repeat": repeat, "seed": seed}
+            if isinstance(outcome.result, Failure):
+                event |= {"cause": outcome.result.cause, "message": outcome.result.message}
+                self._journal.append("rescored", **event, seconds=round(outcome.seconds, 6))
+                return None
+            event["metrics"] = dict(outcome.result.metrics)
+            self._journal.append("rescored", **event, seconds=round(outcome.seconds, 6))
+            evaluations.append(outcome.result)
+        scores = tuple(one.metrics[self._plan.objective.metric] for one in evaluations)
+        best = max(evaluations, key=lambda one: self._reward(one.metrics))
+        return Finalist(trial, child, scores, best)
+
+    def _reward(self, metrics: Mapping[str, float]) -> float:
+        objective = self._plan.objective
+        return objective.reward(metrics[objective.metric])
+
+    def _latency(self, child: Child) -> float | None:
+        if self._plan.limits.max_latency_ms is None or not self._children.feasible(child.genotype):
+            return None
+        graph = child.graph
+        return latency_ms(build(graph), graph.input_shape, device=self._plan.device)
+
+    def _beyond_limits(self, trial: Trial) -> str:
+        limits = self._plan.limits
+        costs: tuple[tuple[str, float | None, float | None], ...] = (
+            ("params", trial.params, limits.max_params),
+            ("macs", trial.macs, limits.max_macs),
+            ("latency_ms", trial.latency_ms, limits.max_latency_ms),
+        )
+        for name, cost, most in costs:
+            if cost is not None and most is not None and cost > most:
+                return f"{name} {cost:,.6g} is above the limit of {most:,.6g}"
+        return ""
+
+    def _reached(self, trial: Trial, evaluation: Evaluation) -> bool:
+        return evaluation.details.get("fidelity", trial.fidelity) >= trial.fidelity
+
+

@@ -1,0 +1,114 @@
+"""The truth of a run: ``events.jsonl``, one event a line, appended and flushed to disk."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, final
+
+from nas.errors import NasError
+from search_spaces.strict_json import JsonError, dumps, loads
+
+SCHEMA_VERSION = 1
+
+
+@final
+class Journal:
+    """Appends events; the only writer of its file.
+
+    An event is a JSON object with ``event`` (``header``, ``asked``, ``started``, ``reported``,
+    ``finished``, ``told``, ``rescored``, ``test_read``, ``ended``) and what belongs to it. When
+    ``append`` returns, the event is on the disk.
+
+    Args:
+        path: The file. A torn last line, left by a process that died while writing, is cut off.
+
+    Raises:
+        NasError: If the file cannot be opened (exit code 5), or is no journal (4).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        _cut_torn_line(path)
+        try:
+            self._file = path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise NasError(f"journal: cannot open {path}: {error.strerror}", exit_code=5) from error
+        if self._file.tell() == 0:
+            self.append("header", schema_version=SCHEMA_VERSION)
+
+    def append(self, event: str, **values: Any) -> None:
+        """Add one event and wait until it is on the disk.
+
+        Raises:
+            NasError: If it cannot be written (exit code 5), as on a full disk.
+            ValueError: If a value is NaN or infinite.
+        """
+        line = dumps({"event": event, **values}) + "\n"
+        try:
+            self._file.write(line)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise NasError(
+                f"journal: cannot write {self._path}: {error.strerror}; free space and go on",
+                exit_code=5,
+            ) from error
+
+    def close(self) -> None:
+        """Close the file; later calls of ``append`` fail."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def read_events(path: Path) -> Iterator[dict[str, Any]]:
+    """The events of a journal in their order, the header left out; a torn last line is skipped.
+
+    Raises:
+        NasError: If the file cannot be read, another line is damaged, or the version is another
+            (exit code 4).
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise NasError(f"journal: cannot read {path}: {error.strerror}", exit_code=4) from error
+    lines = data.split(b"\n")[:-1]  # what follows the last newline was never finished
+    for number, line in enumerate(lines, start=1):
+        try:
+            event = loads(line)
+        except JsonError as error:
+            raise NasError(f"journal: {path} line {number}: {error}", exit_code=4) from error
+        if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+            raise NasError(f"journal: {path} line {number}: is not an event", exit_code=4)
+        if number == 1:
+            if event["event"] != "header" or event.get("schema_version") != SCHEMA_VERSION:
+                raise NasError(
+                    f"journal: {path} must have schema version {SCHEMA_VERSION}, got "
+                    f"{event.get('schema_version')!r}",
+                    exit_code=4,
+                )
+            continue
+        yield event
+
+
+def _cut_torn_line(path: Path) -> None:
+    try:
+        with path.open("r+b") as file:
+            data = file.read()
+            end = data.rfind(b"\n") + 1
+            if end != len(data):
+                file.truncate(end)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise NasError(f"journal: cannot open {path}: {error.strerror}", exit_code=5) from error

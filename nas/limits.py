@@ -1,0 +1,75 @@
+"""What a winner must be: the objective and the limits on cost."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+_SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """The metric that is searched for.
+
+    Attributes:
+        metric: A metric of the task.
+        direction: Which values are better.
+    """
+
+    metric: str
+    direction: Literal["maximize", "minimize"]
+
+    def reward(self, value: float) -> float:
+        """``value`` turned so that larger is better."""
+        return value if self.direction == "maximize" else -value
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Most that a network may cost; None is no limit.
+
+    Attributes:
+        max_params: Parameters.
+        max_macs: Multiply-accumulates for one image.
+        max_latency_ms: Median milliseconds for one image on the run's device.
+    """
+
+    max_params: int | None = None
+    max_macs: int | None = None
+    max_latency_ms: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_params", "max_macs", "max_latency_ms"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} must be above 0, got {value}")
+
+    def excess(self, params: int, macs: int) -> float:
+        """By what factor the worse of both limits is exceeded; at most 1 within them."""
+        return max(
+            0.0 if self.max_params is None else params / self.max_params,
+            0.0 if self.max_macs is None else macs / self.max_macs,
+        )
+
+
+def parse_quantity(text: str) -> int:
+    """A whole number with an optional suffix: ``300k``, ``5M``, ``1.5G``, ``250000``.
+
+    Raises:
+        ValueError: If the text has another form or stands for less than 1.
+    """
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?)([kKmMgGbB]?)", text.strip())
+    if match is None:
+        raise ValueError(f"must be a number such as 250000, 300k or 5M, got {text[:40]!r}")
+    quantity = round(float(match[1]) * _SUFFIXES[match[2].lower()])
+    if quantity < 1:
+        raise ValueError(f"must be at least 1, got {text[:40]!r}")
+    return quantity
+
+
+def format_quantity(value: float) -> str:
+    """Three digits and a suffix: 385814752 as ``386M``."""
+    for size, suffix in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if value >= size * 0.9995:
+            return f"{value / size:.3g}{suffix}"
+    return f"{value:.3g}"

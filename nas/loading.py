@@ -1,0 +1,142 @@
+"""From names, files and folders to networks."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from nas.errors import usage_error
+from nas.export import ARCHITECTURE, WEIGHTS, Preprocessing, Winner
+from nas.plugins import unknown
+from nas.run_folder import BEST, read_json
+from search_spaces import architecture as architecture_format
+from search_spaces import graph_json
+from search_spaces.architecture import lower
+from search_spaces.graph import Graph
+from search_spaces.modules import build
+from search_spaces.reference import REFERENCES
+from search_spaces.strict_json import JsonError, member
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Something a user named, and the network it stands for.
+
+    Attributes:
+        name: How to call it.
+        winner: The network, with weights if there are any.
+    """
+
+    name: str
+    winner: Winner
+
+
+def load(source: str | Path) -> nn.Module:
+    """A network, in eval mode.
+
+    Args:
+        source: An exported folder, a run folder, an ``architecture.json``, or the name of a
+            reference network. Weights lie beside ``architecture.json``; where there are none,
+            and for references, they are freshly initialised.
+
+    Raises:
+        NasError: If there is no such thing, or it is damaged (exit code 2).
+    """
+    winner = find(source).winner
+    model = build(winner.graph)
+    if winner.weights is not None:
+        model.load_state_dict(dict(winner.weights), strict=True)
+    return model.eval()
+
+
+def find(source: str | Path) -> Named:
+    """What ``source`` names; see ``load``.
+
+    Raises:
+        NasError: As for ``load``.
+    """
+    if str(source) in REFERENCES:
+        architecture = REFERENCES[str(source)]()
+        return Named(str(source), Winner(lower(architecture), architecture))
+    path = Path(source)
+    for candidate in (path / BEST / ARCHITECTURE, path / ARCHITECTURE, path):
+        if candidate.is_file():
+            return Named(str(source), _read(candidate))
+    if path.is_dir():
+        raise usage_error(f"{path}: holds no {ARCHITECTURE}; has its search finished?")
+    raise usage_error(f"no file or folder, and {unknown(str(source), REFERENCES)}")
+
+
+def _read(path: Path) -> Winner:
+    document = read_json(path, what="architecture")
+    try:
+        version = member(document, "schema_version", int, "document")
+        if version != SCHEMA_VERSION:
+            raise JsonError(f"schema_version must be {SCHEMA_VERSION}, got {version}")
+        graph = graph_json.from_document(member(document, "graph", dict, "document"))
+        preprocessing = _preprocessing(document.get("preprocessing"))
+    except JsonError as error:
+        raise usage_error(f"architecture: {path}: {error}") from error
+    try:
+        architecture = architecture_format.from_document(document.get("architecture"))
+    except JsonError:
+        architecture = None  # of a space that is not installed: the graph says it all
+    weights = None
+    if (path.parent / WEIGHTS).is_file():
+        weights = read_weights(path.parent / WEIGHTS, build_meta(graph))
+    return Winner(graph, architecture, weights, preprocessing)
+
+
+def build_meta(graph: Graph) -> nn.Module:
+    """The network without memory for its weights."""
+    with torch.device("meta"):
+        return build(graph)
+
+
+def read_weights(path: Path, model: nn.Module) -> dict[str, Tensor]:
+    """Weights for ``model`` from a safetensors file.
+
+    Raises:
+        NasError: If the file is damaged, holds other names or shapes, or values that are not
+            finite (exit code 2).
+    """
+    try:
+        weights = load_file(str(path))
+    except (SafetensorError, OSError) as error:
+        raise usage_error(f"weights: {path}: {error}") from error
+    expected = model.state_dict()
+    odd = sorted(set(weights) ^ set(expected))
+    if odd:
+        state = "missing" if odd[0] in expected else "unknown"
+        raise usage_error(f"weights: {path}: {len(odd)} names differ, {odd[0][:80]} is {state}")
+    for name, value in weights.items():
+        if value.shape != expected[name].shape:
+            raise usage_error(
+                f"weights: {path}: {name} must have shape {tuple(expected[name].shape)}, "
+                f"got {tuple(value.shape)}"
+            )
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise usage_error(f"weights: {path}: {name} holds values that are not finite")
+    return weights
+
+
+def _preprocessing(document: Any) -> Preprocessing | None:
+    if document is None:
+        return None
+    classes = member(document, "classes", list, "preprocessing")
+    mean = member(document, "mean", list, "preprocessing")
+    std = member(document, "std", list, "preprocessing")
+    if not all(isinstance(name, str) for name in classes):
+        raise JsonError("preprocessing.classes must be texts")
+    if not all(type(value) in {int, float} for value in (*mean, *std)):
+        raise JsonError("preprocessing.mean and .std must be numbers")
+    return Preprocessing(
+        tuple(classes), tuple(float(value) for value in mean), tuple(float(value) for value in std)
+    )
+

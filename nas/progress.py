@@ -1,0 +1,58 @@
+"""What a running search shows: one line per finished trial, on stderr."""
+
+import sys
+import time
+from typing import final
+
+from nas.engine import Finalist
+from nas.limits import format_quantity
+from nas.trial import Trial
+
+
+@final
+class Lines:
+    """One line per trial that was trained, and one per finalist.
+
+    Args:
+        budget: Trials the run will start.
+        objective: The metric to show.
+    """
+
+    def __init__(self, budget: int, objective: str) -> None:
+        self._budget = budget
+        self._objective = objective
+        self._begin = time.monotonic()
+        self._free = 0
+
+    def finished(self, trial: Trial, best: Trial | None, started: int) -> None:
+        """Show a trial; those that cost nothing are counted with the next one."""
+        if trial.state in {"infeasible", "duplicate"}:
+            self._free += 1
+            return
+        cost = f"{format_quantity(trial.params):>6} params {format_quantity(trial.macs):>6} MACs"
+        if trial.metrics:
+            result = f"{self._objective} {trial.metrics[self._objective]:.4f}"
+        else:
+            result = f"{trial.state}: {trial.cause}: {trial.message}"[:100]
+        found = "" if best is None else f"  best {best.metrics[self._objective]:.4f}"
+        free = f"  ({self._free} known or infeasible)" if self._free else ""
+        self._free = 0
+        seconds = time.monotonic() - self._begin
+        left = seconds / started * (self._budget - started)
+        self._say(
+            f"[{started:>{len(str(self._budget))}}/{self._budget}] {result}  {cost} "
+            f"{trial.seconds:5.1f} s{found}  {left / 60:.1f} min left{free}"
+        )
+
+    def rescored(self, finalist: Finalist) -> None:
+        """Show a finalist."""
+        scores = ", ".join(f"{score:.4f}" for score in finalist.scores)
+        self._say(
+            f"finalist trial {finalist.trial.ordinal}: {self._objective} {finalist.mean:.4f} on "
+            f"fresh seeds ({scores}), {finalist.trial.metrics[self._objective]:.4f} in the search"
+        )
+
+    def _say(self, text: str) -> None:
+        line = "".join(sign if sign.isprintable() else " " for sign in text)
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()

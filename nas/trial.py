@@ -1,0 +1,50 @@
+"""One ask of a run and what became of it."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from search_spaces.genome import Genotype
+
+State = Literal["running", "complete", "stopped", "failed", "infeasible", "duplicate"]
+
+STARTED: frozenset[State] = frozenset({"running", "complete", "stopped", "failed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A proposal of the strategy, numbered in the order of asks.
+
+    Attributes:
+        ordinal: Number of the ask, from 0.
+        genotype: What was proposed.
+        digest: Canonical hash of its network.
+        state: ``running``, then for good: ``complete``, ``stopped`` (early, with a score),
+            ``failed``, ``infeasible`` (beyond the limits, never trained) or ``duplicate`` (its
+            network was scored before; it has the score of trial ``of``). Only the first four
+            count against the budget.
+        params: Parameters of the network.
+        macs: Multiply-accumulates of the network for one image.
+        latency_ms: Median latency, where a limit asks for it.
+        fidelity: Share of full training, in (0, 1].
+        seed: Decides all chance in its training.
+        metrics: Every metric of the task; empty if there is no score.
+        seconds: Wall time on the worker.
+        cause: Why it failed, or is infeasible; empty otherwise.
+        message: The cause in words.
+        of: Ordinal of the trial that a duplicate repeats.
+    """
+
+    ordinal: int
+    genotype: Genotype
+    digest: str
+    state: State
+    params: int
+    macs: int
+    fidelity: float
+    seed: int
+    latency_ms: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    cause: str = ""
+    message: str = ""
+    of: int | None = None

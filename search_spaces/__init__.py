@@ -1,0 +1,9 @@
+"""What may be searched, and what it means: genomes, architectures, graphs, modules, source.
+
+``SEARCH_SPACES`` names the built-in spaces as ``module:Class`` strings, so that listing them
+imports nothing.
+"""
+
+from collections.abc import Mapping
+
+SEARCH_SPACES: Mapping[str, str] = {"mbconv": "search_spaces.mbconv:MBConvSpace"}

@@ -1,0 +1,123 @@
+"""A network as a person reads it: input shape, stem, stages of blocks, head."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from search_spaces.blocks import BLOCKS
+from search_spaces.graph import Graph, check_class_name
+from search_spaces.lowering import BlockSpec, GraphBuilder, ScopeBuilder, Value, chain
+from search_spaces.strict_json import JsonError, fields_of, member, record
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """What people diff, scale, store and name; ``lower`` turns it into a graph.
+
+    Attributes:
+        title: Name of the network's class in generated source, in CapWords.
+        input_shape: ``(channels, height, width)`` of the images it reads.
+        stem: First block.
+        stages: Blocks of each stage; the first block of a stage may halve the map.
+        head: Last block: from feature maps to what the task asks for.
+    """
+
+    title: str
+    input_shape: tuple[int, int, int]
+    stem: BlockSpec
+    stages: tuple[tuple[BlockSpec, ...], ...]
+    head: BlockSpec
+
+    def __post_init__(self) -> None:
+        check_class_name(self.title)
+        if not self.stages or not all(self.stages):
+            raise ValueError("stages must hold at least one block each")
+
+
+def lower(architecture: Architecture) -> Graph:
+    """The graph of primitives with inferred shapes and costs.
+
+    Modules are named ``stem``, ``stages.<stage>.<block>`` and ``head``.
+
+    Raises:
+        ValueError: If a block does not fit the shapes it is handed; the message starts with its
+            path.
+    """
+    builder = GraphBuilder(architecture.input_shape, title=architecture.title)
+    root = builder.root
+    x = root.block("stem", architecture.stem, builder.image)
+    x = root.sequence("stages", partial(_stages, architecture.stages), x)
+    return builder.graph(root.block("head", architecture.head, x))
+
+
+def _stages(stages: tuple[tuple[BlockSpec, ...], ...], scope: ScopeBuilder) -> Value:
+    value = scope.inputs[-1]
+    for position, blocks in enumerate(stages):
+        value = scope.sequence(str(position), chain(blocks), value)
+    return value
+
+
+def to_document(architecture: Architecture) -> dict[str, Any]:
+    """The architecture as a JSON object; ``from_document`` reads it back."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "title": architecture.title,
+        "input_shape": list(architecture.input_shape),
+        "stem": _block_document(architecture.stem),
+        "stages": [[_block_document(block) for block in stage] for stage in architecture.stages],
+        "head": _block_document(architecture.head),
+    }
+
+
+def from_document(
+    document: Any, *, blocks: Mapping[str, type[BlockSpec]] | None = None
+) -> Architecture:
+    """The architecture in a JSON object.
+
+    Args:
+        document: What ``to_document`` made, or an untrusted file said.
+        blocks: Further block specs by class name, beside the built-in ones.
+
+    Raises:
+        JsonError: If anything is missing, unknown, of another type or out of range.
+    """
+    known = {**BLOCKS, **(blocks if blocks is not None else {})}
+    where = "architecture"
+    version = member(document, "schema_version", int, where)
+    if version != SCHEMA_VERSION:
+        raise JsonError(f"{where}.schema_version must be {SCHEMA_VERSION}, got {version}")
+    shape = member(document, "input_shape", list, where)
+    if len(shape) != 3 or not all(type(side) is int for side in shape):
+        raise JsonError(f"{where}.input_shape must be three whole numbers")
+    stages = member(document, "stages", list, where)
+    if not all(isinstance(stage, list) for stage in stages):
+        raise JsonError(f"{where}.stages must be lists of blocks")
+    parts = {
+        "title": member(document, "title", str, where),
+        "input_shape": tuple(shape),
+        "stem": _block(document.get("stem"), known, f"{where}.stem"),
+        "stages": tuple(
+            tuple(_block(block, known, f"{where}.stages[{s}][{b}]") for b, block in enumerate(stage))
+            for s, stage in enumerate(stages)
+        ),
+        "head": _block(document.get("head"), known, f"{where}.head"),
+    }
+    try:
+        return Architecture(**parts)
+    except ValueError as error:
+        raise JsonError(f"{where}: {error}") from None
+
+
+def _block_document(block: BlockSpec) -> dict[str, Any]:
+    return {"type": type(block).__name__, **fields_of(block)}
+
+
+def _block(document: Any, known: Mapping[str, type[BlockSpec]], where: str) -> BlockSpec:
+    kind = member(document, "type", str, where)
+    if kind not in known:
+        raise JsonError(f"{where}.type must be one of {', '.join(known)}, got {kind[:80]!r}")
+    values = {name: value for name, value in document.items() if name != "type"}
+    return record(known[kind], values, where)

@@ -1,0 +1,117 @@
+"""Whole numbers that remember what the class around them calls them."""
+
+import ast
+import operator
+from collections.abc import Callable, Mapping
+from typing import Self
+
+_OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+}
+_LONGEST_EXPRESSION = 120
+
+
+class Argument(int):
+    """An int with the expression that yields it inside one scope.
+
+    It counts, compares and hashes as the int it is. Sums, differences, products and floor
+    divisions with other arguments of the same scope, or with plain ints, keep an expression;
+    everything else falls back to a plain int, which generated source prints as a constant.
+
+    Attributes:
+        expression: Python source such as ``hidden_channels`` or ``kernel_size // 2``.
+        scope: Path of the scope in which the expression is valid.
+    """
+
+    expression: str
+    scope: str
+
+    def __new__(cls, value: int, expression: str, scope: str) -> Self:
+        """Name ``value``; see the class."""
+        self = super().__new__(cls, value)
+        self.expression = expression
+        self.scope = scope
+        return self
+
+    def __getnewargs__(self) -> tuple[int, str, str]:  # type: ignore[override]
+        """Let copies and pickles keep the name."""
+        return int(self), self.expression, self.scope
+
+    def __add__(self, other: int) -> int:
+        return self._combine(other, "+", int(self) + other)
+
+    def __radd__(self, other: int) -> int:
+        return self + other
+
+    def __sub__(self, other: int) -> int:
+        return self._combine(other, "-", int(self) - other)
+
+    def __mul__(self, other: int) -> int:
+        return self._combine(other, "*", int(self) * other)
+
+    def __rmul__(self, other: int) -> int:
+        return self * other
+
+    def __floordiv__(self, other: int) -> int:
+        return self._combine(other, "//", int(self) // other)
+
+    def _combine(self, other: int, symbol: str, value: int) -> int:
+        if isinstance(other, Argument) and other.scope == self.scope:
+            right = other.expression
+        elif type(other) is int:
+            right = str(other)
+        else:
+            return value
+        left = self.expression
+        if not (symbol == "+" and _is_sum(left)):
+            left = _bracketed(left)
+        expression = f"{left} {symbol} {_bracketed(right)}"
+        if len(expression) > _LONGEST_EXPRESSION:
+            return int(value)
+        return Argument(value, expression, self.scope)
+
+
+def parse(expression: str, names: Mapping[str, int], scope: str) -> Argument:
+    """The argument that ``expression`` stands for: names, whole numbers, ``+ - * //``, brackets.
+
+    Args:
+        expression: What ``Argument.expression`` holds; may come from an untrusted file.
+        names: Value of every name that may occur.
+        scope: Path of the scope in which the names are valid.
+
+    Raises:
+        ValueError: If the text is anything else, too long, divides by zero or uses another name.
+    """
+    if len(expression) > _LONGEST_EXPRESSION:
+        raise ValueError(f"expression must have at most {_LONGEST_EXPRESSION} characters")
+    try:
+        tree = ast.parse(expression, mode="eval")
+        value = _evaluate(tree.body, names)
+    except (SyntaxError, RecursionError, MemoryError):
+        raise ValueError(f"expression must be sums of names, got {expression!r}") from None
+    return Argument(value, ast.unparse(tree), scope)
+
+
+def _evaluate(node: ast.expr, names: Mapping[str, int]) -> int:
+    if isinstance(node, ast.Name) and node.id in names:
+        return int(names[node.id])
+    if isinstance(node, ast.Constant) and type(node.value) is int:
+        return node.value
+    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
+        left, right = _evaluate(node.left, names), _evaluate(node.right, names)
+        if isinstance(node.op, ast.FloorDiv) and right == 0:
+            raise ValueError("expression must not divide by zero")
+        return _OPERATORS[type(node.op)](left, right)
+    known = ", ".join(names) if names else "none"
+    raise ValueError(f"expression must use the scope's arguments ({known}), got {ast.unparse(node)}")
+
+
+def _is_sum(expression: str) -> bool:
+    return not set(expression) & set("(-*/")
+
+
+def _bracketed(expression: str) -> str:
+    return expression if expression.isidentifier() or expression.isdigit() else f"({expression})"

@@ -1,0 +1,216 @@
+"""A network as pure data: primitives in topological order, inside named scopes."""
+
+import keyword
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import networkx as nx
+
+from search_spaces.primitives import Cost, Input, Primitive, Shape
+
+MAX_NODES = 20_000
+BYTES_PER_VALUE = 4  # float32
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}|[0-9]{1,5}")
+_CLASS = re.compile(r"[A-Z][A-Za-z0-9]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One primitive at one place.
+
+    Attributes:
+        name: Path of its module, such as ``stages.1.0.expand_conv``.
+        scope: Path of the scope it was added in; a prefix of ``name``.
+        primitive: What it computes.
+        inputs: Positions in ``Graph.nodes`` of what it reads, in order.
+        input_shapes: Their shapes; channel counts carry the names they have in ``scope``.
+        shape: Shape of its output, batch left out.
+        cost: Parameters and multiply-accumulates for one image.
+    """
+
+    name: str
+    scope: str
+    primitive: Primitive
+    inputs: tuple[int, ...]
+    input_shapes: tuple[Shape, ...]
+    shape: Shape
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A named part of the network, printed as a class or, without ``kind``, as a sequence.
+
+    Attributes:
+        path: Path of its module; empty for the whole network.
+        kind: Class of the block spec that emitted it; empty for a plain sequence.
+        title: Name of its class in generated source; empty for a plain sequence.
+        arguments: What it was called with, by name: ints, or arguments of the scope around it.
+        inputs: Positions of the nodes outside that it was handed, in order.
+    """
+
+    path: str
+    kind: str
+    title: str
+    arguments: Mapping[str, int] = field(default_factory=dict)
+    inputs: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A whole network: nodes in topological order, the first is the input, the last the output.
+
+    Made by ``lowering.lower`` or read by ``graph_json``; both check every node. Equality of
+    *networks* is ``identity.digest``, not ``==``, which also compares names.
+    """
+
+    nodes: tuple[Node, ...]
+    scopes: tuple[Scope, ...]
+
+    @property
+    def input_shape(self) -> Shape:
+        """``(channels, height, width)`` of one image."""
+        return self.nodes[0].shape
+
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of what the network returns for one image."""
+        return self.nodes[-1].shape
+
+    @property
+    def params(self) -> int:
+        """Weights and biases, batch-norm scales and shifts included."""
+        return sum(node.cost.params for node in self.nodes)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of convolutions and linear layers for one image."""
+        return sum(node.cost.macs for node in self.nodes)
+
+    @property
+    def activation_bytes(self) -> int:
+        """Bytes of every node's output for one float32 image: what training keeps at most."""
+        return BYTES_PER_VALUE * sum(_values(node.shape) for node in self.nodes)
+
+    def digraph(self) -> "nx.MultiDiGraph[int]":
+        """The graph for networkx: positions as nodes (``node=``), reads as edges (``port=``)."""
+        digraph: nx.MultiDiGraph[int] = nx.MultiDiGraph()
+        for position, node in enumerate(self.nodes):
+            digraph.add_node(position, node=node)
+            digraph.add_edges_from(
+                (source, position, {"port": port}) for port, source in enumerate(node.inputs)
+            )
+        return digraph
+
+
+def check(graph: Graph) -> None:
+    """Check what holds between nodes; each node alone is checked as it is made.
+
+    Raises:
+        ValueError: If a node is read by nobody, a name is taken twice, a scope is left and
+            entered again, or a name is not a plain identifier.
+    """
+    nodes = graph.nodes
+    if not nodes or not isinstance(nodes[0].primitive, Input):
+        raise ValueError("graph must start with its input")
+    if len(nodes) > MAX_NODES:
+        raise ValueError(f"graph must have at most {MAX_NODES} nodes, got {len(nodes)}")
+    _check_names(graph)
+    read = {source for node in nodes for source in node.inputs}
+    for position, node in enumerate(nodes):
+        if position and isinstance(node.primitive, Input):
+            raise ValueError(f"{node.name}: a graph has one input")
+        if position != len(nodes) - 1 and position not in read:
+            raise ValueError(f"{node.name}: its output is read by nobody")
+    closed: set[str] = set()
+    open_paths: list[str] = [""]
+    for node in nodes[1:]:
+        while not _within(node.scope, open_paths[-1]):
+            closed.add(open_paths.pop())
+        for path in _ancestors(node.scope)[len(open_paths) - 1 :]:
+            if path in closed:
+                raise ValueError(f"{node.name}: scope {path!r} was left and entered again")
+            open_paths.append(path)
+
+
+def check_name(name: str) -> str:
+    """``name`` if it can be the last part of a module path.
+
+    Raises:
+        ValueError: If it is not lower-case letters, digits and underscores, or a plain number.
+    """
+    if not _NAME.fullmatch(name) or keyword.iskeyword(name):
+        raise ValueError(f"name must be a lower-case identifier or a number, got {name[:80]!r}")
+    return name
+
+
+def check_class_name(name: str) -> str:
+    """``name`` if it can be the name of a class in generated source.
+
+    Raises:
+        ValueError: If it is not an identifier in CapWords.
+    """
+    if not _CLASS.fullmatch(name) or keyword.iskeyword(name):
+        raise ValueError(f"class name must be an identifier in CapWords, got {name[:80]!r}")
+    return name
+
+
+def owner(path: str, scopes: Mapping[str, Scope]) -> str:
+    """Path of the scope whose arguments are valid inside the scope ``path``.
+
+    That is the scope itself, or around a plain sequence the nearest scope with a kind.
+    """
+    while path and not scopes[path].kind:
+        path = path.rpartition(".")[0]
+    return path
+
+
+def join(path: str, name: str) -> str:
+    """The path of ``name`` inside the scope ``path``."""
+    return f"{path}.{name}" if path else name
+
+
+def _check_names(graph: Graph) -> None:
+    paths = [scope.path for scope in graph.scopes]
+    if not paths or paths[0] != "":
+        raise ValueError("graph must start with the scope of the whole network")
+    taken = set(paths)
+    if len(taken) != len(paths):
+        raise ValueError("scope paths must differ from each other")
+    for scope in graph.scopes[1:]:
+        parent, _, name = scope.path.rpartition(".")
+        check_name(name)
+        if parent not in taken:
+            raise ValueError(f"{scope.path}: the scope around it is not listed")
+        for inside in scope.inputs:
+            if not 0 <= inside < len(graph.nodes):
+                raise ValueError(f"{scope.path}: reads a node that does not exist")
+        if scope.kind:
+            check_class_name(scope.kind)
+            check_class_name(scope.title)
+        for argument in scope.arguments:
+            check_name(argument)
+    for node in graph.nodes:
+        name = node.name.rpartition(".")[2]
+        check_name(name)
+        if node.name in taken or join(node.scope, name) != node.name:
+            raise ValueError(f"{node.name}: name is taken, or lies outside its scope")
+        taken.add(node.name)
+
+
+def _ancestors(path: str) -> list[str]:
+    parts = path.split(".") if path else []
+    return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+
+
+def _within(path: str, scope: str) -> bool:
+    return not scope or path == scope or path.startswith(scope + ".")
+
+
+def _values(shape: Shape) -> int:
+    product = 1
+    for side in shape:
+        product *= int(side)
+    return product

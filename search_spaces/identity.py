@@ -1,0 +1,166 @@
+"""When two graphs are one network: canonical form, digest and isomorphism.
+
+The canonical form forgets names and scopes and applies three rewrites: identities are folded
+away (also dropout at rate 0 and joins of one input), the inputs of commutative operators are
+unordered, and a concatenation inside a concatenation is opened.
+
+Node colours are then refined from inputs and consumers, with ports, until they no longer split
+the nodes further; the digest is that of the sorted colours. Isomorphic forms have equal digests.
+Where all colours differ, the colours spell out the graph, so that equal digests mean isomorphic
+forms; where they do not (twin branches), ``same_network`` compares the graphs themselves.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+
+import networkx as nx
+
+from search_spaces.graph import Graph
+from search_spaces.primitives import Concat, Dropout, Identity, Join, Primitive
+from search_spaces.strict_json import dumps, fields_of
+
+_DIGEST_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """The canonical form: per node its label, what it reads and whether order matters."""
+
+    labels: tuple[bytes, ...]
+    inputs: tuple[tuple[int, ...], ...]
+    commutative: tuple[bool, ...]
+
+
+def digest(graph: Graph) -> str:
+    """Canonical hash of the network: 32 hexadecimal digits, stable across versions and machines.
+
+    Networks that differ in a width, a wiring or whether a weight is shared have different
+    digests; networks that differ in names, scopes or order of emission have the same.
+    """
+    colours = _refine(_form(graph))
+    return _hash(*sorted(colours)).hex()
+
+
+def same_network(first: Graph, second: Graph) -> bool:
+    """Whether the two canonical forms are isomorphic: certain, where equal digests may collide."""
+    forms = _form(first), _form(second)
+    colours = tuple(_refine(form) for form in forms)
+    if Counter(colours[0]) != Counter(colours[1]):
+        return False
+    digraphs = [_digraph(form, colour) for form, colour in zip(forms, colours, strict=True)]
+    return bool(
+        nx.is_isomorphic(
+            *digraphs,
+            node_match=lambda one, other: one["colour"] == other["colour"],
+            edge_match=lambda one, other: one["ports"] == other["ports"],
+        )
+    )
+
+
+def _form(graph: Graph) -> _Form:
+    """Fold identities, open nested concatenations, drop names."""
+    stands_for: list[int] = []  # original position -> position of the node that yields it
+    kept: list[int] = []
+    place: dict[int, int] = {}
+    inputs: list[tuple[int, ...]] = []
+    for position, node in enumerate(graph.nodes):
+        reads = tuple(stands_for[source] for source in node.inputs)
+        if _is_identity(node.primitive, len(reads)):
+            stands_for.append(reads[0])
+            continue
+        if isinstance(node.primitive, Concat):
+            reads = tuple(
+                part
+                for read in reads
+                for part in (
+                    inputs[place[read]]
+                    if isinstance(graph.nodes[read].primitive, Concat)
+                    else (read,)
+                )
+            )
+        stands_for.append(position)
+        place[position] = len(kept)
+        kept.append(position)
+        inputs.append(reads)
+    alive = _alive(kept, inputs, place, stands_for[-1])
+    renumbered = {position: new for new, position in enumerate(alive)}
+    nodes = [graph.nodes[position] for position in alive]
+    return _Form(
+        labels=tuple(_label(node.primitive) for node in nodes),
+        inputs=tuple(
+            tuple(renumbered[read] for read in inputs[place[position]]) for position in alive
+        ),
+        commutative=tuple(node.primitive.commutative for node in nodes),
+    )
+
+
+def _alive(
+    kept: Sequence[int], inputs: Sequence[tuple[int, ...]], place: dict[int, int], output: int
+) -> list[int]:
+    """Positions that the output still depends on; opened concatenations may leave orphans."""
+    needed = {output}
+    for position in reversed(kept):
+        if position in needed:
+            needed.update(inputs[place[position]])
+    return [position for position in kept if position in needed]
+
+
+def _is_identity(primitive: Primitive, reads: int) -> bool:
+    return (
+        isinstance(primitive, Identity)
+        or (isinstance(primitive, Dropout) and primitive.rate == 0)
+        or (isinstance(primitive, Join) and reads == 1)
+    )
+
+
+def _refine(form: _Form) -> list[bytes]:
+    """Colour of every node, refined forwards and backwards until nothing splits any more."""
+    colours = list(form.labels)
+    readers: list[list[tuple[int, bytes]]] = [[] for _ in colours]
+    for position, reads in enumerate(form.inputs):
+        for port, read in enumerate(reads):
+            label = (0 if form.commutative[position] else port).to_bytes(4, "big")
+            readers[read].append((position, label))
+    classes = 0
+    while True:
+        for position, reads in enumerate(form.inputs):
+            parts = [colours[read] for read in reads]
+            if form.commutative[position]:
+                parts.sort()
+            colours[position] = _hash(b"<", colours[position], *parts)
+        found = len(set(colours))
+        if found in {len(colours), classes}:
+            return colours
+        for position in range(len(colours) - 1, -1, -1):
+            parts = sorted(port + colours[reader] for reader, port in readers[position])
+            colours[position] = _hash(b">", colours[position], *parts)
+        classes = found
+
+
+def _digraph(form: _Form, colours: Sequence[bytes]) -> "nx.DiGraph[int]":
+    digraph: nx.DiGraph[int] = nx.DiGraph()
+    for position, reads in enumerate(form.inputs):
+        digraph.add_node(position, colour=colours[position])
+        ports: dict[int, list[int]] = {}
+        for port, read in enumerate(reads):
+            ports.setdefault(read, []).append(0 if form.commutative[position] else port)
+        for read, numbers in ports.items():
+            digraph.add_edge(read, position, ports=tuple(numbers))
+    return digraph
+
+
+@lru_cache(maxsize=4096)
+def _label(primitive: Primitive) -> bytes:
+    attributes = {
+        name: int(value) if type(value) is not bool and isinstance(value, int) else value
+        for name, value in fields_of(primitive).items()
+    }
+    return _hash(f"{primitive.op} {dumps(attributes)}".encode())
+
+
+def _hash(*parts: bytes) -> bytes:
+    """Digest of parts whose lengths leave no doubt where one ends."""
+    return blake2b(b"".join(parts), digest_size=_DIGEST_BYTES).digest()

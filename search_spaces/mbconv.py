@@ -1,0 +1,196 @@
+"""The ``mbconv`` space: mobile inverted bottlenecks in stages, around EfficientNet-B0."""
+
+from collections.abc import Sequence
+from typing import final
+
+from search_spaces.architecture import Architecture
+from search_spaces.blocks import Classifier, ConvNormAct, MBConv
+from search_spaces.genome import Decision, Genome, Genotype, Option, OptionValue
+from search_spaces.reference.efficientnet import (
+    B0_STAGES,
+    HEAD_WIDTH,
+    STEM_WIDTH,
+    Stage,
+    round_channels,
+)
+from search_spaces.space import SearchSpace
+
+SMALLEST_SIDE = 8
+SMALLEST_MAP = 4  # pixels of the last map's shorter side, at the data's own resolution
+
+RESOLUTION_RATIOS = (0.75, 0.875, 1.0, 1.125)
+WIDTH_RATIOS = (0.5, 0.75, 1.0, 1.25)
+KERNEL_SIZES = (3, 5, 7)
+EXPANSIONS = (1, 3, 6)
+SQUEEZE_RATIOS = (0.0, 0.25)
+ACTIVATIONS = ("relu6", "hardswish", "silu")
+DROPOUT = 0.2
+
+
+@final
+class MBConvSpace(SearchSpace):
+    """Networks in the manner of MnasNet and EfficientNet.
+
+    Open are the input resolution, the activation, and for each stage its depth, its width and,
+    per stage or per block, the depthwise kernel, the expansion and squeeze-excite.
+
+    The skeleton follows the images. At 224 pixels it is that of EfficientNet-B0, which is a
+    point of the space: seven stages and five halvings. Smaller images have as many halvings as
+    leave a last map of at least four pixels, the early ones going first, and two stages more
+    than halvings, the first ones of B0.
+
+    Args:
+        input_shape: ``(channels, height, width)`` of the images; sides of at least 8 pixels.
+        num_classes: Number of classes, at least 2.
+        granularity: ``stage``: all blocks of a stage share kernel, expansion and squeeze-excite
+            (as in MnasNet); ``block``: each block decides for itself.
+
+    Raises:
+        ValueError: If a value is out of range.
+
+    Source: MnasNet (arXiv:1807.11626), section 4 and figure 4; EfficientNet (arXiv:1905.11946),
+    table 1.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, int, int],
+        num_classes: int,
+        *,
+        granularity: str = "stage",
+    ) -> None:
+        channels, height, width = input_shape
+        if min(height, width) < SMALLEST_SIDE or channels < 1:
+            raise ValueError(
+                f"input_shape must have a channel and sides of at least {SMALLEST_SIDE} pixels, "
+                f"got {channels}x{height}x{width}"
+            )
+        if num_classes < 2:
+            raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+        if granularity not in {"stage", "block"}:
+            raise ValueError(f"granularity must be stage or block, got {granularity!r}")
+        self._input_shape = input_shape
+        self._num_classes = num_classes
+        self._per_block = granularity == "block"
+        self._stem_stride, self._stages = skeleton(height, width)
+        self._sizes = _resolutions(height, width)
+        self._genome = Genome(
+            (
+                Decision.of("resolution", list(self._sizes)),
+                Decision.of("activation", ACTIVATIONS),
+                *(
+                    decision
+                    for place, stage in enumerate(self._stages)
+                    for decision in self._stage_decisions(f"stage{place}", stage)
+                ),
+            )
+        )
+
+    @property
+    def genome(self) -> Genome:
+        """Resolution, activation, then the decisions of each stage in turn."""
+        return self._genome
+
+    def architecture(self, genotype: Genotype) -> Architecture:
+        """See the class.
+
+        Raises:
+            ValueError: If ``genotype`` is not one of ``genome``.
+        """
+        self._genome.check(genotype)
+        activation = str(genotype["activation"])
+        height, width = self._sizes[str(genotype["resolution"])]
+        return Architecture(
+            title="MBConvNet",
+            input_shape=(self._input_shape[0], height, width),
+            stem=ConvNormAct(STEM_WIDTH, stride=self._stem_stride, activation=activation),
+            stages=tuple(
+                self._blocks(genotype, f"stage{place}", stage, activation)
+                for place, stage in enumerate(self._stages)
+            ),
+            head=Classifier(
+                self._num_classes,
+                width=HEAD_WIDTH // B0_STAGES[-1].width * self._stages[-1].width,
+                dropout=DROPOUT,
+                activation=activation,
+            ),
+        )
+
+    def _stage_decisions(self, name: str, stage: Stage) -> list[Decision]:
+        depths = [depth for depth in range(stage.depth - 1, stage.depth + 2) if depth >= 1]
+        blocks = [_block_decisions(f"{name}.block{place}") for place in range(depths[-1])]
+        depth = Decision(
+            f"{name}.depth",
+            tuple(
+                Option(depth, _flat(blocks[:depth]) if self._per_block else ()) for depth in depths
+            ),
+        )
+        width = Decision.of(f"{name}.width", _widths(stage.width))
+        shared = () if self._per_block else _block_decisions(name)
+        return [width, *shared, depth]
+
+    def _blocks(
+        self, genotype: Genotype, name: str, stage: Stage, activation: str
+    ) -> tuple[MBConv, ...]:
+        blocks = []
+        for place in range(int(genotype[f"{name}.depth"])):
+            prefix = f"{name}.block{place}" if self._per_block else name
+            blocks.append(
+                MBConv(
+                    width=int(genotype[f"{name}.width"]),
+                    kernel_size=int(genotype[f"{prefix}.kernel"]),
+                    stride=stage.stride if place == 0 else 1,
+                    expansion=int(genotype[f"{prefix}.expansion"]),
+                    squeeze_ratio=float(genotype[f"{prefix}.squeeze_excite"]),
+                    activation=activation,
+                )
+            )
+        return tuple(blocks)
+
+
+def skeleton(height: int, width: int) -> tuple[int, tuple[Stage, ...]]:
+    """Stride of the stem, and the stages, for images of one size.
+
+    Args:
+        height: Pixels, at least 8.
+        width: Pixels, at least 8.
+
+    Returns:
+        The first rows of ``B0_STAGES`` with the strides that the images can bear. A stage's
+        depth is B0's; its width is B0's.
+    """
+    halvings = 0
+    while halvings < 5 and min(height, width) // 2 ** (halvings + 1) >= SMALLEST_MAP:
+        halvings += 1
+    stages = B0_STAGES[: halvings + 2]
+    # The stem (-1) and the rows with stride 2 may halve; the last ones do.
+    candidates = [-1, *(place for place, stage in enumerate(stages) if stage.stride == 2)]
+    halving = set(candidates[len(candidates) - halvings :])
+    strided = tuple(
+        stage._replace(stride=2 if place in halving else 1) for place, stage in enumerate(stages)
+    )
+    return (2 if -1 in halving else 1), strided
+
+
+def _resolutions(height: int, width: int) -> dict[str, tuple[int, int]]:
+    """Input sizes by the name that genotypes use."""
+    sizes = [
+        (int(height * ratio + 0.5), int(width * ratio + 0.5)) for ratio in RESOLUTION_RATIOS
+    ]
+    return {f"{rows}x{columns}": (rows, columns) for rows, columns in sizes}
+
+
+def _widths(width: int) -> list[OptionValue]:
+    return sorted({round_channels(width * ratio) for ratio in WIDTH_RATIOS})
+
+
+def _block_decisions(name: str) -> tuple[Decision, ...]:
+    return (
+        Decision.of(f"{name}.kernel", KERNEL_SIZES),
+        Decision.of(f"{name}.expansion", EXPANSIONS),
+        Decision.of(f"{name}.squeeze_excite", SQUEEZE_RATIOS),
+    )
+
+
+def _flat(blocks: Sequence[tuple[Decision, ...]]) -> tuple[Decision, ...]:
+    return tuple(decision for block in blocks for decision in block)

@@ -1,0 +1,13 @@
+"""Which child to train next: search strategies, one a file.
+
+``STRATEGIES`` names the built-in ones as ``module:class``, so that listing them imports nothing.
+The contract they share is ``strategies.strategy.Strategy``.
+"""
+
+from collections.abc import Mapping
+
+STRATEGIES: Mapping[str, str] = {
+    "evolution": "strategies.evolution:Evolution",
+    "grid": "strategies.grid:GridSearch",
+    "random": "strategies.random:RandomSearch",
+}

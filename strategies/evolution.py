@@ -1,0 +1,135 @@
+"""Regularized evolution: the best of a few young networks is mutated, the oldest is forgotten."""
+
+import math
+from typing import final
+
+import numpy as np
+
+from search_spaces.genome import Genome, Genotype
+from strategies.history import Proposal
+from strategies.random import MAX_DRAWS, draw_new
+from strategies.strategy import Features, Strategy, require_one_objective
+
+POOL_SIZE = 32
+MAX_MUTATIONS = 100
+
+
+@final
+class Evolution(Strategy):
+    """Aging evolution without generations, for one objective.
+
+    The first ``population_size`` asks are random; with features they span cost, from the largest
+    to the smallest of a pool and then between them. Later asks mutate the best of a tournament
+    among the newest ``population_size`` successes. Failed children take no place in the
+    population and hold nothing up. Fresh draws are uniform over options.
+
+    Source: Real et al., Regularized Evolution for Image Classifier Architecture Search
+    (arXiv:1802.01548), Algorithm 1; tournaments are drawn with replacement, as there. Deviations:
+    asynchronous, so a child dies when newer ones are told, not when they are started; genotypes
+    are not proposed twice; the first ones span cost; sizes follow the budget, since a population
+    as large as the budget is random search.
+    """
+
+    def __init__(  # noqa: PLR0913 - the contract's four and two options
+        self,
+        genome: Genome,
+        budget: int,
+        directions: tuple[str, ...],
+        features: Features | None,
+        *,
+        population_size: int | None = None,
+        tournament_size: int | None = None,
+    ) -> None:
+        """Set up an empty population.
+
+        Args:
+            genome: See ``Strategy``.
+            budget: See ``Strategy``.
+            directions: See ``Strategy``; exactly one.
+            features: See ``Strategy``.
+            population_size: Successes that can become parents, at least 1. None: a fifth of the
+                budget, but at least 4 and at most 50.
+            tournament_size: Candidates for each parent, in [1, population_size]. None: a quarter
+                of the population, rounded up, at least 2 where the population has two.
+
+        Raises:
+            ValueError: If a size is out of range, or there are several objectives.
+        """
+        super().__init__(genome, budget, directions, features)
+        require_one_objective(directions, "evolution")
+        if population_size is None:
+            population_size = min(max(budget // 5, 4), 50)
+        if population_size < 1:
+            raise ValueError(f"population_size must be at least 1, got {population_size}")
+        if tournament_size is None:
+            tournament_size = min(max(2, math.ceil(population_size / 4)), population_size)
+        if not 1 <= tournament_size <= population_size:
+            raise ValueError(
+                f"tournament_size must be in [1, population_size={population_size}], "
+                f"got {tournament_size}"
+            )
+        self._population_size = population_size
+        self._tournament_size = tournament_size
+
+    def recommend(self) -> Genotype:
+        """The best told, by the first reward; ties: told first."""
+        return self.history.best()
+
+    def derived(self) -> dict[str, int | float | str]:
+        """Both sizes."""
+        return {
+            "population_size": self._population_size,
+            "tournament_size": self._tournament_size,
+        }
+
+    def _propose(self, rng: np.random.Generator) -> Proposal | None:
+        genotype: Genotype | None = None
+        if len(self.history.asked) < self._population_size:
+            genotype = self._spread(rng)
+        elif self.history.successes:
+            genotype = self._child(rng)
+        if genotype is None:
+            genotype = draw_new(
+                self.genome, self.history, features=self.features, rng=rng, uniform="options"
+            )
+        return None if genotype is None else Proposal(genotype)
+
+    def _spread(self, rng: np.random.Generator) -> Genotype | None:
+        """One of a pool of new, feasible draws, at this ask's quantile of cost; None if none."""
+        features = self.features
+        if features is None:
+            return None
+        pool: list[Genotype] = []
+        for _ in range(MAX_DRAWS):
+            genotype = self.genome.sample_options(rng)
+            if genotype not in self.history.genotypes and features.feasible(genotype):
+                pool.append(genotype)
+                if len(pool) == POOL_SIZE:
+                    break
+        if not pool:
+            return None
+        pool.sort(key=lambda genotype: features.costs(genotype)[0])
+        return pool[round(_quantile(len(self.history.asked)) * (len(pool) - 1))]
+
+    def _child(self, rng: np.random.Generator) -> Genotype | None:
+        """A new, feasible mutation of a tournament's winner; None if none was found."""
+        if self.genome.size <= len(self.history.genotypes):
+            return None
+        population = self.history.successes[-self._population_size :]
+        for _ in range(MAX_MUTATIONS):
+            drawn = rng.integers(len(population), size=self._tournament_size)
+            parent = max((population[at] for at in drawn), key=lambda told: told.rewards[0])
+            child = self.genome.mutate(parent.proposal.genotype, rng)
+            if child in self.history.genotypes:
+                continue
+            if self.features is None or self.features.feasible(child):
+                return child
+        return None
+
+
+def _quantile(position: int) -> float:
+    """1, 0, 1/2, 3/4, 1/4, 7/8, ...: the ends, then a van der Corput sequence from above."""
+    if position < 2:
+        return 1.0 - position
+    digits = f"{position - 1:b}"
+    return 1.0 - int(digits[::-1], 2) / (1 << len(digits))
