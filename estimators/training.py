@@ -181,7 +181,7 @@ class _Child:
         self._batches = max(1, len(data.train) // recipe.batch_size)  # the odd rest is left out
         total = recipe.epochs * self._batches
         self._schedule = Schedule(total, round(recipe.warmup * total), recipe.decay)
-        self._model = build(graph).to(device, memory_format=torch.channels_last)
+        self._model = build(graph).to(device).to(memory_format=torch.channels_last)
         self._optimizer = _adamw(self._model, recipe)
         self._images = data.train.images.to(device, memory_format=torch.channels_last)
         self._labels = data.train.labels.to(device)
@@ -289,7 +289,7 @@ def measure(
     model.eval()
     outputs = [
         model(resized(images.to(device), size)).float().cpu()
-        for images in split.images.split(SCORING_BATCH)
+        for images in torch.split(split.images, SCORING_BATCH)
     ]
     return task.measure(torch.cat(outputs), split.labels)
 

@@ -5,37 +5,26 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from estimators.data import ImageData, from_arrays
-from estimators.estimator import Estimator
-from estimators.task import Classification, Task
 from estimators.training import measure
-from nas import plugins
-from nas.children import Child, Children
-from nas.engine import Finalist, Observer, Plan, Search, SearchFailed, rng_of
-from nas.errors import NasError, usage_error
+from nas.configuration import Arrays, Configuration, Prepared, prepare
+from nas.engine import Search, SearchFailed
+from nas.errors import NasError
 from nas.export import Preprocessing, Winner, export
+from nas.finalists import Finalist, rescore
 from nas.journal import Journal
-from nas.limits import Limits, Objective
 from nas.loading import load
-from nas.run_folder import BEST, EVENTS, RUN, SUMMARY, RunRecord, create, versions, write_json
+from nas.progress import Progress, Silent
+from nas.run_folder import BEST, EVENTS, RUN, SUMMARY, create, write_json
 from nas.trial import Trial
-from nas.workers import InProcessWorkers
+from nas.workers import InProcessWorkers, Workers
 from search_spaces.modules import build
 from search_spaces.space import SearchSpace
-from strategies.strategy import Strategy
 
 __all__ = ["Result", "load", "search"]
-
-Arrays = tuple[NDArray[np.generic], NDArray[np.generic]]
-
-_PREFLIGHT = 3  # spawn key of the generator that looks for a feasible network
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +57,6 @@ class Result:
         return load(self.folder)
 
 
-@dataclass(frozen=True, slots=True)
-class _Silent:
-    """Shows nothing."""
-
-    def finished(self, trial: Trial, best: Trial | None, started: int) -> None:
-        """Do nothing."""
-
-    def rescored(self, finalist: Finalist) -> None:
-        """Do nothing."""
-
-
 def search(  # noqa: PLR0913 - the options of the command line, by name
     *,
     space: str | type[SearchSpace] = "mbconv",
@@ -95,7 +73,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
     max_macs: int | None = None,
     max_latency_ms: float | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
-    observer: Observer | None = None,
+    progress: Progress | None = None,
 ) -> Result:
     """Search for the best network within limits, and export it.
 
@@ -115,7 +93,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         max_macs: Most multiply-accumulates for one image, or None.
         max_latency_ms: Highest median latency for one image on ``device``, or None; measured.
         settings: Options of ``space``, ``strategy`` and ``estimator``, by name.
-        observer: Is told of every trial; None for silence.
+        progress: Is told of every trial; None for silence.
 
     Returns:
         The winner and all that led to it; the run folder holds the same on disk.
@@ -125,50 +103,12 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
             or the disk full, or too many children fail.
     """
     begin = time.monotonic()
-    device = resolve_device(device)
-    images = _data(data)
-    task = Classification(len(images.classes))
-    plan_objective = _objective(task, objective)
-    _check_numbers(budget, seed, fidelity)
-    limits = _limits(max_params, max_macs, max_latency_ms)
-    chosen = {part: dict((settings or {}).get(part, {})) for part in ("space", "strategy", "estimator")}
-    for part in settings or {}:
-        if part not in chosen:
-            raise usage_error(f"settings: {plugins.unknown(part, chosen)}")
-    made_space = make_space(space, images.input_shape, len(images.classes), chosen["space"])
-    children = Children(made_space, limits)
-    made_estimator = cast("Estimator", _make("estimators", estimator, (), chosen["estimator"]))
-    made_estimator.prepare(images, task)
-    made_strategy = cast(
-        "Strategy",
-        _make(
-            "strategies",
-            strategy,
-            (made_space.genome, budget, (plan_objective.direction,), children),
-            chosen["strategy"],
-        ),
-    )
-    _check_feasible(children, limits, seed)
-    plan = Plan(
+    configuration = Configuration(
+        space=space,
         budget=budget,
-        seed=seed,
-        objective=plan_objective,
-        limits=limits,
-        recipe=made_estimator.recipe,
-        device=device,
-        fidelity=fidelity,
-    )
-    space_name = space if isinstance(space, str) else space.__name__.lower()
-    folder = create(None if out is None else Path(out), space_name)
-    record = RunRecord(
-        space=space_name,
+        data=data,
         strategy=strategy,
         estimator=estimator,
-        data=images.name,
-        data_fingerprint=images.fingerprint,
-        input_shape=images.input_shape,
-        num_classes=len(images.classes),
-        budget=budget,
         seed=seed,
         device=device,
         objective=objective,
@@ -176,41 +116,36 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         max_params=max_params,
         max_macs=max_macs,
         max_latency_ms=max_latency_ms,
-        settings=chosen,
-        derived={
-            "strategy": dict(made_strategy.derived()),
-            "estimator": dict(made_estimator.recipe),
-            "run": {"finalists": plan.finalists, "fresh_seeds": plan.fresh_seeds},
-        },
-        genotypes=str(made_space.genome.size),
-        versions=versions(),
+        settings={} if settings is None else settings,
     )
-    write_json(folder / RUN, record.model_dump(mode="json"))
-    workers = InProcessWorkers(made_estimator, device)
+    prepared = prepare(configuration)
+    folder = create(None if out is None else Path(out), configuration.space_name)
+    write_json(folder / RUN, prepared.record.model_dump(mode="json"))
+    progress = Silent() if progress is None else progress
+    workers = InProcessWorkers(prepared.estimator, prepared.plan.device)
     with Journal(folder / EVENTS) as journal:
         run = Search(
-            plan,
-            made_strategy,
-            children=children,
+            prepared.plan,
+            prepared.strategy,
+            children=prepared.children,
             workers=workers,
             journal=journal,
-            observer=_Silent() if observer is None else observer,
+            observer=progress,
         )
-        try:
-            run.run()
-        except SearchFailed as error:
-            raise NasError(f"{error}; see {folder / EVENTS}", exit_code=3) from error
-        finalists = run.finalists()
+        finalists = _finalists(run, prepared, workers, journal, progress)
         if not finalists:
-            reason = run.ended if run.ended != "budget spent" else "no child has a score"
-            raise NasError(f"no feasible architecture: {reason}; see {folder}", exit_code=3)
-        journal.append("test_read", ordinal=finalists[0].trial.ordinal)
-        test = _test(finalists[0], images, task, device)
-    check = export(_winner(finalists[0], images, test, record), folder / BEST)
+            counts: Counter[str] = Counter(trial.state for trial in run.trials)
+            outline = _outline(counts, run.ended, time.monotonic() - begin)
+            write_json(folder / SUMMARY, {**outline, "objective": objective})
+            raise NasError(f"no feasible architecture: {_why(run)}; see {folder}", exit_code=3)
+        best = finalists[0]
+        journal.append("test_read", ordinal=best.trial.ordinal)
+        test = _test(best, prepared)
+    check = export(_winner(best, prepared, test), folder / BEST)
     assert check is not None  # noqa: S101 - finalists have weights
     result = Result(
         folder=folder,
-        best=finalists[0],
+        best=best,
         finalists=tuple(finalists),
         trials=tuple(run.trials),
         test=test,
@@ -222,145 +157,91 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
     return result
 
 
+def _finalists(
+    run: Search,
+    prepared: Prepared,
+    workers: Workers,
+    journal: Journal,
+    progress: Progress,
+) -> list[Finalist]:
+    """Spend the budget, then score the best few again.
+
+    Raises:
+        NasError: If too many children failed (exit code 3).
+    """
+    try:
+        run.run()
+    except SearchFailed as error:
+        raise NasError(str(error), exit_code=3) from error
+    return rescore(
+        run.ranking(),
+        prepared.plan,
+        children=prepared.children,
+        workers=workers,
+        journal=journal,
+        audience=progress,
+    )
+
+
+def _why(run: Search) -> str:
+    """Why nothing was found, with the nearest value of a limit that only measuring can tell."""
+    latencies = [trial.latency_ms for trial in run.trials if trial.latency_ms is not None]
+    if latencies and not run.best:
+        return f"{run.ended}; the lowest latency measured is {min(latencies):.3g} ms"
+    return run.ended
+
+
 def summary(result: Result, objective: str) -> dict[str, Any]:
     """``summary.json``: what scripts read."""
     best = result.best
+    document = {
+        "trial": best.trial.ordinal,
+        "score": best.mean,
+        "scores": list(best.scores),
+        "search_score": best.trial.metrics[objective],
+        "params": best.trial.params,
+        "macs": best.trial.macs,
+        "latency_ms": best.trial.latency_ms,
+        "genotype": best.trial.genotype.to_dict(),
+        "test": dict(result.test),
+    }
+    finalists = [
+        {"trial": one.trial.ordinal, "score": one.mean, "scores": list(one.scores)}
+        for one in result.finalists
+    ]
+    return {
+        **_outline(Counter(trial.state for trial in result.trials), result.ended, result.seconds),
+        "objective": objective,
+        "best": document,
+        "finalists": finalists,
+    }
+
+
+def _outline(counts: Mapping[str, int], ended: str, seconds: float) -> dict[str, Any]:
+    """The part of ``summary.json`` that a search without a winner has, too."""
     return {
         "schema_version": 1,
-        "best": {
-            "trial": best.trial.ordinal,
-            "score": best.mean,
-            "scores": list(best.scores),
-            "search_score": best.trial.metrics[objective],
-            "params": best.trial.params,
-            "macs": best.trial.macs,
-            "latency_ms": best.trial.latency_ms,
-            "genotype": best.trial.genotype.to_dict(),
-            "test": dict(result.test),
-        },
-        "finalists": [
-            {"trial": one.trial.ordinal, "score": one.mean, "scores": list(one.scores)}
-            for one in result.finalists
-        ],
+        "best": None,
         "front": None,
-        "objective": objective,
-        "states": dict(Counter(trial.state for trial in result.trials)),
-        "ended": result.ended,
-        "seconds": round(result.seconds, 3),
+        "finalists": [],
+        "states": dict(counts),
+        "ended": ended,
+        "seconds": round(seconds, 3),
     }
 
 
-def resolve_device(device: str) -> str:
-    """The torch device that ``auto``, ``cpu``, ``cuda`` or ``mps`` stands for.
-
-    Raises:
-        NasError: If the name is another (exit code 2) or there is no such device (5).
-    """
-    available = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if device == "auto":
-        return next(name for name in ("cuda", "mps", "cpu") if available[name])
-    if device not in available:
-        raise usage_error(f"--device: {plugins.unknown(device, ['auto', *available])}")
-    if not available[device]:
-        have = ", ".join(name for name, there in available.items() if there)
-        raise NasError(f"--device: {device} is not available here; have {have}", exit_code=5)
-    return device
-
-
-def make_space(
-    space: str | type[SearchSpace],
-    input_shape: tuple[int, int, int],
-    num_classes: int,
-    options: Mapping[str, Any],
-) -> SearchSpace:
-    """A search space by name or class.
-
-    Raises:
-        NasError: If the name or an option is unknown or out of range (exit code 2).
-    """
-    cls = plugins.load("search_spaces", space) if isinstance(space, str) else space
-    made = _construct(cls, (input_shape, num_classes), options, "space")
-    return cast("SearchSpace", made)
-
-
-def _make(kind: str, name: str, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
-    part = {"strategies": "strategy", "estimators": "estimator"}[kind]
-    return _construct(plugins.load(kind, name), arguments, options, part)
-
-
-def _construct(
-    cls: Any, arguments: tuple[Any, ...], options: Mapping[str, Any], part: str
-) -> Any:
-    plugins.check_options(cls, options, part)
-    try:
-        return cls(*arguments, **options)
-    except (ValueError, TypeError) as error:
-        raise usage_error(f"{part}: {error}") from error
-
-
-def _data(data: str | Arrays) -> ImageData:
-    if isinstance(data, str):
-        return cast("ImageData", plugins.load("datasets", data)())
-    try:
-        images, labels = data
-        return from_arrays(images, labels)
-    except (TypeError, ValueError) as error:
-        raise usage_error(f"data: {error}") from error
-
-
-def _objective(task: Task, metric: str) -> Objective:
-    if metric not in task.metrics:
-        raise usage_error(f"--objective: {plugins.unknown(metric, task.metrics)}")
-    return Objective(metric, task.metrics[metric])
-
-
-def _check_numbers(budget: int, seed: int, fidelity: float) -> None:
-    if budget < 1:
-        raise usage_error(f"--budget must be at least 1, got {budget}")
-    if seed < 0:
-        raise usage_error(f"--seed must be at least 0, got {seed}")
-    if not 0 < fidelity <= 1:
-        raise usage_error(f"--fidelity must be in (0, 1], got {fidelity}")
-
-
-def _limits(params: int | None, macs: int | None, latency_ms: float | None) -> Limits:
-    try:
-        return Limits(params, macs, latency_ms)
-    except ValueError as error:
-        raise usage_error(f"limits: {error}") from error
-
-
-def _check_feasible(children: Children, limits: Limits, seed: int) -> None:
-    """Refuse limits that no network of the space keeps.
-
-    Raises:
-        NasError: With the nearest values that are feasible (exit code 3).
-    """
-    nearest: Child = children.nearest_feasible(rng_of(seed, _PREFLIGHT))
-    if limits.excess(nearest.params, nearest.macs) > 1:
-        raise NasError(
-            "no network of this space is within the limits; the nearest has "
-            f"{nearest.params:,} parameters and {nearest.macs:,} MACs: raise the limit above that",
-            exit_code=3,
-        )
-
-
-def _test(best: Finalist, images: ImageData, task: Task, device: str) -> dict[str, float]:
+def _test(best: Finalist, prepared: Prepared) -> dict[str, float]:
     """Metrics of the winner on the test split: the run's only reading of it."""
     model = build(best.child.graph)
     assert best.evaluation.weights is not None  # noqa: S101 - training returns weights
     model.load_state_dict(dict(best.evaluation.weights), strict=True)
     size = tuple(int(side) for side in best.child.graph.input_shape[1:])
-    return measure(model.to(device), images.test, task, size=size, device=device)
+    device = prepared.plan.device
+    return measure(model.to(device), prepared.images.test, prepared.task, size=size, device=device)
 
 
-def _winner(
-    best: Finalist, images: ImageData, test: Mapping[str, float], record: RunRecord
-) -> Winner:
+def _winner(best: Finalist, prepared: Prepared, test: Mapping[str, float]) -> Winner:
+    images, record = prepared.images, prepared.record
     scores = ", ".join(f"{score:.4f}" for score in best.scores)
     recipe = ", ".join(
         f"{name} {value}" for name, value in record.derived["estimator"].items() if name != "data"

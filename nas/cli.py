@@ -85,7 +85,7 @@ def search(  # noqa: PLR0913 - one parameter per flag
         max_macs=max_macs,
         max_latency_ms=max_latency_ms,
         settings=parsed,
-        observer=Lines(budget, objective),
+        progress=Lines(budget, objective),
     )
     if json:
         _print(dumps(api.summary(result, objective), indent=2))
@@ -243,4 +243,3 @@ def _shape(text: str) -> tuple[int, int, int]:
 def _print(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
-

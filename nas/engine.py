@@ -1,18 +1,16 @@
 """The search itself: ask, check limits, score, record, tell."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, final
-
-import numpy as np
+from typing import Protocol, final
 
 from estimators.estimator import Evaluation
 from nas.children import Child, Children
 from nas.journal import Journal
 from nas.latency import latency_ms
-from nas.limits import Limits, Objective
-from nas.trial import STARTED, Trial
+from nas.plan import ASK, TRAINING, Plan, rng_of, training_seed
+from nas.trial import STARTED, State, Trial
 from nas.workers import Failure, Job, Outcome, Workers
 from search_spaces.identity import same_network
 from search_spaces.modules import build
@@ -23,9 +21,6 @@ CONSECUTIVE_FAILURES = 10
 FAILURE_RATE = 0.5
 FAILURE_RATE_AFTER = 20
 
-# First numbers of the spawn keys that keep the generators of a run apart.
-_ASK, _TRAINING, _RESCORING = 0, 1, 2
-
 
 class Observer(Protocol):
     """Is told what happens, to show it."""
@@ -34,72 +29,9 @@ class Observer(Protocol):
         """A trial has its final state."""
         ...
 
-    def rescored(self, finalist: "Finalist") -> None:
-        """A finalist has all its fresh scores."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a search is to do; kept unchanged for the whole run.
-
-    Attributes:
-        budget: Trials to start on a worker.
-        seed: Seed of the run.
-        objective: What is searched for.
-        limits: What a network may cost.
-        fidelity: Share of full training for every child, unless its proposal says less.
-        recipe: What scores depend on beside graph, fidelity and seed.
-        device: Where latency is measured.
-        finalists: How many of the best are scored again.
-        fresh_seeds: How often each.
-    """
-
-    budget: int
-    seed: int
-    objective: Objective
-    limits: Limits
-    recipe: Mapping[str, float | int | str]
-    device: str = "cpu"
-    fidelity: float = 1.0
-    finalists: int = 3
-    fresh_seeds: int = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Finalist:
-    """One of the best children, scored again on fresh seeds.
-
-    Attributes:
-        trial: The trial that found it.
-        child: Its network.
-        scores: The objective's metric on each fresh seed.
-        evaluation: The evaluation with the best of them.
-    """
-
-    trial: Trial
-    child: Child
-    scores: tuple[float, ...]
-    evaluation: Evaluation
-
-    @property
-    def mean(self) -> float:
-        """Mean over the fresh seeds: the figure by which ``best`` is chosen."""
-        return sum(self.scores) / len(self.scores)
-
 
 class SearchFailed(Exception):  # noqa: N818 - says what happened
     """Too many children failed; the message names the causes."""
-
-
-def rng_of(seed: int, *key: int) -> np.random.Generator:
-    """The generator of one purpose of a run."""
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
-
-
-def training_seed(seed: int, *key: int) -> int:
-    """A seed below 2**31 for one training."""
-    return int(np.random.SeedSequence(seed, spawn_key=key).generate_state(1)[0] >> 1)
 
 
 @dataclass(slots=True)
@@ -187,22 +119,6 @@ class Search:
             key=lambda trial: (-self._reward(trial.metrics), trial.macs, trial.ordinal),
         )
 
-    def finalists(self) -> list[Finalist]:
-        """Score the best few again on fresh seeds, which takes the luck out of their scores.
-
-        Returns:
-            Finalists, best mean first, the cheaper one of equals. Children that now fail are
-            left out.
-        """
-        found = []
-        for trial in self.ranking()[: self._plan.finalists]:
-            finalist = self._rescore(trial)
-            if finalist is not None:
-                found.append(finalist)
-                self._observer.rescored(finalist)
-        objective = self._plan.objective
-        return sorted(found, key=lambda one: (-objective.reward(one.mean), one.trial.macs))
-
     def _wants_more(self) -> bool:
         if self.ended or self.started >= self._plan.budget or self._workers.free == 0:
             return False
@@ -218,7 +134,7 @@ class Search:
 
     def _ask(self) -> None:
         plan, ordinal = self._plan, len(self.trials)
-        proposal = self._strategy.ask(rng_of(plan.seed, _ASK, ordinal))
+        proposal = self._strategy.ask(rng_of(plan.seed, ASK, ordinal))
         if proposal is None:
             if self._open:
                 self._fruitless = FRUITLESS_ASKS  # wait for what runs, then ask again
@@ -234,7 +150,7 @@ class Search:
             params=child.params,
             macs=child.macs,
             fidelity=min(proposal.fidelity, plan.fidelity),
-            seed=training_seed(plan.seed, _TRAINING, ordinal),
+            seed=training_seed(plan.seed, TRAINING, ordinal),
             latency_ms=self._latency(child),
         )
         self.trials.append(trial)
@@ -301,10 +217,8 @@ class Search:
         else:
             self._failures_in_a_row = 0
             metrics = dict(result.metrics)
-            state = "complete" if self._reached(handed.trial, result) else "stopped"
-            done = replace(
-                handed.trial, state=state, metrics=metrics, seconds=outcome.seconds
-            )
+            state: State = "complete" if self._reached(handed.trial, result) else "stopped"
+            done = replace(handed.trial, state=state, metrics=metrics, seconds=outcome.seconds)
             rewards = (self._reward(metrics),)
             if state == "complete":
                 self._scored.setdefault((done.digest, done.fidelity), []).append(done)
@@ -344,10 +258,7 @@ class Search:
         too_many = (
             self._failures_in_a_row >= CONSECUTIVE_FAILURES
             or (self._failures_in_a_row > 0 and self._failures_in_a_row >= self._plan.budget)
-            or (
-                self.started >= FAILURE_RATE_AFTER
-                and len(failed) > FAILURE_RATE * self.started
-            )
+            or (self.started >= FAILURE_RATE_AFTER and len(failed) > FAILURE_RATE * self.started)
         )
         if not too_many:
             return
@@ -355,25 +266,6 @@ class Search:
         shown = "; ".join(f"{count} x {cause}" for cause, count in causes.most_common(3))
         self._journal.append("ended", reason="failures")
         raise SearchFailed(f"{len(failed)} of {self.started} children failed: {shown}")
-
-    def _rescore(self, trial: Trial) -> Finalist | None:
-        child = self._children.child(trial.genotype)
-        evaluations: list[Evaluation] = []
-        for repeat in range(self._plan.fresh_seeds):
-            seed = training_seed(self._plan.seed, _RESCORING, trial.ordinal, repeat)
-            self._workers.submit(Job(trial.ordinal, child.graph, trial.fidelity, seed))
-            outcome = self._workers.wait()
-            event: dict[str, Any] = {"ordinal": trial.ordinal, "repeat": repeat, "seed": seed}
-            if isinstance(outcome.result, Failure):
-                event |= {"cause": outcome.result.cause, "message": outcome.result.message}
-                self._journal.append("rescored", **event, seconds=round(outcome.seconds, 6))
-                return None
-            event["metrics"] = dict(outcome.result.metrics)
-            self._journal.append("rescored", **event, seconds=round(outcome.seconds, 6))
-            evaluations.append(outcome.result)
-        scores = tuple(one.metrics[self._plan.objective.metric] for one in evaluations)
-        best = max(evaluations, key=lambda one: self._reward(one.metrics))
-        return Finalist(trial, child, scores, best)
 
     def _reward(self, metrics: Mapping[str, float]) -> float:
         objective = self._plan.objective
@@ -399,5 +291,3 @@ class Search:
 
     def _reached(self, trial: Trial, evaluation: Evaluation) -> bool:
         return evaluation.details.get("fidelity", trial.fidelity) >= trial.fidelity
-
-

@@ -219,15 +219,15 @@ def _usage(title: str, winner: Winner, shape: tuple[int, int, int]) -> str:
     if winner.weights is not None:
         load = f'model.load_state_dict(load_file("{WEIGHTS}"))\n'
     imports = "from safetensors.torch import load_file\n" if load else ""
-    lines = [
-        "## Use\n",
-        f"`{MODEL}` needs PyTorch (2.1 or later) and nothing else; the weights are read with the "
-        "`safetensors` package.\n" if load else f"`{MODEL}` needs PyTorch (2.1 or later).\n",
+    snippet = (
         f"```python\nimport torch\n{imports}from model import {title}\n\n"
-        f"model = {title}()\n{load}model.eval()\n"
-        f"with torch.inference_mode():\n"
-        f"    scores = model(torch.zeros(1, {shape[0]}, {shape[1]}, {shape[2]}))\n```\n",
-    ]
+        f"model = {title}()\n{load}model.eval()\nwith torch.inference_mode():\n"
+        f"    scores = model(torch.zeros(1, {shape[0]}, {shape[1]}, {shape[2]}))\n```\n"
+    )
+    needs = f"`{MODEL}` needs PyTorch (2.1 or later) and nothing else"
+    if load:
+        needs += "; the weights are read with the `safetensors` package"
+    lines = ["## Use\n", f"{needs}.\n", snippet]
     if winner.preprocessing is not None:
         mean = ", ".join(f"{value:.6g}" for value in winner.preprocessing.mean)
         std = ", ".join(f"{value:.6g}" for value in winner.preprocessing.std)
@@ -256,4 +256,3 @@ def _cell(text: str) -> str:
     for sign in "\\|<>[]":
         plain = plain.replace(sign, "\\" + sign)
     return plain
-

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from nas.errors import usage_error
-from nas.export import ARCHITECTURE, WEIGHTS, Preprocessing, Winner
+from nas.export import ARCHITECTURE, SCHEMA_VERSION, WEIGHTS, Preprocessing, Winner
 from nas.plugins import unknown
 from nas.run_folder import BEST, read_json
 from search_spaces import architecture as architecture_format
@@ -19,9 +19,7 @@ from search_spaces.architecture import lower
 from search_spaces.graph import Graph
 from search_spaces.modules import build
 from search_spaces.reference import REFERENCES
-from search_spaces.strict_json import JsonError, member
-
-SCHEMA_VERSION = 1
+from search_spaces.strict_json import JsonError, check_version, member
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +74,7 @@ def find(source: str | Path) -> Named:
 def _read(path: Path) -> Winner:
     document = read_json(path, what="architecture")
     try:
-        version = member(document, "schema_version", int, "document")
-        if version != SCHEMA_VERSION:
-            raise JsonError(f"schema_version must be {SCHEMA_VERSION}, got {version}")
+        check_version(document, SCHEMA_VERSION, "document")
         graph = graph_json.from_document(member(document, "graph", dict, "document"))
         preprocessing = _preprocessing(document.get("preprocessing"))
     except JsonError as error:
@@ -139,4 +135,3 @@ def _preprocessing(document: Any) -> Preprocessing | None:
     return Preprocessing(
         tuple(classes), tuple(float(value) for value in mean), tuple(float(value) for value in std)
     )
-

@@ -2,15 +2,31 @@
 
 import sys
 import time
-from typing import final
+from typing import Protocol, final
 
-from nas.engine import Finalist
+from nas.engine import Observer
+from nas.finalists import Audience, Finalist
 from nas.limits import format_quantity
 from nas.trial import Trial
 
 
+class Progress(Observer, Audience, Protocol):
+    """Is told of every trial and every finalist."""
+
+
 @final
-class Lines:
+class Silent(Progress):
+    """Shows nothing."""
+
+    def finished(self, trial: Trial, best: Trial | None, started: int) -> None:
+        """Do nothing."""
+
+    def rescored(self, finalist: Finalist) -> None:
+        """Do nothing."""
+
+
+@final
+class Lines(Progress):
     """One line per trial that was trained, and one per finalist.
 
     Args:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.api import make_space
+from nas.configuration import make_space
 from nas.limits import format_quantity
 from search_spaces.architecture import lower
 from search_spaces.genome import Decision
@@ -51,15 +51,12 @@ def network_text(document: Mapping[str, Any]) -> str:
         params, macs = (f"{layer[key]:,}" if layer[key] else "" for key in ("params", "macs"))
         rows.append((layer["name"], layer["op"], output, params, macs, share))
     mebibytes = document["activation_bytes"] / 2**20
-    return "\n".join(
-        [
-            *_columns(rows),
-            "(batch norms and activations are left out here, and counted in the sums)",
-            "",
-            f"{document['name']}, input {shape}: {document['params']:,} parameters, "
-            f"{document['macs']:,} MACs, {mebibytes:.3g} MiB of float32 activations for one image",
-        ]
+    note = "(batch norms and activations are left out here, and counted in the sums)"
+    total = (
+        f"{document['name']}, input {shape}: {document['params']:,} parameters, "
+        f"{document['macs']:,} MACs, {mebibytes:.3g} MiB of float32 activations for one image"
     )
+    return "\n".join([*_columns(rows), note, "", total])
 
 
 def space_document(
@@ -77,9 +74,7 @@ def space_document(
     space = make_space(name, input_shape, num_classes, options)
     rng = np.random.default_rng(0)
     count = min(SAMPLES, space.genome.size)
-    graphs = [
-        lower(space.architecture(space.genome.sample_options(rng))) for _ in range(count)
-    ]
+    graphs = [lower(space.architecture(space.genome.sample_options(rng))) for _ in range(count)]
     costs = {
         "params": sorted(graph.params for graph in graphs),
         "macs": sorted(graph.macs for graph in graphs),
@@ -115,9 +110,9 @@ def space_text(document: Mapping[str, Any]) -> str:
     shape = "x".join(str(side) for side in document["input_shape"])
     size = int(document["genotypes"])
     power = f"{size:,}" if size < 10**9 else f"about 10^{math.log10(size):.1f}"
+    images = f"{shape} images of {document['num_classes']} classes"
     lines = [
-        f"{document['name']} for {shape} images of {document['num_classes']} classes: "
-        f"{power} genotypes",
+        f"{document['name']} for {images}: {power} genotypes",
         "",
         *_columns(rows),
         "",

@@ -8,7 +8,7 @@ from typing import Any
 from search_spaces.blocks import BLOCKS
 from search_spaces.graph import Graph, check_class_name
 from search_spaces.lowering import BlockSpec, GraphBuilder, ScopeBuilder, Value, chain
-from search_spaces.strict_json import JsonError, fields_of, member, record
+from search_spaces.strict_json import JsonError, check_version, fields_of, member, record
 
 SCHEMA_VERSION = 1
 
@@ -86,27 +86,22 @@ def from_document(
     """
     known = {**BLOCKS, **(blocks if blocks is not None else {})}
     where = "architecture"
-    version = member(document, "schema_version", int, where)
-    if version != SCHEMA_VERSION:
-        raise JsonError(f"{where}.schema_version must be {SCHEMA_VERSION}, got {version}")
+    check_version(document, SCHEMA_VERSION, where)
     shape = member(document, "input_shape", list, where)
     if len(shape) != 3 or not all(type(side) is int for side in shape):
         raise JsonError(f"{where}.input_shape must be three whole numbers")
     stages = member(document, "stages", list, where)
     if not all(isinstance(stage, list) for stage in stages):
         raise JsonError(f"{where}.stages must be lists of blocks")
-    parts = {
-        "title": member(document, "title", str, where),
-        "input_shape": tuple(shape),
-        "stem": _block(document.get("stem"), known, f"{where}.stem"),
-        "stages": tuple(
-            tuple(_block(block, known, f"{where}.stages[{s}][{b}]") for b, block in enumerate(stage))
-            for s, stage in enumerate(stages)
-        ),
-        "head": _block(document.get("head"), known, f"{where}.head"),
-    }
+    stem = _block(document.get("stem"), known, f"{where}.stem")
+    head = _block(document.get("head"), known, f"{where}.head")
+    built = tuple(
+        tuple(_block(block, known, f"{where}.stages[{s}][{b}]") for b, block in enumerate(stage))
+        for s, stage in enumerate(stages)
+    )
+    title = member(document, "title", str, where)
     try:
-        return Architecture(**parts)
+        return Architecture(title, (shape[0], shape[1], shape[2]), stem, built, head)
     except ValueError as error:
         raise JsonError(f"{where}: {error}") from None
 

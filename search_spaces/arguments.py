@@ -106,7 +106,9 @@ def _evaluate(node: ast.expr, names: Mapping[str, int]) -> int:
             raise ValueError("expression must not divide by zero")
         return _OPERATORS[type(node.op)](left, right)
     known = ", ".join(names) if names else "none"
-    raise ValueError(f"expression must use the scope's arguments ({known}), got {ast.unparse(node)}")
+    raise ValueError(
+        f"expression must use the scope's arguments ({known}), got {ast.unparse(node)}"
+    )
 
 
 def _is_sum(expression: str) -> bool:

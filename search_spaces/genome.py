@@ -254,7 +254,7 @@ class Genome:
             for other in range(len(decision.options)):
                 if other != chosen:
                     changed = {**answers, decision.name: other}
-                    yield self._walk(lambda opened, kept=changed: kept.get(opened.name, 0))
+                    yield self._walk(lambda opened: changed.get(opened.name, 0))  # noqa: B023 - used at once
 
     def crossover(self, first: Genotype, second: Genotype, *, rng: np.random.Generator) -> Genotype:
         """A genotype whose every active decision takes the answer of a parent that has it.

@@ -180,24 +180,25 @@ def _check_names(graph: Graph) -> None:
     if len(taken) != len(paths):
         raise ValueError("scope paths must differ from each other")
     for scope in graph.scopes[1:]:
-        parent, _, name = scope.path.rpartition(".")
-        check_name(name)
-        if parent not in taken:
-            raise ValueError(f"{scope.path}: the scope around it is not listed")
-        for inside in scope.inputs:
-            if not 0 <= inside < len(graph.nodes):
-                raise ValueError(f"{scope.path}: reads a node that does not exist")
-        if scope.kind:
-            check_class_name(scope.kind)
-            check_class_name(scope.title)
-        for argument in scope.arguments:
-            check_name(argument)
+        _check_scope(scope, taken)
     for node in graph.nodes:
         name = node.name.rpartition(".")[2]
         check_name(name)
         if node.name in taken or join(node.scope, name) != node.name:
             raise ValueError(f"{node.name}: name is taken, or lies outside its scope")
         taken.add(node.name)
+
+
+def _check_scope(scope: Scope, paths: set[str]) -> None:
+    parent, _, name = scope.path.rpartition(".")
+    check_name(name)
+    if parent not in paths:
+        raise ValueError(f"{scope.path}: the scope around it is not listed")
+    if scope.kind:
+        check_class_name(scope.kind)
+        check_class_name(scope.title)
+    for argument in scope.arguments:
+        check_name(argument)
 
 
 def _ancestors(path: str) -> list[str]:

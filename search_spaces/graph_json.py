@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from typing import Any, final
 
 from search_spaces.arguments import Argument, parse
-from search_spaces.graph import MAX_NODES, Graph, Scope, join, owner
+from search_spaces.graph import MAX_NODES, Graph, join, owner
 from search_spaces.lowering import GraphBuilder, ScopeBuilder, Value
 from search_spaces.primitives import PRIMITIVES, Input
 from search_spaces.schedule import schedule
-from search_spaces.strict_json import JsonError, fields_of, member, record
+from search_spaces.strict_json import JsonError, check_version, fields_of, member, record
 
 SCHEMA_VERSION = 1
 MAX_PARAMS = 10**9
@@ -65,9 +65,7 @@ def from_document(document: Any, *, max_params: int = MAX_PARAMS) -> Graph:
         JsonError: If anything is missing, unknown, of another type, out of range, or does not
             fit together.
     """
-    version = member(document, "schema_version", int, "graph")
-    if version != SCHEMA_VERSION:
-        raise JsonError(f"graph.schema_version must be {SCHEMA_VERSION}, got {version}")
+    check_version(document, SCHEMA_VERSION, "graph")
     entries = member(document, "nodes", list, "graph")
     if not 2 <= len(entries) <= MAX_NODES:
         raise JsonError(f"graph.nodes must be from 2 to {MAX_NODES}, got {len(entries)}")
@@ -109,14 +107,14 @@ class _Reader:
             shape = (image.channels, image.height, image.width)
             builder = GraphBuilder(shape, title=title)
             output = self._emit(builder.root, {"input": builder.image})
-            if self._scopes:
-                raise JsonError(f"graph.scopes: {next(iter(self._scopes))[:80]!r} holds no node")
             graph = builder.graph(output)
             schedule(graph)
         except JsonError:
             raise
         except ValueError as error:
             raise JsonError(f"graph: {error}") from None
+        if self._scopes:
+            raise JsonError(f"graph.scopes: {next(iter(self._scopes))[:80]!r} holds no node")
         return graph
 
     def _emit(self, scope: ScopeBuilder, values: dict[str, Value]) -> Value:
@@ -162,7 +160,7 @@ class _Reader:
     def _scope(
         self, path: str, outer: ScopeBuilder, values: Mapping[str, Value], where: str
     ) -> Value:
-        name = path[len(outer.path) + 1 if outer.path else 0 :].split(".")[0]
+        name = path[len(outer.path) + 1 if outer.path else 0 :].split(".", maxsplit=1)[0]
         inside = join(outer.path, name)
         if inside not in self._scopes:
             raise JsonError(f"{where}: scope {inside[:80]!r} is not listed, or was left before")

@@ -81,9 +81,7 @@ class GraphBuilder:
         image = Input(*input_shape)
         self._nodes = [Node("input", "", image, (), (), image.infer(), image.cost((), ()))]
         self._scopes: list[Scope] = []
-        self.root = ScopeBuilder(
-            self, None, path="", owner="", inputs=(Value(0, image.infer()),)
-        )
+        self.root = ScopeBuilder(self, None, path="", owner="", inputs=(Value(0, image.infer()),))
         self._title = check_class_name(title)
 
     @property
@@ -208,7 +206,7 @@ class ScopeBuilder:
         """Run ``emit`` in a plain sequence: each thing it adds reads only the one before."""
         return self.enter(name, "", emit, *inputs)
 
-    def conv(
+    def conv(  # noqa: PLR0913 - the numbers of a convolution
         self,
         name: str,
         x: Value,

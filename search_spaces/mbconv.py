@@ -174,9 +174,7 @@ def skeleton(height: int, width: int) -> tuple[int, tuple[Stage, ...]]:
 
 def _resolutions(height: int, width: int) -> dict[str, tuple[int, int]]:
     """Input sizes by the name that genotypes use."""
-    sizes = [
-        (int(height * ratio + 0.5), int(width * ratio + 0.5)) for ratio in RESOLUTION_RATIOS
-    ]
+    sizes = [(int(height * ratio + 0.5), int(width * ratio + 0.5)) for ratio in RESOLUTION_RATIOS]
     return {f"{rows}x{columns}": (rows, columns) for rows, columns in sizes}
 
 

@@ -87,7 +87,7 @@ def _sequence(body: Body) -> nn.Sequential:
     return nn.Sequential(parts)
 
 
-def _plain(value: float | bool | tuple[int, ...]) -> float | bool | tuple[int, ...]:
+def _plain(value: float | tuple[int, ...]) -> float | tuple[int, ...]:
     if isinstance(value, tuple):
         return tuple(int(part) for part in value)
     return value if isinstance(value, bool | float) else int(value)

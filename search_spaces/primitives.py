@@ -517,7 +517,9 @@ def _equal(op: str, inputs: tuple[Shape, ...]) -> Shape:
 
 def _windows(side: str, length: int, window: int, stride: int, padding: int) -> int:
     if window > length + padding:
-        raise ValueError(f"{side} {length} with padding {padding} is smaller than the window {window}")
+        raise ValueError(
+            f"{side} {length} with padding {padding} is smaller than the window {window}"
+        )
     return (length + padding - window) // stride + 1
 
 

@@ -8,7 +8,7 @@ checkpoints agree. Output is formatted as ``ruff format`` and Black format it.
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import final
 
@@ -286,9 +286,7 @@ def _forward(body: Body, inputs: Sequence[str]) -> list[str]:
             if heavy:
                 heavies.add(call.output)
             continue
-        alive = {
-            variables[value] for value in variables if last_read.get(value, -1) > at
-        }
+        alive = {variables[value] for value in variables if last_read.get(value, -1) > at}
         dead = [variables[value] for value in sorted(base) if variables[value] not in alive]
         fresh = (f"x{number}" for number in range(1, len(body.calls) + 1))
         names = (*dead, *_VARIABLES, *fresh)

@@ -121,6 +121,17 @@ def member(document: Any, key: str, kind: type[T], where: str) -> T:
     return value
 
 
+def check_version(document: Any, version: int, where: str) -> None:
+    """Check the schema version of a document.
+
+    Raises:
+        JsonError: If it is missing or another one.
+    """
+    found = member(document, "schema_version", int, where)
+    if found != version:
+        raise JsonError(f"{where}.schema_version must be {version}, got {found}")
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     document = dict(pairs)
     if len(document) != len(pairs):

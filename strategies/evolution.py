@@ -30,7 +30,7 @@ class Evolution(Strategy):
     as large as the budget is random search.
     """
 
-    def __init__(  # noqa: PLR0913 - the contract's four and two options
+    def __init__(
         self,
         genome: Genome,
         budget: int,

@@ -49,7 +49,7 @@ class GridSearch(Strategy):
         """Nothing."""
         return {}
 
-    def _propose(self, rng: np.random.Generator) -> Proposal | None:  # noqa: ARG002 - no chance
+    def _propose(self, rng: np.random.Generator) -> Proposal | None:
         asked = self.history.asked
         start = self._grid.position(asked[-1].genotype) + 1 if asked else 0
         genotype: Genotype | None = None

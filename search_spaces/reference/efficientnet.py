@@ -86,20 +86,17 @@ def efficientnet(name: str, *, num_classes: int = 1000) -> Architecture:
     stages = []
     for row in B0_STAGES:
         width = round_channels(row.width * scale.width)
-        block = {"kernel_size": row.kernel_size, "expansion": row.expansion}
         depth = ceil(row.depth * scale.depth)
         stages.append(
             tuple(
-                MBConv(width, stride=row.stride if place == 0 else 1, **block)
+                MBConv(width, row.kernel_size, row.stride if place == 0 else 1, row.expansion)
                 for place in range(depth)
             )
         )
     return Architecture(
         title="EfficientNet",
         input_shape=(3, scale.resolution, scale.resolution),
-        stem=ConvNormAct(
-            round_channels(STEM_WIDTH * scale.width), stride=2, activation="silu"
-        ),
+        stem=ConvNormAct(round_channels(STEM_WIDTH * scale.width), stride=2, activation="silu"),
         stages=tuple(stages),
         head=Classifier(
             num_classes,

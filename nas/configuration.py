@@ -1,0 +1,236 @@
+"""From what a user asks for to everything a run needs, checked before anything starts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from estimators.data import ImageData, from_arrays
+from estimators.estimator import Estimator
+from estimators.task import Classification, Task
+from nas import plugins
+from nas.children import Children
+from nas.errors import NasError, usage_error
+from nas.finalists import FINALISTS, FRESH_SEEDS
+from nas.limits import Limits, Objective
+from nas.plan import PREFLIGHT, Plan, rng_of
+from nas.run_folder import RunRecord, versions
+from search_spaces.space import SearchSpace
+from strategies.strategy import Strategy
+
+Arrays = tuple[NDArray[np.generic], NDArray[np.generic]]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What a user asks for; ``nas.search`` says what each value means."""
+
+    space: str | type[SearchSpace]
+    budget: int
+    data: str | Arrays
+    strategy: str
+    estimator: str
+    seed: int
+    device: str
+    objective: str
+    fidelity: float
+    max_params: int | None
+    max_macs: int | None
+    max_latency_ms: float | None
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def space_name(self) -> str:
+        """What the record calls the space."""
+        return self.space if isinstance(self.space, str) else self.space.__name__.lower()
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that a run needs.
+
+    Attributes:
+        images: The data.
+        task: What is asked of it.
+        children: Makes networks, and knows the limits.
+        estimator: Prepared with the data.
+        strategy: Fresh.
+        plan: What the search is to do.
+        record: What ``run.json`` will say.
+    """
+
+    images: ImageData
+    task: Task
+    children: Children
+    estimator: Estimator
+    strategy: Strategy
+    plan: Plan
+    record: RunRecord
+
+
+def prepare(configuration: Configuration) -> Prepared:
+    """Check everything and make it.
+
+    Raises:
+        NasError: If a value cannot be used (exit code 2), no network of the space is within the
+            limits (3), or there is no such device (5).
+    """
+    settings = _settings(configuration)
+    limits, plan_numbers = _limits(configuration), _numbers(configuration)
+    device = resolve_device(configuration.device)
+    images = _images(configuration.data)
+    task = Classification(len(images.classes))
+    objective = _objective(task, configuration.objective)
+    space = make_space(
+        configuration.space, images.input_shape, len(images.classes), settings["space"]
+    )
+    children = Children(space, limits)
+    estimator: Estimator = _construct(
+        plugins.load("estimators", configuration.estimator), (), settings["estimator"], "estimator"
+    )
+    strategy: Strategy = _construct(
+        plugins.load("strategies", configuration.strategy),
+        (space.genome, configuration.budget, (objective.direction,), children),
+        settings["strategy"],
+        "strategy",
+    )
+    _check_feasible(children, limits, configuration.seed)
+    estimator.prepare(images, task)
+    plan = Plan(objective=objective, limits=limits, device=device, **plan_numbers)
+    record = RunRecord(
+        space=configuration.space_name,
+        strategy=configuration.strategy,
+        estimator=configuration.estimator,
+        data=images.name,
+        data_fingerprint=images.fingerprint,
+        input_shape=images.input_shape,
+        num_classes=len(images.classes),
+        budget=plan.budget,
+        seed=plan.seed,
+        device=device,
+        objective=objective.metric,
+        fidelity=plan.fidelity,
+        max_params=limits.max_params,
+        max_macs=limits.max_macs,
+        max_latency_ms=limits.max_latency_ms,
+        settings=settings,
+        derived={
+            "strategy": dict(strategy.derived()),
+            "estimator": dict(estimator.recipe),
+            "run": {"finalists": FINALISTS, "fresh_seeds": FRESH_SEEDS},
+        },
+        genotypes=str(space.genome.size),
+        versions=versions(),
+    )
+    return Prepared(images, task, children, estimator, strategy, plan, record)
+
+
+def resolve_device(device: str) -> str:
+    """The torch device that ``auto``, ``cpu``, ``cuda`` or ``mps`` stands for.
+
+    Raises:
+        NasError: If the name is another (exit code 2) or there is no such device (5).
+    """
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if device == "auto":
+        return next(name for name, there in available.items() if there)
+    if device not in available:
+        raise usage_error(f"--device: {plugins.unknown(device, ['auto', *available])}")
+    if not available[device]:
+        have = ", ".join(name for name, there in available.items() if there)
+        raise NasError(f"--device: {device} is not available here; have {have}", exit_code=5)
+    return device
+
+
+def make_space(
+    space: str | type[SearchSpace],
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    options: Mapping[str, Any],
+) -> SearchSpace:
+    """A search space by name or class.
+
+    Raises:
+        NasError: If the name or an option is unknown or out of range (exit code 2).
+    """
+    cls = plugins.load("search_spaces", space) if isinstance(space, str) else space
+    made: SearchSpace = _construct(cls, (input_shape, num_classes), options, "space")
+    return made
+
+
+def _construct(cls: Any, arguments: tuple[Any, ...], options: Mapping[str, Any], part: str) -> Any:
+    plugins.check_options(cls, options, part)
+    try:
+        return cls(*arguments, **options)
+    except (ValueError, TypeError) as error:
+        raise usage_error(f"{part}: {error}") from error
+
+
+def _settings(configuration: Configuration) -> dict[str, dict[str, Any]]:
+    settings: dict[str, dict[str, Any]] = {"space": {}, "strategy": {}, "estimator": {}}
+    for part, options in configuration.settings.items():
+        if part not in settings:
+            raise usage_error(f"settings: {plugins.unknown(part, settings)}")
+        settings[part] = dict(options)
+    return settings
+
+
+def _numbers(configuration: Configuration) -> dict[str, Any]:
+    budget, seed, fidelity = configuration.budget, configuration.seed, configuration.fidelity
+    if budget < 1:
+        raise usage_error(f"--budget must be at least 1, got {budget}")
+    if seed < 0:
+        raise usage_error(f"--seed must be at least 0, got {seed}")
+    if not 0 < fidelity <= 1:
+        raise usage_error(f"--fidelity must be in (0, 1], got {fidelity}")
+    return {"budget": budget, "seed": seed, "fidelity": fidelity}
+
+
+def _limits(configuration: Configuration) -> Limits:
+    try:
+        return Limits(
+            configuration.max_params, configuration.max_macs, configuration.max_latency_ms
+        )
+    except ValueError as error:
+        raise usage_error(f"limits: {error}") from error
+
+
+def _images(data: str | Arrays) -> ImageData:
+    if isinstance(data, str):
+        images: ImageData = plugins.load("datasets", data)()
+        return images
+    try:
+        pixels, labels = data
+        return from_arrays(pixels, labels)
+    except (TypeError, ValueError) as error:
+        raise usage_error(f"data: {error}") from error
+
+
+def _objective(task: Task, metric: str) -> Objective:
+    if metric not in task.metrics:
+        raise usage_error(f"--objective: {plugins.unknown(metric, task.metrics)}")
+    return Objective(metric, task.metrics[metric])
+
+
+def _check_feasible(children: Children, limits: Limits, seed: int) -> None:
+    """Refuse limits that no network of the space keeps.
+
+    Raises:
+        NasError: With the nearest values that are feasible (exit code 3).
+    """
+    nearest = children.nearest_feasible(rng_of(seed, PREFLIGHT))
+    if limits.excess(nearest.params, nearest.macs) > 1:
+        raise NasError(
+            "no network of this space is within the limits; the nearest has "
+            f"{nearest.params:,} parameters and {nearest.macs:,} MACs: raise the limit to that",
+            exit_code=3,
+        )
