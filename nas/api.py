@@ -3,13 +3,14 @@
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from estimators.training import measure
+from estimators.estimator import Estimator
+from estimators.training import Training, measure
 from nas.configuration import Arrays, Configuration, Prepared, prepare
 from nas.engine import Search, SearchFailed
 from nas.errors import NasError
@@ -17,12 +18,14 @@ from nas.export import Preprocessing, Winner, export
 from nas.finalists import Finalist, rescore
 from nas.journal import Journal
 from nas.loading import load
+from nas.plan import FINAL, training_seed
 from nas.progress import Progress, Silent
 from nas.run_folder import BEST, EVENTS, RUN, SUMMARY, create, write_json
 from nas.trial import Trial
 from nas.workers import InProcessWorkers, Workers
 from search_spaces.modules import build
 from search_spaces.space import SearchSpace
+from strategies.strategy import Strategy
 
 __all__ = ["Result", "load", "search"]
 
@@ -62,8 +65,8 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
     space: str | type[SearchSpace] = "mbconv",
     budget: int = 100,
     data: str | Arrays = "digits",
-    strategy: str = "evolution",
-    estimator: str = "training",
+    strategy: str | type[Strategy] = "evolution",
+    estimator: str | type[Estimator] = "training",
     out: str | Path | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -81,8 +84,8 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         space: Name of a search space, or a class of your own.
         budget: Children to train, at least 1.
         data: Name of a data set, or ``(images, labels)`` as in ``estimators.data.from_arrays``.
-        strategy: Name of a search strategy.
-        estimator: Name of an estimator.
+        strategy: Name of a search strategy, or a class of your own.
+        estimator: Name of an estimator, or a class of your own.
         out: Folder of the run, new or empty; by default ``runs/<space>-<n>``.
         seed: Decides every random choice of the run, at least 0. On a CPU the same seed gives
             the same run.
@@ -119,7 +122,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         settings={} if settings is None else settings,
     )
     prepared = prepare(configuration)
-    folder = create(None if out is None else Path(out), configuration.space_name)
+    folder = create(None if out is None else Path(out), prepared.record.space)
     write_json(folder / RUN, prepared.record.model_dump(mode="json"))
     progress = Silent() if progress is None else progress
     workers = InProcessWorkers(prepared.estimator, prepared.plan.device)
@@ -138,7 +141,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
             outline = _outline(counts, run.ended, time.monotonic() - begin)
             write_json(folder / SUMMARY, {**outline, "objective": objective})
             raise NasError(f"no feasible architecture: {_why(run)}; see {folder}", exit_code=3)
-        best = finalists[0]
+        best = _with_weights(finalists[0], prepared)
         journal.append("test_read", ordinal=best.trial.ordinal)
         test = _test(best, prepared)
     check = export(_winner(best, prepared, test), folder / BEST)
@@ -228,6 +231,22 @@ def _outline(counts: Mapping[str, int], ended: str, seconds: float) -> dict[str,
         "ended": ended,
         "seconds": round(seconds, 3),
     }
+
+
+def _with_weights(best: Finalist, prepared: Prepared) -> Finalist:
+    """The winner, trained by ``Training`` if its own estimator trains nothing."""
+    if best.evaluation.weights is not None:
+        return best
+    training = Training()
+    training.prepare(prepared.images, prepared.task)
+    plan = prepared.plan
+    evaluation = training.evaluate(
+        best.child.graph,
+        fidelity=1.0,
+        seed=training_seed(plan.seed, FINAL, best.trial.ordinal),
+        device=plan.device,
+    )
+    return replace(best, evaluation=evaluation)
 
 
 def _test(best: Finalist, prepared: Prepared) -> dict[str, float]:

@@ -32,8 +32,8 @@ class Configuration:
     space: str | type[SearchSpace]
     budget: int
     data: str | Arrays
-    strategy: str
-    estimator: str
+    strategy: str | type[Strategy]
+    estimator: str | type[Estimator]
     seed: int
     device: str
     objective: str
@@ -42,11 +42,6 @@ class Configuration:
     max_macs: int | None
     max_latency_ms: float | None
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-    @property
-    def space_name(self) -> str:
-        """What the record calls the space."""
-        return self.space if isinstance(self.space, str) else self.space.__name__.lower()
 
 
 @final
@@ -91,10 +86,10 @@ def prepare(configuration: Configuration) -> Prepared:
     )
     children = Children(space, limits)
     estimator: Estimator = _construct(
-        plugins.load("estimators", configuration.estimator), (), settings["estimator"], "estimator"
+        _target("estimators", configuration.estimator), (), settings["estimator"], "estimator"
     )
     strategy: Strategy = _construct(
-        plugins.load("strategies", configuration.strategy),
+        _target("strategies", configuration.strategy),
         (space.genome, configuration.budget, (objective.direction,), children),
         settings["strategy"],
         "strategy",
@@ -103,9 +98,9 @@ def prepare(configuration: Configuration) -> Prepared:
     estimator.prepare(images, task)
     plan = Plan(objective=objective, limits=limits, device=device, **plan_numbers)
     record = RunRecord(
-        space=configuration.space_name,
-        strategy=configuration.strategy,
-        estimator=configuration.estimator,
+        space=name_of(configuration.space),
+        strategy=name_of(configuration.strategy),
+        estimator=name_of(configuration.estimator),
         data=images.name,
         data_fingerprint=images.fingerprint,
         input_shape=images.input_shape,
@@ -162,9 +157,18 @@ def make_space(
     Raises:
         NasError: If the name or an option is unknown or out of range (exit code 2).
     """
-    cls = plugins.load("search_spaces", space) if isinstance(space, str) else space
-    made: SearchSpace = _construct(cls, (input_shape, num_classes), options, "space")
+    target = _target("search_spaces", space)
+    made: SearchSpace = _construct(target, (input_shape, num_classes), options, "space")
     return made
+
+
+def name_of(target: str | type) -> str:
+    """What the record calls a space, strategy or estimator: its name, or that of its class."""
+    return target if isinstance(target, str) else target.__name__.lower()
+
+
+def _target(kind: str, target: str | type) -> Any:
+    return plugins.load(kind, target) if isinstance(target, str) else target
 
 
 def _construct(cls: Any, arguments: tuple[Any, ...], options: Mapping[str, Any], part: str) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 from nas.limits import Limits, Objective
 
 # First numbers of the spawn keys that keep the generators of a run apart.
-ASK, TRAINING, RESCORING, PREFLIGHT = range(4)
+ASK, TRAINING, RESCORING, PREFLIGHT, FINAL = range(5)
 
 
 @dataclass(frozen=True, slots=True)

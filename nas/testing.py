@@ -12,8 +12,16 @@ from dataclasses import dataclass
 from typing import TypeAlias, final
 
 import numpy as np
+import torch
 
+from search_spaces import graph_json
+from search_spaces.architecture import lower
 from search_spaces.genome import Decision, Genome, Genotype, Option
+from search_spaces.graph import Graph
+from search_spaces.identity import digest
+from search_spaces.modules import build
+from search_spaces.space import SearchSpace
+from search_spaces.strict_json import dumps, loads
 from strategies.strategy import Features, Proposal, Strategy
 
 StrategyFactory: TypeAlias = Callable[
@@ -325,3 +333,53 @@ def _medium_genome() -> Genome:
     width = Decision.of("width", (0.5, 0.75, 1.0, 1.25))
     attention = Decision.of("attention", (False, True))
     return Genome((width, depth, attention, *(Decision.of(f"exit_{n}", range(3)) for n in (1, 2))))
+
+
+def check_space(space: SearchSpace, *, num_classes: int, samples: int = 50, built: int = 3) -> None:
+    """Check that a search space keeps the contract of ``search_spaces.space.SearchSpace``.
+
+    Args:
+        space: A space for images of a size at which training a few batches is cheap.
+        num_classes: What it was constructed with.
+        samples: Genotypes that are lowered, written and read.
+        built: How many of them are built, run forwards and backwards.
+
+    Raises:
+        AssertionError: If it does not; the message says which rule was broken.
+    """
+    rng = np.random.default_rng(0)
+    for number in range(samples):
+        genotype = space.genome.sample_options(rng)
+        architecture = space.architecture(genotype)
+        _require(
+            architecture == space.architecture(genotype),
+            f"architecture must be a function of the genotype alone, differs for {genotype}",
+        )
+        graph = lower(architecture)
+        _require(
+            graph.output_shape == (num_classes,),
+            f"networks must return {num_classes} scores, got {graph.output_shape} for {genotype}",
+        )
+        again = graph_json.from_document(loads(dumps(graph_json.to_document(graph))))
+        _require(
+            digest(again) == digest(graph), f"the graph must survive JSON, differs for {genotype}"
+        )
+        if number < built:
+            _check_trains(graph)
+
+
+def _check_trains(graph: Graph) -> None:
+    """Two images forwards and backwards: finite gradients for every parameter."""
+    model = build(graph)
+    images = torch.randn((2, *graph.input_shape), generator=torch.Generator().manual_seed(0))
+    model(images).square().mean().backward()
+    for name, parameter in model.named_parameters():
+        _require(
+            parameter.grad is not None and bool(torch.isfinite(parameter.grad).all()),
+            f"{name} must have a finite gradient",
+        )
+
+
+def _require(condition: object, message: str) -> None:
+    if not condition:
+        raise AssertionError(message)

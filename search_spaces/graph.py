@@ -2,8 +2,9 @@
 
 import keyword
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import networkx as nx
 
@@ -113,28 +114,35 @@ def check(graph: Graph) -> None:
             entered again, or a name is not a plain identifier.
     """
     nodes = graph.nodes
-    if not nodes or not isinstance(nodes[0].primitive, Input):
+    if not nodes or type(nodes[0].primitive) is not Input:
         raise ValueError("graph must start with its input")
     if len(nodes) > MAX_NODES:
         raise ValueError(f"graph must have at most {MAX_NODES} nodes, got {len(nodes)}")
     _check_names(graph)
     read = {source for node in nodes for source in node.inputs}
     for position, node in enumerate(nodes):
-        if position and isinstance(node.primitive, Input):
+        if position and type(node.primitive) is Input:
             raise ValueError(f"{node.name}: a graph has one input")
         if position != len(nodes) - 1 and position not in read:
             raise ValueError(f"{node.name}: its output is read by nobody")
+    _check_scopes_entered_once(nodes)
+
+
+def _check_scopes_entered_once(nodes: Sequence[Node]) -> None:
     closed: set[str] = set()
-    open_paths: list[str] = [""]
+    inside: list[str] = [""]
     for node in nodes[1:]:
-        while not _within(node.scope, open_paths[-1]):
-            closed.add(open_paths.pop())
-        for path in _ancestors(node.scope)[len(open_paths) - 1 :]:
+        if node.scope == inside[-1]:
+            continue
+        while not _within(node.scope, inside[-1]):
+            closed.add(inside.pop())
+        for path in _ancestors(node.scope)[len(inside) - 1 :]:
             if path in closed:
                 raise ValueError(f"{node.name}: scope {path!r} was left and entered again")
-            open_paths.append(path)
+            inside.append(path)
 
 
+@lru_cache(maxsize=4096)
 def check_name(name: str) -> str:
     """``name`` if it can be the last part of a module path.
 

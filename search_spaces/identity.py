@@ -11,7 +11,7 @@ forms; where they do not (twin branches), ``same_network`` compares the graphs t
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -19,10 +19,11 @@ from hashlib import blake2b
 import networkx as nx
 
 from search_spaces.graph import Graph
-from search_spaces.primitives import Concat, Dropout, Identity, Join, Primitive
+from search_spaces.primitives import JOINS, Concat, Dropout, Identity, Primitive
 from search_spaces.strict_json import dumps, fields_of
 
 _DIGEST_BYTES = 16
+_NO_DROPOUT = Dropout(0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,58 +63,44 @@ def same_network(first: Graph, second: Graph) -> bool:
 
 def _form(graph: Graph) -> _Form:
     """Fold identities, open nested concatenations, drop names."""
-    stands_for: list[int] = []  # original position -> position of the node that yields it
-    kept: list[int] = []
-    place: dict[int, int] = {}
-    inputs: list[tuple[int, ...]] = []
+    stands_for: list[int] = []  # position of each node -> position of the one that yields it
+    reads: dict[int, tuple[int, ...]] = {}  # of the nodes that stay
     for position, node in enumerate(graph.nodes):
-        reads = tuple(stands_for[source] for source in node.inputs)
-        if _is_identity(node.primitive, len(reads)):
-            stands_for.append(reads[0])
+        sources = tuple([stands_for[source] for source in node.inputs])
+        if _is_identity(node.primitive, len(sources)):
+            stands_for.append(sources[0])
             continue
-        if isinstance(node.primitive, Concat):
-            reads = tuple(
-                part
-                for read in reads
-                for part in (
-                    inputs[place[read]]
-                    if isinstance(graph.nodes[read].primitive, Concat)
-                    else (read,)
-                )
-            )
+        if type(node.primitive) is Concat:
+            sources = _opened(sources, graph, reads)
         stands_for.append(position)
-        place[position] = len(kept)
-        kept.append(position)
-        inputs.append(reads)
-    alive = _alive(kept, inputs, place, stands_for[-1])
-    renumbered = {position: new for new, position in enumerate(alive)}
-    nodes = [graph.nodes[position] for position in alive]
+        reads[position] = sources
+    needed = {stands_for[-1]}  # opening a concatenation may leave the inner one unread
+    for position in reversed(reads):
+        if position in needed:
+            needed.update(reads[position])
+    places = {position: place for place, position in enumerate(sorted(needed))}
+    primitives = [graph.nodes[position].primitive for position in places]
     return _Form(
-        labels=tuple(_label(node.primitive) for node in nodes),
-        inputs=tuple(
-            tuple(renumbered[read] for read in inputs[place[position]]) for position in alive
-        ),
-        commutative=tuple(node.primitive.commutative for node in nodes),
+        labels=tuple([_label(primitive) for primitive in primitives]),
+        inputs=tuple([tuple([places[read] for read in reads[at]]) for at in places]),
+        commutative=tuple([primitive.commutative for primitive in primitives]),
     )
 
 
-def _alive(
-    kept: Sequence[int], inputs: Sequence[tuple[int, ...]], place: dict[int, int], output: int
-) -> list[int]:
-    """Positions that the output still depends on; opened concatenations may leave orphans."""
-    needed = {output}
-    for position in reversed(kept):
-        if position in needed:
-            needed.update(inputs[place[position]])
-    return [position for position in kept if position in needed]
+def _opened(
+    sources: tuple[int, ...], graph: Graph, reads: Mapping[int, tuple[int, ...]]
+) -> tuple[int, ...]:
+    """What a concatenation reads, with the inputs of inner concatenations in their place."""
+    parts: list[int] = []
+    for source in sources:
+        inner = type(graph.nodes[source].primitive) is Concat
+        parts += reads[source] if inner else (source,)
+    return tuple(parts)
 
 
 def _is_identity(primitive: Primitive, reads: int) -> bool:
-    return (
-        isinstance(primitive, Identity)
-        or (isinstance(primitive, Dropout) and primitive.rate == 0)
-        or (isinstance(primitive, Join) and reads == 1)
-    )
+    kind = type(primitive)  # primitives are final; isinstance is slow on abstract classes
+    return kind is Identity or primitive == _NO_DROPOUT or (reads == 1 and kind in JOINS)
 
 
 def _refine(form: _Form) -> list[bytes]:

@@ -456,6 +456,8 @@ class Concat(Join):
         return channels, *inputs[0][1:]
 
 
+JOINS: frozenset[type[Primitive]] = frozenset({Add, Mean, Multiply, Concat})
+
 PRIMITIVES: Mapping[str, type[Primitive]] = {
     cls.op: cls
     for cls in (

@@ -1,0 +1,90 @@
+"""Every snippet of README and docs runs, with a small budget."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from search_spaces.architecture import lower
+from search_spaces.reference import REFERENCES
+from search_spaces.source import model_source
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SMALL = re.compile(r"--budget \d+|budget=\d+")
+EPOCH = "--set estimator.epochs=1"
+
+
+def snippets(page: Path, language: str) -> list[str]:
+    """The blocks of one language in a page."""
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), flags=re.DOTALL)
+
+
+def commands(page: Path) -> list[str]:
+    """The lines of shell that start with our own command."""
+    lines = "".join(snippets(page, "sh")).splitlines()
+    return [line for line in lines if line.startswith("nas ")]
+
+
+def run(command: list[str], folder: Path) -> str:
+    """Run in an empty folder, with the package that the tests import."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    result = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, env=environment
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda p: p.name)
+def test_the_commands_of_a_page_run_in_their_order(page: Path, tmp_path: Path) -> None:
+    for line in commands(page):
+        small = SMALL.sub("--budget 2", line)
+        if line.startswith("nas search") and "estimator.epochs" not in line:
+            small += f" {EPOCH}"
+        arguments = small.replace("estimator.epochs=5", "estimator.epochs=1").split()[1:]
+        run([sys.executable, "-m", "nas", *arguments], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("page", "number"),
+    [(page, number) for page in PAGES for number in range(len(snippets(page, "python")))],
+    ids=lambda value: value.name if isinstance(value, Path) else str(value),
+)
+def test_the_python_of_a_page_runs(page: Path, number: int, tmp_path: Path) -> None:
+    script = tmp_path / "snippet.py"
+    script.write_text(SMALL.sub("budget=2", snippets(page, "python")[number]))
+    run([sys.executable, script.name], tmp_path)
+
+
+def test_every_link_of_a_page_leads_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["own_space", "own_strategy"])
+def test_an_example_runs(name: str, tmp_path: Path) -> None:
+    for script in (ROOT / "examples").glob("*.py"):
+        shutil.copy(script, tmp_path)
+    assert "Trial(" in run([sys.executable, f"{name}.py", "2", "run"], tmp_path)
+
+
+@pytest.mark.parametrize(("name", "most"), [("own_block", 25), ("own_space", 40)])
+def test_an_example_is_as_short_as_the_docs_say(name: str, most: int) -> None:
+    lines = (ROOT / "examples" / f"{name}.py").read_text().splitlines()
+    assert len(lines) < most
+    assert f"in {len(lines)} lines" in (ROOT / "docs" / "extending.md").read_text()
+
+
+def test_the_generated_class_in_the_readme_is_what_is_generated() -> None:
+    source = model_source(lower(REFERENCES["efficientnet_b0"]()))
+    generated = source[source.index("class SqueezeExcite") : source.index("\n\n\nclass MBConv")]
+    assert generated in (ROOT / "README.md").read_text()
