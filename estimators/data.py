@@ -99,8 +99,10 @@ def from_arrays(
         raise ValueError(f"labels must have shape ({len(pixels)},), got {targets.shape}")
     if not np.issubdtype(targets.dtype, np.integer):
         raise ValueError(f"labels must be whole numbers, got {targets.dtype}")
-    if targets.min() < 0:
-        raise ValueError(f"labels must be at least 0, got {targets.min()}")
+    if targets.min() < 0 or targets.max() >= len(targets):
+        wrong = targets.min() if targets.min() < 0 else targets.max()
+        raise ValueError(f"labels must be numbered from 0 on without gaps, got {wrong}")
+    targets = targets.astype(np.int64)
     counts = np.bincount(targets)
     names = tuple(str(label) for label in range(len(counts))) if classes is None else tuple(classes)
     if len(names) != len(counts) or len(names) < 2:
@@ -116,10 +118,11 @@ def from_arrays(
     std = np.maximum(pixels[train].std(axis=(0, 2, 3), dtype=np.float64), 1e-3)
     normalised = (pixels - mean.reshape(1, -1, 1, 1)) / std.reshape(1, -1, 1, 1)
     state = blake2b(digest_size=16)
-    for array in (pixels, targets.astype(np.int64), train, validation, test):
+    for array in (pixels, targets, train, validation, test):
+        state.update(str(array.shape).encode())
         state.update(np.ascontiguousarray(array).tobytes())
     tensors = torch.from_numpy(normalised.astype(np.float32))
-    targets_tensor = torch.from_numpy(targets.astype(np.int64))
+    targets_tensor = torch.from_numpy(targets)
     return ImageData(
         name=name,
         train=Split(tensors[train], targets_tensor[train]),
@@ -136,7 +139,7 @@ def _pixels(images: NDArray[np.generic]) -> NDArray[np.float32]:
     """Images as float32 ``(images, channels, height, width)`` in [0, 1]."""
     if images.ndim == 3:
         images = images[..., np.newaxis]
-    if images.ndim != 4 or images.shape[0] == 0 or images.shape[3] not in {1, 2, 3, 4}:
+    if images.ndim != 4 or 0 in images.shape or images.shape[3] not in {1, 2, 3, 4}:
         raise ValueError(
             "images must have shape (images, height, width) or (images, height, width, channels) "
             f"with 1 to 4 channels, got {images.shape}"

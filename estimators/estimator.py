@@ -18,7 +18,8 @@ class EvaluationError(Exception):
     """A child that cannot be scored.
 
     Attributes:
-        cause: ``nan`` (diverged), ``oom_device``, ``oom_host``, ``user_code`` or ``data``.
+        cause: ``nan`` (diverged), ``oom_device``, ``oom_host``, ``user_code``, ``data`` or
+            ``plugin`` (an evaluation that breaks the contract below).
     """
 
     def __init__(self, message: str, *, cause: str) -> None:

@@ -1,5 +1,6 @@
 """What is asked of the images: outputs, loss and metrics."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,22 @@ from torch import Tensor
 from torch.nn import functional
 
 Direction = Literal["maximize", "minimize"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What the values of a metric mean.
+
+    Attributes:
+        direction: Which values are better.
+        lowest: Least value there can be.
+        highest: Largest value there can be.
+    """
+
+    direction: Direction
+    lowest: float = -math.inf
+    highest: float = math.inf
 
 
 class Task(ABC):
@@ -24,8 +41,8 @@ class Task(ABC):
 
     @property
     @abstractmethod
-    def metrics(self) -> Mapping[str, Direction]:
-        """Every metric that ``measure`` returns, with the direction that is better."""
+    def metrics(self) -> Mapping[str, Metric]:
+        """Every metric that ``measure`` returns, by name."""
 
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -62,9 +79,9 @@ class Classification(Task):
         return (self.num_classes,)
 
     @property
-    def metrics(self) -> Mapping[str, Direction]:
+    def metrics(self) -> Mapping[str, Metric]:
         """Accuracy, a fraction in [0, 1], and log-loss in nats."""
-        return {"accuracy": "maximize", "log_loss": "minimize"}
+        return {"accuracy": Metric("maximize", 0, 1), "log_loss": Metric("minimize", 0)}
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Cross entropy in nats."""

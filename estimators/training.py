@@ -191,11 +191,13 @@ class _Child:
     ) -> Evaluation:
         """Train up to ``fidelity`` and score the last weights."""
         step = 0
+        constant, every = self._schedule.steps(fidelity)
         if start is not None:
+            if start.step > constant:
+                raise ValueError(f"start must be of a lower fidelity, got step {start.step}")
             self._model.load_state_dict(start.weights)
             self._optimizer.load_state_dict(copy.deepcopy(dict(start.optimizer)))
             step = start.step
-        constant, every = self._schedule.steps(fidelity)
         stopped = False
         while step < constant and not stopped:
             end = min(constant, (step // self._batches + 1) * self._batches)
@@ -270,7 +272,13 @@ class _Child:
         }
 
     def _checkpoint(self, step: int) -> Checkpoint:
-        return Checkpoint(step, self._weights(), copy.deepcopy(self._optimizer.state_dict()))
+        optimizer = self._optimizer.state_dict()
+        state = {
+            parameter: {name: value.detach().to("cpu", copy=True) for name, value in held.items()}
+            for parameter, held in optimizer["state"].items()
+        }
+        groups = copy.deepcopy(optimizer["param_groups"])
+        return Checkpoint(step, self._weights(), {"state": state, "param_groups": groups})
 
 
 @torch.inference_mode()

@@ -3,16 +3,17 @@
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from estimators.estimator import Estimator
+from estimators.estimator import Estimator, EvaluationError
 from estimators.training import Training, measure
 from nas.configuration import Arrays, Configuration, Prepared, prepare
-from nas.engine import Search, SearchFailed
+from nas.engine import BUDGET_SPENT, Search, SearchFailed
 from nas.errors import NasError
 from nas.export import Preprocessing, Winner, export
 from nas.finalists import Finalist, rescore
@@ -125,8 +126,10 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
     folder = create(None if out is None else Path(out), prepared.record.space)
     write_json(folder / RUN, prepared.record.model_dump(mode="json"))
     progress = Silent() if progress is None else progress
-    workers = InProcessWorkers(prepared.estimator, prepared.plan.device)
-    with Journal(folder / EVENTS) as journal:
+    workers = InProcessWorkers(
+        prepared.estimator, prepared.plan.device, metrics=prepared.task.metrics
+    )
+    with closing(workers), Journal(folder / EVENTS) as journal:
         run = Search(
             prepared.plan,
             prepared.strategy,
@@ -140,7 +143,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
             counts: Counter[str] = Counter(trial.state for trial in run.trials)
             outline = _outline(counts, run.ended, time.monotonic() - begin)
             write_json(folder / SUMMARY, {**outline, "objective": objective})
-            raise NasError(f"no feasible architecture: {_why(run)}; see {folder}", exit_code=3)
+            raise NasError(f"no architecture found: {_why(run)}; see {folder}", exit_code=3)
         best = _with_weights(finalists[0], prepared)
         journal.append("test_read", ordinal=best.trial.ordinal)
         test = _test(best, prepared)
@@ -167,15 +170,11 @@ def _finalists(
     journal: Journal,
     progress: Progress,
 ) -> list[Finalist]:
-    """Spend the budget, then score the best few again.
-
-    Raises:
-        NasError: If too many children failed (exit code 3).
-    """
+    """Spend the budget, then score the best few again; none if too many children failed."""
     try:
         run.run()
-    except SearchFailed as error:
-        raise NasError(str(error), exit_code=3) from error
+    except SearchFailed:
+        return []
     return rescore(
         run.ranking(),
         prepared.plan,
@@ -191,6 +190,8 @@ def _why(run: Search) -> str:
     latencies = [trial.latency_ms for trial in run.trials if trial.latency_ms is not None]
     if latencies and not run.best:
         return f"{run.ended}; the lowest latency measured is {min(latencies):.3g} ms"
+    if run.best and run.ended == BUDGET_SPENT:
+        return "the best children failed when they were scored again"
     return run.ended
 
 
@@ -234,18 +235,27 @@ def _outline(counts: Mapping[str, int], ended: str, seconds: float) -> dict[str,
 
 
 def _with_weights(best: Finalist, prepared: Prepared) -> Finalist:
-    """The winner, trained by ``Training`` if its own estimator trains nothing."""
+    """The winner, trained by ``Training`` if its own estimator trains nothing.
+
+    Raises:
+        NasError: If that training diverges (exit code 3).
+    """
     if best.evaluation.weights is not None:
         return best
     training = Training()
     training.prepare(prepared.images, prepared.task)
     plan = prepared.plan
-    evaluation = training.evaluate(
-        best.child.graph,
-        fidelity=1.0,
-        seed=training_seed(plan.seed, FINAL, best.trial.ordinal),
-        device=plan.device,
-    )
+    try:
+        evaluation = training.evaluate(
+            best.child.graph,
+            fidelity=1.0,
+            seed=training_seed(plan.seed, FINAL, best.trial.ordinal),
+            device=plan.device,
+        )
+    except EvaluationError as error:
+        raise NasError(
+            f"final training of trial {best.trial.ordinal} failed: {error}", exit_code=3
+        ) from error
     return replace(best, evaluation=evaluation)
 
 

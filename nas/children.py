@@ -14,7 +14,8 @@ from search_spaces.graph import Graph
 from search_spaces.identity import digest
 from search_spaces.space import SearchSpace
 
-_KEPT = 1024
+_KEPT = 64  # whole networks, some hundred kilobytes each
+_COSTS_KEPT = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Children:
         self._space = space
         self._limits = limits
         self._kept: OrderedDict[Genotype, Child] = OrderedDict()
+        self._sizes: OrderedDict[Genotype, tuple[int, int]] = OrderedDict()
 
     def child(self, genotype: Genotype) -> Child:
         """The child of one genotype."""
@@ -56,19 +58,21 @@ class Children:
         graph = lower(architecture)
         child = Child(genotype, architecture, graph, digest(graph), graph.params, graph.macs)
         self._kept[genotype] = child
+        self._sizes[genotype] = child.params, child.macs
         if len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
+        if len(self._sizes) > _COSTS_KEPT:
+            self._sizes.popitem(last=False)
         return child
 
     def costs(self, genotype: Genotype) -> tuple[float, ...]:
         """Log MACs and log parameters."""
-        child = self.child(genotype)
-        return math.log(max(1, child.macs)), math.log(max(1, child.params))
+        params, macs = self._size(genotype)
+        return math.log(max(1, macs)), math.log(max(1, params))
 
     def feasible(self, genotype: Genotype) -> bool:
         """Whether parameters and MACs are within the limits."""
-        child = self.child(genotype)
-        return self._limits.excess(child.params, child.macs) <= 1
+        return self._limits.excess(*self._size(genotype)) <= 1
 
     def nearest_feasible(self, rng: np.random.Generator, *, samples: int = 64) -> Child:
         """A child within the limits, or the one that exceeds them least.
@@ -88,6 +92,12 @@ class Children:
                 if self._excess(child) < self._excess(best):
                     best, improved = child, True
         return best
+
+    def _size(self, genotype: Genotype) -> tuple[int, int]:
+        if genotype in self._sizes:
+            return self._sizes[genotype]
+        child = self.child(genotype)
+        return child.params, child.macs
 
     def _excess(self, child: Child) -> float:
         return self._limits.excess(child.params, child.macs)

@@ -1,26 +1,47 @@
 """The command line. Results go to stdout, progress to stderr; torch is imported when needed."""
 
 import sys
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from nas import plugins
-from nas.errors import usage_error
+from nas.errors import NasError, usage_error
 from nas.limits import format_quantity, parse_quantity
+from nas.terminal import printable, say
 from search_spaces.strict_json import dumps
 
 app = typer.Typer(
     name="nas",
     help="Neural architecture search for images: from a budget to a plain PyTorch network.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+_CommandLineError = typer.BadParameter.__base__  # of whichever click typer stands on
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Run one command; without any, print what there is.
+
+    Raises:
+        NasError: If the command line is wrong, or the command says so.
+    """
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("nas", list(arguments) or ["--help"]) as context:
+            command.invoke(context)
+    except typer.Exit:
+        return  # help was shown
+    except _CommandLineError as error:  # type: ignore[misc]
+        place = "nas" if error.ctx is None else error.ctx.command_path
+        raise usage_error(f"{error.format_message()} (see `{place} --help`)") from error
 
 
 def _quantity(text: str) -> int:
@@ -70,43 +91,26 @@ def search(  # noqa: PLR0913 - one parameter per flag
     from nas import api  # noqa: PLC0415 - torch takes seconds to import
     from nas.progress import Lines  # noqa: PLC0415
 
-    result = api.search(
-        space=space,
-        budget=budget,
-        data=data,
-        strategy=strategy,
-        estimator=estimator,
-        out=out,
-        seed=seed,
-        device=device,
-        objective=objective,
-        fidelity=fidelity,
-        max_params=max_params,
-        max_macs=max_macs,
-        max_latency_ms=max_latency_ms,
-        settings=parsed,
-        progress=Lines(budget, objective),
-    )
-    if json:
-        _print(dumps(api.summary(result, objective), indent=2))
-        return
-    best = result.best
-    folder = result.folder
-    counts = ", ".join(
-        f"{count} {state}" for state, count in api.summary(result, objective)["states"].items()
-    )
-    _print(
-        f"\n{result.ended}: {counts}, {result.seconds:.0f} s\n"
-        f"best: trial {best.trial.ordinal}, {format_quantity(best.trial.params)} parameters, "
-        f"{format_quantity(best.trial.macs)} MACs\n"
-        f"  {objective} {result.test[objective]:.4f} on test images, read once\n"
-        f"  {objective} {best.mean:.4f} on validation images, mean of {len(best.scores)} fresh "
-        f"seeds ({best.trial.metrics[objective]:.4f} in the search)\n"
-        f"\n{folder / 'best' / 'model.py'}           the network, plain PyTorch\n"
-        f"{folder / 'best' / 'model.safetensors'}  its weights\n"
-        f"{folder / 'best' / 'README.md'}          how to use it, and every figure\n"
-        f"{folder / 'summary.json'}            the same for scripts"
-    )
+    with redirect_stdout(sys.stderr):  # plug-ins may print
+        result = api.search(
+            space=space,
+            budget=budget,
+            data=data,
+            strategy=strategy,
+            estimator=estimator,
+            out=out,
+            seed=seed,
+            device=device,
+            objective=objective,
+            fidelity=fidelity,
+            max_params=max_params,
+            max_macs=max_macs,
+            max_latency_ms=max_latency_ms,
+            settings=parsed,
+            progress=Lines(budget, objective),
+        )
+    document = api.summary(result, objective)
+    _print(dumps(document, indent=2) if json else _found(document, result.folder))
 
 
 @app.command()
@@ -168,7 +172,10 @@ def spaces(
     plugins.load("search_spaces", name)
     from nas import showing  # noqa: PLC0415
 
-    options = plugins.parse_settings(settings if settings is not None else [])["space"]
+    parsed = plugins.parse_settings(settings if settings is not None else [])
+    options = parsed.pop("space")
+    if any(parsed.values()):
+        raise usage_error("--set: only space.OPTION=VALUE has a meaning here")
     document = showing.space_document(name, _shape(input_shape), num_classes, options=options)
     _print(dumps(document, indent=2) if json else showing.space_text(document))
 
@@ -210,6 +217,30 @@ def references(*, json: JsonFlag = False) -> None:
         _print(f"{row['name']:<18}{row['params']:>14,} parameters {row['macs']:>18,} MACs")
 
 
+def _found(document: Mapping[str, Any], folder: Path) -> str:
+    """What a search ends with, from its ``summary.json``."""
+    best, metric = document["best"], document["objective"]
+    macs, searched = format_quantity(best["macs"]), f"{best['search_score']:.4f} in the search"
+    counts = ", ".join(f"{count} {state}" for state, count in document["states"].items())
+    scores = f"mean of {len(best['scores'])} fresh seeds"
+    lines = [
+        f"\n{document['ended']}: {counts}, {document['seconds']:.0f} s",
+        f"best: trial {best['trial']}, {format_quantity(best['params'])} parameters, {macs} MACs",
+        f"  {metric} {best['test'][metric]:.4f} on test images, read once",
+        f"  {metric} {best['score']:.4f} on validation images, {scores} ({searched})",
+        "",
+    ]
+    files = {
+        "best/model.py": "the network, plain PyTorch",
+        "best/model.safetensors": "its weights",
+        "best/README.md": "how to use it, and every figure",
+        "summary.json": "the same for scripts",
+    }
+    width = max(len(str(folder / name)) for name in files)
+    lines += [f"{folder / name!s:<{width}}  {what}" for name, what in files.items()]
+    return "\n".join(lines)
+
+
 def _list_or_describe(kind: str, name: str | None, *, as_json: bool) -> None:
     if name is None:
         _list(kind, as_json=as_json)
@@ -225,21 +256,26 @@ def _list_or_describe(kind: str, name: str | None, *, as_json: bool) -> None:
 
 
 def _list(kind: str, *, as_json: bool) -> None:
-    rows = [plugins.description(name, plugins.load(kind, name)) for name in plugins.names(kind)]
+    rows = []
+    for name in plugins.names(kind):
+        try:
+            rows.append(plugins.description(name, plugins.load(kind, name)))
+        except NasError as error:  # one bad plug-in does not hide the others
+            say(f"left out: {error}")
     if as_json:
         _print(dumps(rows, indent=2))
         return
     for row in rows:
-        _print(f"{row['name']:<12}{row['text'].splitlines()[0]}")
+        _print(f"{row['name']:<12}{row['text'].partition(chr(10))[0]}".rstrip())
 
 
 def _shape(text: str) -> tuple[int, int, int]:
     parts = text.lower().split("x")
-    if len(parts) != 3 or not all(part.isdigit() and len(part) < 6 for part in parts):
+    if len(parts) != 3 or not all(part.isdecimal() and len(part) < 6 for part in parts):
         raise usage_error(f"--input-shape must be CHANNELSxHEIGHTxWIDTH, got {text[:40]!r}")
     return int(parts[0]), int(parts[1]), int(parts[2])
 
 
 def _print(text: str) -> None:
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(printable(text, keep="\n") + "\n")
     sys.stdout.flush()

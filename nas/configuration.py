@@ -1,12 +1,14 @@
 """From what a user asks for to everything a run needs, checked before anything starts."""
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from estimators.data import ImageData, from_arrays
 from estimators.estimator import Estimator
@@ -19,9 +21,12 @@ from nas.limits import Limits, Objective
 from nas.plan import PREFLIGHT, Plan, rng_of
 from nas.run_folder import RunRecord, versions
 from search_spaces.space import SearchSpace
+from search_spaces.strict_json import MAX_INT, dumps
 from strategies.strategy import Strategy
 
 Arrays = tuple[NDArray[np.generic], NDArray[np.generic]]
+
+T = TypeVar("T")
 
 
 @final
@@ -85,14 +90,19 @@ def prepare(configuration: Configuration) -> Prepared:
         configuration.space, images.input_shape, len(images.classes), settings["space"]
     )
     children = Children(space, limits)
-    estimator: Estimator = _construct(
-        _target("estimators", configuration.estimator), (), settings["estimator"], "estimator"
+    estimator = _construct(
+        Estimator,  # type: ignore[type-abstract]
+        _target("estimators", configuration.estimator),
+        (),
+        options=settings["estimator"],
+        part="estimator",
     )
-    strategy: Strategy = _construct(
+    strategy = _construct(
+        Strategy,  # type: ignore[type-abstract]
         _target("strategies", configuration.strategy),
-        (space.genome, configuration.budget, (objective.direction,), children),
-        settings["strategy"],
-        "strategy",
+        (space.genome, plan_numbers["budget"], (objective.direction,), children),
+        options=settings["strategy"],
+        part="strategy",
     )
     _check_feasible(children, limits, configuration.seed)
     estimator.prepare(images, task)
@@ -158,8 +168,13 @@ def make_space(
         NasError: If the name or an option is unknown or out of range (exit code 2).
     """
     target = _target("search_spaces", space)
-    made: SearchSpace = _construct(target, (input_shape, num_classes), options, "space")
-    return made
+    return _construct(
+        SearchSpace,  # type: ignore[type-abstract]
+        target,
+        (input_shape, num_classes),
+        options=options,
+        part="space",
+    )
 
 
 def name_of(target: str | type) -> str:
@@ -168,15 +183,46 @@ def name_of(target: str | type) -> str:
 
 
 def _target(kind: str, target: str | type) -> Any:
+    if not isinstance(target, str | type):
+        raise usage_error(f"{plugins.PARTS[kind]} must be a name or a class, got {target!r:.80}")
     return plugins.load(kind, target) if isinstance(target, str) else target
 
 
-def _construct(cls: Any, arguments: tuple[Any, ...], options: Mapping[str, Any], part: str) -> Any:
-    plugins.check_options(cls, options, part)
+def _construct(
+    base: type[T],
+    target: Any,
+    arguments: tuple[Any, ...],
+    *,
+    options: Mapping[str, Any],
+    part: str,
+) -> T:
+    """An instance of a plug-in with options that a user gave."""
+    if isinstance(target, type) and not issubclass(target, base):
+        raise usage_error(f"{part} must be a subclass of {base.__name__}, got {target.__name__}")
+    plugins.check_options(target, options, part)
+    for name, value in options.items():
+        _check_type(value, plugins.options(target)[name].annotation, f"{part}.{name}")
     try:
-        return cls(*arguments, **options)
+        made = target(*arguments, **options)
     except (ValueError, TypeError) as error:
         raise usage_error(f"{part}: {error}") from error
+    if not isinstance(made, base):
+        raise usage_error(f"{part} must yield an instance of {base.__name__}, got {made!r:.80}")
+    return made
+
+
+def _check_type(value: object, annotation: Any, where: str) -> None:
+    """Check an option against its annotation; those that are no plain types say nothing."""
+    if isinstance(annotation, str):
+        return
+    try:
+        adapter = TypeAdapter(annotation, config=ConfigDict(strict=True, allow_inf_nan=False))
+        adapter.validate_python(value)
+    except ValidationError as error:
+        wanted = annotation.__name__ if isinstance(annotation, type) else annotation
+        raise usage_error(f"{where} must be {wanted}, got {value!r:.80}") from error
+    except PydanticUserError:
+        return
 
 
 def _settings(configuration: Configuration) -> dict[str, dict[str, Any]]:
@@ -185,24 +231,44 @@ def _settings(configuration: Configuration) -> dict[str, dict[str, Any]]:
         if part not in settings:
             raise usage_error(f"settings: {plugins.unknown(part, settings)}")
         settings[part] = dict(options)
+    try:
+        dumps(settings)
+    except (TypeError, ValueError) as error:
+        raise usage_error(f"settings must hold plain values: {error}") from error
     return settings
 
 
 def _numbers(configuration: Configuration) -> dict[str, Any]:
     budget, seed, fidelity = configuration.budget, configuration.seed, configuration.fidelity
-    if budget < 1:
-        raise usage_error(f"--budget must be at least 1, got {budget}")
-    if seed < 0:
-        raise usage_error(f"--seed must be at least 0, got {seed}")
     if not 0 < fidelity <= 1:
         raise usage_error(f"--fidelity must be in (0, 1], got {fidelity}")
-    return {"budget": budget, "seed": seed, "fidelity": fidelity}
+    return {
+        "budget": _whole("--budget", budget, least=1),
+        "seed": _whole("--seed", seed, least=0),
+        "fidelity": float(fidelity),
+    }
+
+
+def _whole(flag: str, value: int, *, least: int) -> int:
+    """A whole number that JSON can hold, also from a numpy scalar."""
+    try:
+        number = operator.index(value)
+    except TypeError as error:
+        raise usage_error(f"{flag} must be a whole number, got {value!r:.80}") from error
+    if not least <= number <= MAX_INT:
+        limit = f"at least {least}" if number < least else "at most 2**53"
+        raise usage_error(f"{flag} must be {limit}, got {number}")
+    return number
 
 
 def _limits(configuration: Configuration) -> Limits:
+    params, macs = configuration.max_params, configuration.max_macs
+    latency = configuration.max_latency_ms
     try:
         return Limits(
-            configuration.max_params, configuration.max_macs, configuration.max_latency_ms
+            None if params is None else _whole("--max-params", params, least=1),
+            None if macs is None else _whole("--max-macs", macs, least=1),
+            None if latency is None else float(latency),
         )
     except ValueError as error:
         raise usage_error(f"limits: {error}") from error
@@ -212,8 +278,10 @@ def _images(data: str | Arrays) -> ImageData:
     if isinstance(data, str):
         images: ImageData = plugins.load("datasets", data)()
         return images
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise usage_error("data must be the name of a data set, or (images, labels)")
+    pixels, labels = data
     try:
-        pixels, labels = data
         return from_arrays(pixels, labels)
     except (TypeError, ValueError) as error:
         raise usage_error(f"data: {error}") from error
@@ -222,16 +290,20 @@ def _images(data: str | Arrays) -> ImageData:
 def _objective(task: Task, metric: str) -> Objective:
     if metric not in task.metrics:
         raise usage_error(f"--objective: {plugins.unknown(metric, task.metrics)}")
-    return Objective(metric, task.metrics[metric])
+    return Objective(metric, task.metrics[metric].direction)
 
 
 def _check_feasible(children: Children, limits: Limits, seed: int) -> None:
     """Refuse limits that no network of the space keeps.
 
     Raises:
-        NasError: With the nearest values that are feasible (exit code 3).
+        NasError: With the nearest values that are feasible (exit code 3), or if the space makes
+            networks that do not fit the images (2).
     """
-    nearest = children.nearest_feasible(rng_of(seed, PREFLIGHT))
+    try:
+        nearest = children.nearest_feasible(rng_of(seed, PREFLIGHT))
+    except ValueError as error:
+        raise usage_error(f"space: {error}") from error
     if limits.excess(nearest.params, nearest.macs) > 1:
         raise NasError(
             "no network of this space is within the limits; the nearest has "

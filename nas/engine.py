@@ -10,7 +10,7 @@ from nas.children import Child, Children
 from nas.journal import Journal
 from nas.latency import latency_ms
 from nas.plan import ASK, TRAINING, Plan, rng_of, training_seed
-from nas.trial import STARTED, State, Trial
+from nas.trial import State, Trial
 from nas.workers import Failure, Job, Outcome, Workers
 from search_spaces.identity import same_network
 from search_spaces.modules import build
@@ -20,6 +20,7 @@ FRUITLESS_ASKS = 100
 CONSECUTIVE_FAILURES = 10
 FAILURE_RATE = 0.5
 FAILURE_RATE_AFTER = 20
+BUDGET_SPENT = "budget spent"
 
 
 class Observer(Protocol):
@@ -78,12 +79,14 @@ class Search:
         self._fruitless = 0
         self._failures_in_a_row = 0
         self.trials: list[Trial] = []
+        self.started = 0
         self.ended = ""
 
     def run(self) -> None:
         """Spend the budget.
 
-        Afterwards ``trials`` holds every ask and ``ended`` says why it ended.
+        Afterwards ``trials`` holds every ask, ``started`` is how many of them count against the
+        budget, and ``ended`` says why it ended.
 
         Raises:
             SearchFailed: If too many children failed.
@@ -96,13 +99,8 @@ class Search:
                 break
             self._finish(self._workers.wait())
         if not self.ended:
-            self.ended = "budget spent"
+            self.ended = BUDGET_SPENT
         self._journal.append("ended", reason=self.ended)
-
-    @property
-    def started(self) -> int:
-        """Trials that count against the budget."""
-        return sum(trial.state in STARTED for trial in self.trials)
 
     @property
     def best(self) -> Trial | None:
@@ -171,7 +169,8 @@ class Search:
         reason = self._beyond_limits(trial)
         if reason:
             self._fruitless += 1
-            self._close(handed, replace(trial, state="infeasible", message=reason), None)
+            beyond = replace(trial, state="infeasible", cause="infeasible", message=reason)
+            self._close(handed, beyond, None)
             return
         twin = self._twin(handed)
         if isinstance(twin, _Open):
@@ -183,6 +182,7 @@ class Search:
             self._repeat(handed, twin)
             return
         self._fruitless = 0
+        self.started += 1
         self._open[trial.ordinal] = handed
         self._journal.append("started", ordinal=trial.ordinal, attempt=1)
         self._workers.submit(Job(trial.ordinal, handed.child.graph, trial.fidelity, trial.seed))
@@ -262,10 +262,11 @@ class Search:
         )
         if not too_many:
             return
-        causes = Counter(f"{trial.cause}: {trial.message}" for trial in failed)
+        causes = Counter(f"{trial.cause}: {trial.message:.200}" for trial in failed)
         shown = "; ".join(f"{count} x {cause}" for cause, count in causes.most_common(3))
-        self._journal.append("ended", reason="failures")
-        raise SearchFailed(f"{len(failed)} of {self.started} children failed: {shown}")
+        self.ended = f"{len(failed)} of {self.started} children failed: {shown}"
+        self._journal.append("ended", reason=self.ended)
+        raise SearchFailed(self.ended)
 
     def _reward(self, metrics: Mapping[str, float]) -> float:
         objective = self._plan.objective

@@ -18,6 +18,7 @@ from torch import Tensor
 from nas.errors import NasError
 from nas.limits import format_quantity
 from nas.run_folder import write_text
+from nas.terminal import printable
 from search_spaces import architecture as architecture_format
 from search_spaces import graph_json
 from search_spaces.architecture import Architecture
@@ -105,9 +106,9 @@ def export(winner: Winner, folder: Path) -> float | None:
         NasError: If the folder holds something (exit code 2) or cannot be written (5).
         RuntimeError: If the check fails, which is a defect of ours; nothing is written then.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise NasError(f"{folder} is there already; choose another folder", exit_code=2)
     try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise NasError(f"{folder} is there already; choose another folder", exit_code=2)
         folder.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.tmp-", dir=folder.parent))
     except OSError as error:
@@ -150,7 +151,7 @@ def check_in_fresh_process(graph: Graph, weights: Mapping[str, Tensor], folder: 
     probe = folder / "probe.safetensors"
     _save({"images": images, "outputs": outputs}, probe)
     title = graph.scopes[0].title
-    command = [sys.executable, "-I", "-B", "-c", _PROBE, str(folder), title, str(folder / WEIGHTS)]
+    command = [sys.executable, "-P", "-B", "-c", _PROBE, str(folder), title, str(folder / WEIGHTS)]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     result = subprocess.run(  # noqa: S603 - our own interpreter and script
         command, capture_output=True, text=True, timeout=600, check=False, env=environment
@@ -182,6 +183,8 @@ def _document(winner: Winner) -> dict[str, Any]:
             "mean": list(winner.preprocessing.mean),
             "std": list(winner.preprocessing.std),
         }
+    if winner.figures is not None:
+        document["figures"] = dict(winner.figures)
     document["graph"] = graph_json.to_document(winner.graph)
     return document
 
@@ -196,17 +199,18 @@ def _card(winner: Winner, folder: Path, error: float | None) -> str:
         "Output": " x ".join(str(int(side)) for side in graph.output_shape),
         "Parameters": f"{graph.params:,}",
         "MACs": f"{graph.macs:,} for one image, convolutions and linear layers",
-        **(winner.figures if winner.figures is not None else {}),
     }
+    if winner.figures is not None:
+        rows = {**rows, **winner.figures, **rows}  # a file's figures do not replace ours
     if error is not None:
         rows["Checked"] = (
-            f"`{MODEL}` with `{WEIGHTS}` was run in a fresh process: its outputs differ from the "
+            f"{MODEL} with {WEIGHTS} was run in a fresh process: its outputs differ from the "
             f"trained network's by {error:.1e} of the largest one"
         )
-    table = "\n".join(f"| {name} | {_cell(value)} |" for name, value in rows.items())
+    table = "\n".join(f"| {_cell(name)} | {_cell(value)} |" for name, value in rows.items())
     parts = [
         f"# {title}\n",
-        f"A network of {format_quantity(graph.params)} parameters, found by search.\n",
+        f"A convolutional network of {format_quantity(graph.params)} parameters.\n",
         f"| | |\n|---|---|\n{table}\n",
         _usage(title, winner, (channels, height, width)),
         _sums(folder),
@@ -252,7 +256,7 @@ def _sums(folder: Path) -> str:
 
 def _cell(text: str) -> str:
     """Text that cannot break out of its place in the card."""
-    plain = "".join(sign if sign.isprintable() else " " for sign in text)[:300]
-    for sign in "\\|<>[]":
+    plain = printable(text)[:300]
+    for sign in "\\|<>[]`*~&":
         plain = plain.replace(sign, "\\" + sign)
     return plain

@@ -11,6 +11,8 @@ from search_spaces.strict_json import JsonError, dumps, loads
 
 SCHEMA_VERSION = 1
 
+_HEADER: dict[str, Any] = {"event": "header", "schema_version": SCHEMA_VERSION}
+
 
 @final
 class Journal:
@@ -24,18 +26,19 @@ class Journal:
         path: The file. A torn last line, left by a process that died while writing, is cut off.
 
     Raises:
-        NasError: If the file cannot be opened (exit code 5), or is no journal (4).
+        NasError: If the file cannot be opened (exit code 5), or is no journal of this version (4);
+            it is left as it was then.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         _cut_torn_line(path)
         try:
-            self._file = path.open("a", encoding="utf-8")
+            self._file = path.open("ab", buffering=0)
         except OSError as error:
             raise NasError(f"journal: cannot open {path}: {error.strerror}", exit_code=5) from error
         if self._file.tell() == 0:
-            self.append("header", schema_version=SCHEMA_VERSION)
+            self.append(**_HEADER)
 
     def append(self, event: str, **values: Any) -> None:
         """Add one event and wait until it is on the disk.
@@ -44,10 +47,10 @@ class Journal:
             NasError: If it cannot be written (exit code 5), as on a full disk.
             ValueError: If a value is NaN or infinite.
         """
-        line = dumps({"event": event, **values}) + "\n"
+        line = _line({"event": event, **values})
         try:
-            self._file.write(line)
-            self._file.flush()
+            while line:  # a disk that fills up takes a part first
+                line = line[self._file.write(line) :]
             os.fsync(self._file.fileno())
         except OSError as error:
             raise NasError(
@@ -90,22 +93,31 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
             raise NasError(f"journal: {path} line {number}: {error}", exit_code=4) from error
         if not isinstance(event, dict) or not isinstance(event.get("event"), str):
             raise NasError(f"journal: {path} line {number}: is not an event", exit_code=4)
-        if number == 1:
-            if event["event"] != "header" or event.get("schema_version") != SCHEMA_VERSION:
-                raise NasError(
-                    f"journal: {path} must have schema version {SCHEMA_VERSION}, got "
-                    f"{event.get('schema_version')!r}",
-                    exit_code=4,
-                )
-            continue
-        yield event
+        if number > 1:
+            yield event
+        elif event["event"] != "header" or event.get("schema_version") != SCHEMA_VERSION:
+            raise NasError(
+                f"journal: {path} must have schema version {SCHEMA_VERSION}, got "
+                f"{event.get('schema_version')!r}",
+                exit_code=4,
+            )
+
+
+def _line(event: dict[str, Any]) -> bytes:
+    return dumps(event).encode() + b"\n"
 
 
 def _cut_torn_line(path: Path) -> None:
+    """Cut off what follows the last newline, if the file is a journal."""
     try:
         with path.open("r+b") as file:
             data = file.read()
             end = data.rfind(b"\n") + 1
+            head = _line(_HEADER)
+            if not data.startswith(head) and not (end == 0 and head.startswith(data)):
+                raise NasError(
+                    f"journal: {path} is no journal of schema version {SCHEMA_VERSION}", exit_code=4
+                )
             if end != len(data):
                 file.truncate(end)
     except FileNotFoundError:

@@ -1,5 +1,6 @@
 """What a winner must be: the objective and the limits on cost."""
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -41,8 +42,8 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("max_params", "max_macs", "max_latency_ms"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ValueError(f"{name} must be above 0, got {value}")
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} must be above 0 and finite, got {value}")
 
     def excess(self, params: int, macs: int) -> float:
         """By what factor the worse of both limits is exceeded; at most 1 within them."""
@@ -71,5 +72,6 @@ def format_quantity(value: float) -> str:
     """Three digits and a suffix: 385814752 as ``386M``."""
     for size, suffix in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
         if value >= size * 0.9995:
-            return f"{value / size:.3g}{suffix}"
+            shown = value / size
+            return f"{shown:.3g}{suffix}" if shown < 999.5 else f"{shown:.0f}{suffix}"
     return f"{value:.3g}"

@@ -1,12 +1,13 @@
 """From names, files and folders to networks."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from nas.errors import usage_error
@@ -64,11 +65,18 @@ def find(source: str | Path) -> Named:
         return Named(str(source), Winner(lower(architecture), architecture))
     path = Path(source)
     for candidate in (path / BEST / ARCHITECTURE, path / ARCHITECTURE, path):
-        if candidate.is_file():
+        if _is_file(candidate):
             return Named(str(source), _read(candidate))
     if path.is_dir():
         raise usage_error(f"{path}: holds no {ARCHITECTURE}; has its search finished?")
     raise usage_error(f"no file or folder, and {unknown(str(source), REFERENCES)}")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise usage_error(f"cannot read {str(path)[:200]}: {error.strerror}") from error
 
 
 def _read(path: Path) -> Winner:
@@ -76,7 +84,8 @@ def _read(path: Path) -> Winner:
     try:
         check_version(document, SCHEMA_VERSION, "document")
         graph = graph_json.from_document(member(document, "graph", dict, "document"))
-        preprocessing = _preprocessing(document.get("preprocessing"))
+        preprocessing = _preprocessing(document.get("preprocessing"), graph)
+        figures = _figures(document.get("figures"))
     except JsonError as error:
         raise usage_error(f"architecture: {path}: {error}") from error
     try:
@@ -86,7 +95,7 @@ def _read(path: Path) -> Winner:
     weights = None
     if (path.parent / WEIGHTS).is_file():
         weights = read_weights(path.parent / WEIGHTS, build_meta(graph))
-    return Winner(graph, architecture, weights, preprocessing)
+    return Winner(graph, architecture, weights, preprocessing, figures)
 
 
 def build_meta(graph: Graph) -> nn.Module:
@@ -96,42 +105,68 @@ def build_meta(graph: Graph) -> nn.Module:
 
 
 def read_weights(path: Path, model: nn.Module) -> dict[str, Tensor]:
-    """Weights for ``model`` from a safetensors file.
+    """Weights for ``model`` from a safetensors file; names and shapes are compared before reading.
 
     Raises:
-        NasError: If the file is damaged, holds other names or shapes, or values that are not
-            finite (exit code 2).
+        NasError: If the file is damaged, holds other names, shapes or types, or values that are
+            not finite (exit code 2).
     """
+    expected = model.state_dict()
     try:
-        weights = load_file(str(path))
+        with safe_open(str(path), framework="pt") as file:
+            _check_names(file, expected, path)
+            weights = {name: file.get_tensor(name) for name in expected}
     except (SafetensorError, OSError) as error:
         raise usage_error(f"weights: {path}: {error}") from error
-    expected = model.state_dict()
-    odd = sorted(set(weights) ^ set(expected))
-    if odd:
-        state = "missing" if odd[0] in expected else "unknown"
-        raise usage_error(f"weights: {path}: {len(odd)} names differ, {odd[0][:80]} is {state}")
     for name, value in weights.items():
-        if value.shape != expected[name].shape:
+        if value.dtype != expected[name].dtype:
             raise usage_error(
-                f"weights: {path}: {name} must have shape {tuple(expected[name].shape)}, "
-                f"got {tuple(value.shape)}"
+                f"weights: {path}: {name} must be {expected[name].dtype}, got {value.dtype}"
             )
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise usage_error(f"weights: {path}: {name} holds values that are not finite")
     return weights
 
 
-def _preprocessing(document: Any) -> Preprocessing | None:
+def _check_names(file: Any, expected: Mapping[str, Tensor], path: Path) -> None:
+    """Check names and shapes in an open safetensors file."""
+    odd = sorted(set(file.keys()) ^ set(expected))
+    if odd:
+        state = "missing" if odd[0] in expected else "unknown"
+        raise usage_error(f"weights: {path}: {len(odd)} names differ, {odd[0][:80]} is {state}")
+    for name, value in expected.items():
+        shape = tuple(file.get_slice(name).get_shape())
+        if shape != tuple(value.shape):
+            raise usage_error(
+                f"weights: {path}: {name} must have shape {tuple(value.shape)}, got {shape}"
+            )
+
+
+def _preprocessing(document: Any, graph: Graph) -> Preprocessing | None:
     if document is None:
         return None
     classes = member(document, "classes", list, "preprocessing")
     mean = member(document, "mean", list, "preprocessing")
     std = member(document, "std", list, "preprocessing")
-    if not all(isinstance(name, str) for name in classes):
-        raise JsonError("preprocessing.classes must be texts")
-    if not all(type(value) in {int, float} for value in (*mean, *std)):
-        raise JsonError("preprocessing.mean and .std must be numbers")
+    channels, scores = int(graph.input_shape[0]), int(graph.output_shape[0])
+    if len(classes) != scores or not all(isinstance(name, str) for name in classes):
+        raise JsonError(f"preprocessing.classes must be {scores} texts, one for each output")
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) != channels or not all(_is_finite(value) for value in values):
+            raise JsonError(f"preprocessing.{name} must be {channels} numbers, one a channel")
     return Preprocessing(
         tuple(classes), tuple(float(value) for value in mean), tuple(float(value) for value in std)
     )
+
+
+def _is_finite(value: object) -> bool:
+    return type(value) in {int, float} and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def _figures(document: Any) -> dict[str, str] | None:
+    """Lines of the model card."""
+    if document is None:
+        return None
+    if not isinstance(document, dict) or not all(isinstance(v, str) for v in document.values()):
+        raise JsonError("figures must be an object of texts")
+    return document

@@ -11,6 +11,7 @@ from typing import Any
 from estimators import DATASETS, ESTIMATORS
 from nas.errors import usage_error
 from search_spaces import SEARCH_SPACES
+from search_spaces.strict_json import JsonError, loads
 from strategies import STRATEGIES
 
 BUILT_IN: Mapping[str, Mapping[str, str]] = {
@@ -34,11 +35,7 @@ _SINGULAR = {
 
 
 def names(kind: str) -> list[str]:
-    """All names of one kind (a key of ``BUILT_IN``), built-in ones and those of plug-ins.
-
-    Raises:
-        NasError: If a plug-in takes a name that is taken.
-    """
+    """All names of one kind (a key of ``BUILT_IN``), built-in ones and those of plug-ins."""
     return sorted(_table(kind))
 
 
@@ -50,21 +47,32 @@ def load(kind: str, name: str) -> Any:
         name: One of ``names(kind)``.
 
     Raises:
-        NasError: If the name is unknown, or its module cannot be imported.
+        NasError: If the name is unknown, is taken twice, or cannot be imported.
     """
     table = _table(kind)
     if name not in table:
         raise usage_error(f"{_SINGULAR[kind]}: {unknown(name, table)}")
-    module, _, attribute = table[name].partition(":")
+    place = f"{_SINGULAR[kind]} {name}"
+    if len(table[name]) > 1:
+        claims = " and ".join(table[name])
+        raise usage_error(f"{place}: the name is taken twice, by {claims}; uninstall one of them")
+    module, _, attribute = table[name][0].partition(":")
     try:
-        return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise usage_error(f"{_SINGULAR[kind]} {name}: cannot be imported: {error}") from error
+        target = getattr(import_module(module), attribute)
+    except Exception as error:  # a plug-in may raise anything when imported
+        reason = f"{type(error).__name__}: {error}"
+        raise usage_error(f"{place}: cannot be imported: {reason}") from error
+    if not callable(target):
+        raise usage_error(f"{place}: {table[name][0]} must be a class, got {target!r:.80}")
+    return target
 
 
 def options(target: Any) -> dict[str, inspect.Parameter]:
     """The options of a class: its constructor's keyword-only parameters."""
-    parameters = inspect.signature(target).parameters.values()
+    try:
+        parameters = inspect.signature(target).parameters.values()
+    except ValueError:
+        return {}  # not a Python class
     return {
         parameter.name: parameter
         for parameter in parameters
@@ -78,7 +86,7 @@ def description(name: str, target: Any) -> dict[str, Any]:
         "name": name,
         "text": inspect.getdoc(target) or "",
         "options": [
-            {"name": option.name, "default": json.dumps(option.default)}
+            {"name": option.name, "default": _written(option.default)}
             for option in options(target).values()
         ],
     }
@@ -117,8 +125,8 @@ def parse_settings(settings: Iterable[str]) -> dict[str, dict[str, Any]]:
         if option in parsed[part]:
             raise usage_error(f"--set {target}: is given twice")
         try:
-            parsed[part][option] = json.loads(text)
-        except json.JSONDecodeError:
+            parsed[part][option] = loads(text)
+        except JsonError:
             parsed[part][option] = text
     return parsed
 
@@ -131,10 +139,16 @@ def unknown(name: str, known: Iterable[str]) -> str:
     return f"there is no {name[:80]!r}; {hint}"
 
 
-def _table(kind: str) -> dict[str, str]:
-    table = dict(BUILT_IN[kind])
+def _written(default: Any) -> str:
+    """A default as ``--set`` would have it."""
+    return "(required)" if default is inspect.Parameter.empty else json.dumps(default, default=repr)
+
+
+def _table(kind: str) -> dict[str, list[str]]:
+    """Who claims each name; more than one is an error for whoever asks for it."""
+    table = {name: [target] for name, target in BUILT_IN[kind].items()}
     for point in entry_points(group=f"nas.{kind}"):
-        if point.name in table:
-            raise usage_error(f"{_SINGULAR[kind]} {point.name}: {point.value} takes a taken name")
-        table[point.name] = point.value
+        claims = table.setdefault(point.name, [])
+        if point.value not in claims:
+            claims.append(point.value)
     return table

@@ -1,12 +1,12 @@
 """What a running search shows: one line per finished trial, on stderr."""
 
-import sys
 import time
 from typing import Protocol, final
 
 from nas.engine import Observer
 from nas.finalists import Audience, Finalist
 from nas.limits import format_quantity
+from nas.terminal import say
 from nas.trial import Trial
 
 
@@ -55,7 +55,7 @@ class Lines(Progress):
         self._free = 0
         seconds = time.monotonic() - self._begin
         left = seconds / started * (self._budget - started)
-        self._say(
+        say(
             f"[{started:>{len(str(self._budget))}}/{self._budget}] {result}  {cost} "
             f"{trial.seconds:5.1f} s{found}  {left / 60:.1f} min left{free}"
         )
@@ -63,12 +63,7 @@ class Lines(Progress):
     def rescored(self, finalist: Finalist) -> None:
         """Show a finalist."""
         scores = ", ".join(f"{score:.4f}" for score in finalist.scores)
-        self._say(
+        say(
             f"finalist trial {finalist.trial.ordinal}: {self._objective} {finalist.mean:.4f} on "
             f"fresh seeds ({scores}), {finalist.trial.metrics[self._objective]:.4f} in the search"
         )
-
-    def _say(self, text: str) -> None:
-        line = "".join(sign if sign.isprintable() else " " for sign in text)
-        sys.stderr.write(line + "\n")
-        sys.stderr.flush()

@@ -5,6 +5,7 @@ import platform
 import re
 from collections.abc import Mapping
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +70,9 @@ def create(out: Path | None, space: str) -> Path:
         NasError: If the folder holds something (exit code 4) or cannot be made (5).
     """
     if out is None:
-        runs = Path("runs")
-        number = 1
-        while (runs / f"{space}-{number}").exists():
-            number += 1
-        out = runs / f"{space}-{number}"
+        stem = re.sub(r"[^a-z0-9]+", "-", space.lower()).strip("-")[:40] or "run"
+        places = (Path("runs") / f"{stem}-{number}" for number in count(1))
+        out = next(place for place in places if not place.exists())
     if not _RUN_NAME.fullmatch(out.name):
         raise usage_error(
             f"--out: the last part must be 1 to 64 letters, digits, '.', '_' or '-', "

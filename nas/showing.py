@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nas.configuration import make_space
+from nas.errors import usage_error
 from nas.limits import format_quantity
 from search_spaces.architecture import lower
 from search_spaces.genome import Decision
@@ -74,7 +75,10 @@ def space_document(
     space = make_space(name, input_shape, num_classes, options)
     rng = np.random.default_rng(0)
     count = min(SAMPLES, space.genome.size)
-    graphs = [lower(space.architecture(space.genome.sample_options(rng))) for _ in range(count)]
+    try:
+        graphs = [lower(space.architecture(space.genome.sample_options(rng))) for _ in range(count)]
+    except ValueError as error:
+        raise usage_error(f"space: {error}") from error
     costs = {
         "params": sorted(graph.params for graph in graphs),
         "macs": sorted(graph.macs for graph in graphs),

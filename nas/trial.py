@@ -7,8 +7,6 @@ from search_spaces.genome import Genotype
 
 State = Literal["running", "complete", "stopped", "failed", "infeasible", "duplicate"]
 
-STARTED: frozenset[State] = frozenset({"running", "complete", "stopped", "failed"})
-
 
 @dataclass(frozen=True, slots=True)
 class Trial:
@@ -20,8 +18,8 @@ class Trial:
         digest: Canonical hash of its network.
         state: ``running``, then for good: ``complete``, ``stopped`` (early, with a score),
             ``failed``, ``infeasible`` (beyond the limits, never trained) or ``duplicate`` (its
-            network was scored before; it has the score of trial ``of``). Only the first four
-            count against the budget.
+            network was scored before; it has the score of trial ``of``). The last two cost no
+            budget.
         params: Parameters of the network.
         macs: Multiply-accumulates of the network for one image.
         latency_ms: Median latency, where a limit asks for it.
@@ -29,7 +27,7 @@ class Trial:
         seed: Decides all chance in its training.
         metrics: Every metric of the task; empty if there is no score.
         seconds: Wall time on the worker.
-        cause: Why it failed, or is infeasible; empty otherwise.
+        cause: Why it failed, or ``infeasible``; empty otherwise.
         message: The cause in words.
         of: Ordinal of the trial that a duplicate repeats.
     """

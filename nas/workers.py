@@ -1,13 +1,19 @@
 """Where children are scored: the contract, and the workers inside this process."""
 
+import sys
 import time
 import traceback
 from abc import ABC, abstractmethod
 from collections import deque
-from dataclasses import dataclass
-from typing import final
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+import numpy as np
+from torch import Tensor
 
 from estimators.estimator import Checkpoint, Estimator, Evaluation, EvaluationError
+from estimators.task import Metric
 from search_spaces.graph import Graph
 
 
@@ -35,7 +41,8 @@ class Failure:
     """Why a job has no evaluation.
 
     Attributes:
-        cause: As in ``EvaluationError``, or ``user_code`` for any other exception.
+        cause: As in ``EvaluationError``; ``plugin`` for an evaluation that breaks the contract,
+            ``user_code`` for any other exception.
         message: Type and text of the exception.
         trace: Its traceback, for the eye.
     """
@@ -92,11 +99,13 @@ class InProcessWorkers(Workers):
     Args:
         estimator: A prepared estimator.
         device: Where it computes.
+        metrics: Those of the task.
     """
 
-    def __init__(self, estimator: Estimator, device: str) -> None:
+    def __init__(self, estimator: Estimator, device: str, *, metrics: Mapping[str, Metric]) -> None:
         self._estimator = estimator
         self._device = device
+        self._metrics = metrics
         self._jobs: deque[Job] = deque()
 
     @property
@@ -112,7 +121,7 @@ class InProcessWorkers(Workers):
         """See the contract."""
         job = self._jobs[0]
         begin = time.monotonic()
-        result = run_job(self._estimator, job, device=self._device)
+        result = run_job(self._estimator, job, device=self._device, metrics=self._metrics)
         self._jobs.popleft()
         return Outcome(job.key, result, time.monotonic() - begin)
 
@@ -121,13 +130,65 @@ class InProcessWorkers(Workers):
         self._jobs.clear()
 
 
-def run_job(estimator: Estimator, job: Job, *, device: str) -> Evaluation | Failure:
-    """Score one job; every exception becomes a failure: this is the worker's border."""
+def run_job(
+    estimator: Estimator, job: Job, *, device: str, metrics: Mapping[str, Metric]
+) -> Evaluation | Failure:
+    """Score one job; every exception becomes a failure: this is the worker's border.
+
+    Args:
+        estimator: A prepared estimator.
+        job: What to score.
+        device: Where to compute.
+        metrics: Those of the task; an evaluation that lacks one, or holds what is not a number
+            in its range, is a failure.
+    """
     try:
-        return estimator.evaluate(
+        found = estimator.evaluate(
             job.graph, fidelity=job.fidelity, seed=job.seed, device=device, start=job.start
         )
+        return _checked(found, metrics)
     except EvaluationError as error:
         return Failure(error.cause, str(error), traceback.format_exc())
     except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
-        return Failure("user_code", f"{type(error).__name__}: {error}", traceback.format_exc())
+        message = "".join(traceback.format_exception_only(error)).strip()
+        return Failure("user_code", message, traceback.format_exc())
+
+
+def _checked(found: object, metrics: Mapping[str, Metric]) -> Evaluation:
+    """What a plug-in returned, with plain floats.
+
+    Raises:
+        EvaluationError: If it is not what the contract says.
+    """
+    if not isinstance(found, Evaluation):
+        raise EvaluationError(f"must be an Evaluation, got {found!r:.80}", cause="plugin")
+    missing = [name for name in metrics if name not in found.metrics]
+    if missing:
+        raise EvaluationError(f"metric {missing[0]} is missing", cause="plugin")
+    unlimited = Metric("maximize")
+    return replace(
+        found,
+        metrics={
+            name: _number(name, value, metrics.get(name, unlimited))
+            for name, value in found.metrics.items()
+        },
+        details={name: _number(name, value, unlimited) for name, value in found.details.items()},
+    )
+
+
+def _number(name: str, value: object, metric: Metric) -> float:
+    """A real scalar of Python, numpy or torch as a float.
+
+    Raises:
+        EvaluationError: If it is something else, not finite, or out of the metric's range.
+    """
+    plain: Any = value
+    if isinstance(value, Tensor | np.ndarray | np.generic) and value.ndim == 0:
+        plain = value.item()
+    real = isinstance(plain, int | float) and not isinstance(plain, bool)
+    if real and abs(plain) <= sys.float_info.max and metric.lowest <= plain <= metric.highest:
+        return float(plain)
+    raise EvaluationError(
+        f"{name} must be a number from {metric.lowest} to {metric.highest}, got {value!r:.80}",
+        cause="plugin",
+    )

@@ -8,9 +8,18 @@ from typing import Any
 from search_spaces.blocks import BLOCKS
 from search_spaces.graph import Graph, check_class_name
 from search_spaces.lowering import BlockSpec, GraphBuilder, ScopeBuilder, Value, chain
-from search_spaces.strict_json import JsonError, check_version, fields_of, member, record
+from search_spaces.strict_json import (
+    JsonError,
+    check_keys,
+    check_version,
+    fields_of,
+    member,
+    record,
+)
 
 SCHEMA_VERSION = 1
+
+_KEYS = ("schema_version", "title", "input_shape", "stem", "stages", "head")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +96,15 @@ def from_document(
     known = {**BLOCKS, **(blocks if blocks is not None else {})}
     where = "architecture"
     check_version(document, SCHEMA_VERSION, where)
+    check_keys(document, _KEYS, where)
     shape = member(document, "input_shape", list, where)
     if len(shape) != 3 or not all(type(side) is int for side in shape):
         raise JsonError(f"{where}.input_shape must be three whole numbers")
     stages = member(document, "stages", list, where)
     if not all(isinstance(stage, list) for stage in stages):
         raise JsonError(f"{where}.stages must be lists of blocks")
-    stem = _block(document.get("stem"), known, f"{where}.stem")
-    head = _block(document.get("head"), known, f"{where}.head")
+    stem = _block(member(document, "stem", dict, where), known, f"{where}.stem")
+    head = _block(member(document, "head", dict, where), known, f"{where}.head")
     built = tuple(
         tuple(_block(block, known, f"{where}.stages[{s}][{b}]") for b, block in enumerate(stage))
         for s, stage in enumerate(stages)

@@ -2,6 +2,7 @@
 
 import ast
 import operator
+import re
 from collections.abc import Callable, Mapping
 from typing import Self
 
@@ -12,6 +13,8 @@ _OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
     ast.FloorDiv: operator.floordiv,
 }
 _LONGEST_EXPRESSION = 120
+_LARGEST_VALUE = 2**53
+_WORDS = re.compile(r"(?: *(?:[a-z][a-z0-9_]*+|[0-9]++(?![a-z_])|//|[-+*()]))+ *")
 
 
 class Argument(int):
@@ -41,24 +44,25 @@ class Argument(int):
         return int(self), self.expression, self.scope
 
     def __add__(self, other: int) -> int:
-        return self._combine(other, "+", int(self) + other)
+        return self._combine(other, "+", operator.add)
 
     def __radd__(self, other: int) -> int:
         return self + other
 
     def __sub__(self, other: int) -> int:
-        return self._combine(other, "-", int(self) - other)
+        return self._combine(other, "-", operator.sub)
 
     def __mul__(self, other: int) -> int:
-        return self._combine(other, "*", int(self) * other)
+        return self._combine(other, "*", operator.mul)
 
     def __rmul__(self, other: int) -> int:
         return self * other
 
     def __floordiv__(self, other: int) -> int:
-        return self._combine(other, "//", int(self) // other)
+        return self._combine(other, "//", operator.floordiv)
 
-    def _combine(self, other: int, symbol: str, value: int) -> int:
+    def _combine(self, other: int, symbol: str, apply: Callable[[int, int], int]) -> int:
+        value = apply(int(self), int(other) if isinstance(other, Argument) else other)
         if isinstance(other, Argument) and other.scope == self.scope:
             right = other.expression
         elif type(other) is int:
@@ -74,8 +78,11 @@ class Argument(int):
         return Argument(value, expression, self.scope)
 
 
-def parse(expression: str, names: Mapping[str, int], scope: str) -> Argument:
-    """The argument that ``expression`` stands for: names, whole numbers, ``+ - * //``, brackets.
+def parse(expression: str, names: Mapping[str, int], scope: str) -> int:
+    """The number that ``expression`` stands for: names, whole numbers, ``+ - * //``, brackets.
+
+    The names become arguments and are combined anew, so that the result carries an expression
+    of our own making: for whatever ``Argument.expression`` holds, the very same one.
 
     Args:
         expression: What ``Argument.expression`` holds; may come from an untrusted file.
@@ -83,31 +90,38 @@ def parse(expression: str, names: Mapping[str, int], scope: str) -> Argument:
         scope: Path of the scope in which the names are valid.
 
     Raises:
-        ValueError: If the text is anything else, too long, divides by zero or uses another name.
+        ValueError: If the text is anything else, too long, divides by zero, uses another name or
+            yields a number beyond 2**53.
     """
     if len(expression) > _LONGEST_EXPRESSION:
         raise ValueError(f"expression must have at most {_LONGEST_EXPRESSION} characters")
+    if not _WORDS.fullmatch(expression):
+        raise ValueError(f"expression must be sums of names, got {expression!r}")
     try:
-        tree = ast.parse(expression, mode="eval")
-        value = _evaluate(tree.body, names)
+        value = _evaluate(ast.parse(expression, mode="eval").body, names, scope)
     except (SyntaxError, RecursionError, MemoryError):
         raise ValueError(f"expression must be sums of names, got {expression!r}") from None
-    return Argument(value, ast.unparse(tree), scope)
+    if abs(value) > _LARGEST_VALUE:
+        raise ValueError(f"expression must yield at most 2**53, got {expression!r}")
+    return value
 
 
-def _evaluate(node: ast.expr, names: Mapping[str, int]) -> int:
-    if isinstance(node, ast.Name) and node.id in names:
-        return int(names[node.id])
-    if isinstance(node, ast.Constant) and type(node.value) is int:
-        return node.value
-    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
-        left, right = _evaluate(node.left, names), _evaluate(node.right, names)
-        if isinstance(node.op, ast.FloorDiv) and right == 0:
-            raise ValueError("expression must not divide by zero")
-        return _OPERATORS[type(node.op)](left, right)
-    known = ", ".join(names) if names else "none"
+def _evaluate(node: ast.expr, names: Mapping[str, int], scope: str) -> int:
+    match node:
+        case ast.Name(name) if name in names:
+            return Argument(int(names[name]), name, scope)
+        case ast.Constant(int(value)) if type(value) is int:
+            return value
+        case ast.UnaryOp(ast.USub(), ast.Constant(int(value))) if type(value) is int:
+            return -value
+        case ast.BinOp() if type(node.op) in _OPERATORS:
+            left, right = _evaluate(node.left, names, scope), _evaluate(node.right, names, scope)
+            if isinstance(node.op, ast.FloorDiv) and right == 0:
+                raise ValueError("expression must not divide by zero")
+            return _OPERATORS[type(node.op)](left, right)
+    known = ", ".join(names)[:200] if names else "none"
     raise ValueError(
-        f"expression must use the scope's arguments ({known}), got {ast.unparse(node)}"
+        f"expression must use the scope's arguments ({known}), got {ast.unparse(node)!r}"
     )
 
 

@@ -11,10 +11,22 @@ import networkx as nx
 from search_spaces.primitives import Cost, Input, Primitive, Shape
 
 MAX_NODES = 20_000
+MAX_DEPTH = 32  # of scopes inside each other
 BYTES_PER_VALUE = 4  # float32
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}|[0-9]{1,5}")
 _CLASS = re.compile(r"[A-Z][A-Za-z0-9]{0,63}")
+_ARGUMENT = re.compile(r"[a-z][a-z0-9_]{0,63}")
+# What torch.nn.Module and Sequential call their own; a submodule cannot have such a name.
+_MODULE_ATTRIBUTE = re.compile(
+    "add_module|append|apply|bfloat16|buffers|call_super_init|children|compile|cpu|cuda|double|"
+    "dump_patches|eval|extend|extra_repr|float|forward|get_buffer|get_extra_state|get_parameter|"
+    "get_submodule|half|insert|ipu|load_state_dict|modules|mtia|named_.*|parameters|pop|"
+    "register_.*|requires_grad_|set_extra_state|set_submodule|share_memory|state_dict|to|to_empty|"
+    "train|training|type|xpu|zero_grad"
+)
+# Names that the constructor of a generated class uses itself.
+_CONSTRUCTOR_NAMES = frozenset({"self", "super", "nn", "int"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +159,25 @@ def check_name(name: str) -> str:
     """``name`` if it can be the last part of a module path.
 
     Raises:
-        ValueError: If it is not lower-case letters, digits and underscores, or a plain number.
+        ValueError: If it is not lower-case letters, digits and underscores, or a plain number;
+            or if torch modules have an attribute of that name.
     """
     if not _NAME.fullmatch(name) or keyword.iskeyword(name):
         raise ValueError(f"name must be a lower-case identifier or a number, got {name[:80]!r}")
+    if _MODULE_ATTRIBUTE.fullmatch(name):
+        raise ValueError(f"name must not be one that torch modules use themselves, got {name!r}")
+    return name
+
+
+@lru_cache(maxsize=4096)
+def check_argument_name(name: str) -> str:
+    """``name`` if it can be a parameter of a class in generated source.
+
+    Raises:
+        ValueError: If it is not a lower-case identifier, or one that every constructor uses.
+    """
+    if not _ARGUMENT.fullmatch(name) or keyword.iskeyword(name) or name in _CONSTRUCTOR_NAMES:
+        raise ValueError(f"argument must be a lower-case identifier, got {name[:80]!r}")
     return name
 
 
@@ -206,7 +233,7 @@ def _check_scope(scope: Scope, paths: set[str]) -> None:
         check_class_name(scope.kind)
         check_class_name(scope.title)
     for argument in scope.arguments:
-        check_name(argument)
+        check_argument_name(argument)
 
 
 def _ancestors(path: str) -> list[str]:

@@ -1,18 +1,36 @@
 """A graph as strict JSON: what an exported folder keeps, independent of any search space."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, final
+from collections.abc import Callable, Mapping
+from typing import Any, cast, final
 
 from search_spaces.arguments import Argument, parse
-from search_spaces.graph import MAX_NODES, Graph, join, owner
+from search_spaces.graph import (
+    MAX_NODES,
+    Graph,
+    check_argument_name,
+    check_class_name,
+    check_name,
+    join,
+    owner,
+)
 from search_spaces.lowering import GraphBuilder, ScopeBuilder, Value
 from search_spaces.primitives import PRIMITIVES, Input
 from search_spaces.schedule import schedule
-from search_spaces.strict_json import JsonError, check_version, fields_of, member, record
+from search_spaces.strict_json import (
+    JsonError,
+    check_keys,
+    check_version,
+    fields_of,
+    member,
+    record,
+)
 
 SCHEMA_VERSION = 1
 MAX_PARAMS = 10**9
+
+_SCOPE_KEYS = ("path", "kind", "title", "arguments", "inputs")
+_NODE_KEYS = ("name", "scope", "op", "inputs")
 
 
 def to_document(graph: Graph) -> dict[str, Any]:
@@ -66,6 +84,7 @@ def from_document(document: Any, *, max_params: int = MAX_PARAMS) -> Graph:
             fit together.
     """
     check_version(document, SCHEMA_VERSION, "graph")
+    check_keys(document, ("schema_version", "scopes", "nodes"), "graph")
     entries = member(document, "nodes", list, "graph")
     if not 2 <= len(entries) <= MAX_NODES:
         raise JsonError(f"graph.nodes must be from 2 to {MAX_NODES}, got {len(entries)}")
@@ -84,9 +103,11 @@ class _Reader:
         self._at = 1
         self._scopes: dict[str, Any] = {}
         for position, entry in enumerate(scopes):
-            path = member(entry, "path", str, f"graph.scopes[{position}]")
+            where = f"graph.scopes[{position}]"
+            check_keys(entry, _SCOPE_KEYS, where)
+            path = member(entry, "path", str, where)
             if path in self._scopes:
-                raise JsonError(f"graph.scopes[{position}].path {path[:80]!r} stands twice")
+                raise JsonError(f"{where}.path {path[:80]!r} stands twice")
             self._scopes[path] = entry
 
     def graph(self) -> Graph:
@@ -102,7 +123,7 @@ class _Reader:
         if (name, scope) != ("input", "") or "" not in self._scopes:
             raise JsonError("graph.nodes[0] must be named input, in the scope of the network")
         image = record(Input, first, "graph.nodes[0]")
-        title = member(self._scopes[""], "title", str, "graph.scopes[0]")
+        title = self._network_title()
         try:
             shape = (image.channels, image.height, image.width)
             builder = GraphBuilder(shape, title=title)
@@ -116,6 +137,18 @@ class _Reader:
         if self._scopes:
             raise JsonError(f"graph.scopes: {next(iter(self._scopes))[:80]!r} holds no node")
         return graph
+
+    def _network_title(self) -> str:
+        where = "graph.scopes (the network)"
+        entry = self._scopes[""]
+        title = _checked(check_class_name, member(entry, "title", str, where), f"{where}.title")
+        if member(entry, "kind", str, where) != title:
+            raise JsonError(f"{where}.kind must be its title {title!r}")
+        if member(entry, "arguments", dict, where):
+            raise JsonError(f"{where}.arguments must be empty")
+        if member(entry, "inputs", list, where) != ["input"]:
+            raise JsonError(f"{where}.inputs must be the input alone")
+        return title
 
     def _emit(self, scope: ScopeBuilder, values: dict[str, Value]) -> Value:
         """Emit the nodes of one scope, from where the last call stopped."""
@@ -145,12 +178,14 @@ class _Reader:
         local = name.rpartition(".")[2]
         if join(scope.path, local) != name:
             raise JsonError(f"{where}.name {name[:80]!r} lies outside its scope")
+        _checked(check_name, local, f"{where}.name")
         cls = PRIMITIVES[op]
-        texts = {field.name for field in dataclasses.fields(cls) if field.type is str}  # type: ignore[arg-type]
+        fields = {field.name: field.type for field in dataclasses.fields(cast("Any", cls))}
+        check_keys(entry, (*_NODE_KEYS, *fields), where)
         attributes = {
-            key: value if key in texts else _number(value, scope, f"{where}.{key[:80]}")
+            key: value if fields[key] is str else _number(value, scope, f"{where}.{key}")
             for key, value in entry.items()
-            if key not in {"name", "scope", "op", "inputs"}
+            if key not in _NODE_KEYS
         }
         primitive = record(cls, attributes, where)
         output = scope.add(local, primitive, *_values(entry, values, where))
@@ -165,16 +200,23 @@ class _Reader:
         if inside not in self._scopes:
             raise JsonError(f"{where}: scope {inside[:80]!r} is not listed, or was left before")
         entry = self._scopes[inside]
+        _checked(check_name, name, f"{where}.scope")
         where = f"graph.scopes ({inside[:80]})"
         kind, title = member(entry, "kind", str, where), member(entry, "title", str, where)
+        if kind:
+            _checked(check_class_name, kind, f"{where}.kind")
+            _checked(check_class_name, title, f"{where}.title")
+        elif title:
+            raise JsonError(f"{where}.title must be empty, as kind is")
         arguments = member(entry, "arguments", dict, where)
         inputs = _values(entry, values, where)
 
         def emit(inner: ScopeBuilder) -> Value:
             for key, value in arguments.items():
-                number = _number(value, outer, f"{where}.arguments.{key[:80]}")
+                _checked(check_argument_name, key, f"{where}.arguments")
+                number = _number(value, outer, f"{where}.arguments.{key}")
                 if not isinstance(number, int) or isinstance(number, bool):
-                    raise JsonError(f"{where}.arguments.{key[:80]} must be a whole number")
+                    raise JsonError(f"{where}.arguments.{key} must be a whole number")
                 inner.argument(key, number)
             if kind:
                 inner.title(title)
@@ -184,11 +226,19 @@ class _Reader:
         return outer.enter(name, kind, emit, *inputs)
 
 
+def _checked(check: Callable[[str], str], name: str, where: str) -> str:
+    try:
+        return check(name)
+    except ValueError as error:
+        raise JsonError(f"{where}: {error}") from None
+
+
 def _values(entry: Any, values: Mapping[str, Value], where: str) -> tuple[Value, ...]:
     names = member(entry, "inputs", list, where)
     for name in names:
         if not isinstance(name, str) or name not in values:
-            raise JsonError(f"{where}: reads {str(name)[:80]!r}, which it cannot see")
+            text = name if isinstance(name, str) else type(name).__name__
+            raise JsonError(f"{where}: reads {text[:80]!r}, which it cannot see")
     return tuple(values[name] for name in names)
 
 

@@ -10,17 +10,19 @@ Where all colours differ, the colours spell out the graph, so that equal digests
 forms; where they do not (twin branches), ``same_network`` compares the graphs themselves.
 """
 
+import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from typing import Any, cast
 
 import networkx as nx
 
 from search_spaces.graph import Graph
 from search_spaces.primitives import JOINS, Concat, Dropout, Identity, Primitive
-from search_spaces.strict_json import dumps, fields_of
+from search_spaces.strict_json import dumps
 
 _DIGEST_BYTES = 16
 _NO_DROPOUT = Dropout(0.0)
@@ -141,9 +143,10 @@ def _digraph(form: _Form, colours: Sequence[bytes]) -> "nx.DiGraph[int]":
 
 @lru_cache(maxsize=4096)
 def _label(primitive: Primitive) -> bytes:
+    # In the type of its field, so that 0 and 0.0, or a named and a plain number, are one value.
     attributes = {
-        name: int(value) if type(value) is not bool and isinstance(value, int) else value
-        for name, value in fields_of(primitive).items()
+        field.name: cast("type", field.type)(getattr(primitive, field.name))
+        for field in dataclasses.fields(cast("Any", primitive))
     }
     return _hash(f"{primitive.op} {dumps(attributes)}".encode())
 

@@ -19,7 +19,16 @@ from dataclasses import dataclass
 from typing import final
 
 from search_spaces.arguments import Argument
-from search_spaces.graph import MAX_NODES, Graph, Node, Scope, check, check_class_name, join
+from search_spaces.graph import (
+    MAX_DEPTH,
+    MAX_NODES,
+    Graph,
+    Node,
+    Scope,
+    check,
+    check_class_name,
+    join,
+)
 from search_spaces.primitives import (
     Activation,
     BatchNorm2d,
@@ -175,8 +184,11 @@ class ScopeBuilder:
             value: The number; may be computed from ``inputs`` and other arguments.
 
         Raises:
-            ValueError: If the name is taken by another number, or this is a plain sequence.
+            ValueError: If the name is taken by another number, or this is a plain sequence or
+                the network itself.
         """
+        if not self.path:
+            raise ValueError("the network as a whole has no arguments; use a block")
         if self.path != self.owner:
             raise ValueError(f"{self.path}: a sequence has no arguments; use a block")
         if self.arguments.get(name, value) != value:
@@ -250,8 +262,13 @@ class ScopeBuilder:
             kind: Class of the block, or empty for a plain sequence.
             emit: Adds to the scope it is handed and returns the scope's output.
             inputs: What the scope may read.
+
+        Raises:
+            ValueError: If it does not return what it added last, or scopes are nested too deeply.
         """
         path = join(self.path, name)
+        if path.count(".") >= MAX_DEPTH:
+            raise ValueError(f"scopes must be at most {MAX_DEPTH} inside each other")
         place = self._builder.reserve_scope()
         owner = path if kind else self.owner
         inner = ScopeBuilder(self._builder, self, path=path, owner=owner, inputs=inputs)
@@ -265,13 +282,12 @@ class ScopeBuilder:
         return Value(output.node, shape)
 
     def _rename(self, inputs: tuple[Value, ...]) -> tuple[Value, ...]:
-        named = list(inputs)
-        for back, name in ((1, "in_channels"), (2, "previous_channels")):
-            if back <= len(inputs):
-                value = inputs[-back]
+        named: dict[int, Value] = {}  # by node: one handed in twice has one name
+        for name, value in zip(("in_channels", "previous_channels"), inputs[::-1], strict=False):
+            if value.node not in named:
                 channels = self.argument(name, value.channels)
-                named[-back] = Value(value.node, (channels, *value.shape[1:]))
-        return tuple(named)
+                named[value.node] = Value(value.node, (channels, *value.shape[1:]))
+        return tuple(named.get(value.node, value) for value in inputs)
 
     def _outside(self, value: int) -> int:
         """The same number as the scope around this one writes it."""

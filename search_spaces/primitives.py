@@ -228,46 +228,65 @@ class Activation(_OneFree):
         return Layer(ACTIVATIONS[self.kind])
 
 
+@dataclass(frozen=True, slots=True)
+class _Pool(_OneFree):
+    """One value per window, for each channel.
+
+    Attributes:
+        kernel_size: Side of the square window, in pixels.
+        stride: Step of the window.
+        padding: Rows and columns added on each side, at most half a window.
+        ceil_mode: Whether a last window may reach beyond the padding.
+    """
+
+    cls: ClassVar[str]
+    kernel_size: int
+    stride: int = 1
+    padding: int = 0
+    ceil_mode: bool = False
+
+    def __post_init__(self) -> None:
+        _require("kernel_size", self.kernel_size, 1, MAX_SIDE)
+        _require("stride", self.stride, 1, MAX_SIDE)
+        _require("padding", self.padding, 0, self.kernel_size // 2)
+
+    @final
+    def infer(self, *inputs: Shape) -> Shape:
+        channels, height, width = _one_map(self.op, inputs)
+        return channels, self._side("height", height), self._side("width", width)
+
+    @final
+    def layer(self, inputs: tuple[Shape, ...]) -> Layer:
+        keywords = {"stride": self.stride, "padding": self.padding, "ceil_mode": self.ceil_mode}
+        defaults = {"padding": 0, "ceil_mode": False}
+        return Layer(self.cls, (self.kernel_size,), keywords, defaults)
+
+    def _side(self, side: str, length: int) -> int:
+        window, stride, padding = int(self.kernel_size), int(self.stride), int(self.padding)
+        windows = _windows(side, length, window, stride, 2 * padding)
+        if self.ceil_mode:
+            windows = -(-(length + 2 * padding - window) // stride) + 1
+            if (windows - 1) * stride >= length + padding:
+                windows -= 1  # a window must start inside the map or its padding before it
+        return windows
+
+
 @final
 @dataclass(frozen=True, slots=True)
-class MaxPool2d(_OneFree):
+class MaxPool2d(_Pool):
     """Largest value of each window; padding never wins (it is minus infinity)."""
 
     op: ClassVar[str] = "max_pool2d"
-    kernel_size: int
-    stride: int = 1
-    padding: int = 0
-    ceil_mode: bool = False
-
-    def __post_init__(self) -> None:
-        _require_pool(self.kernel_size, self.stride, self.padding)
-
-    def infer(self, *inputs: Shape) -> Shape:
-        return _pooled(self, _one_map(self.op, inputs))
-
-    def layer(self, inputs: tuple[Shape, ...]) -> Layer:
-        return _pool_layer("MaxPool2d", self)
+    cls: ClassVar[str] = "MaxPool2d"
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class AvgPool2d(_OneFree):
+class AvgPool2d(_Pool):
     """Mean of each window; padding zeros count, as in ``torch.nn.AvgPool2d``."""
 
     op: ClassVar[str] = "avg_pool2d"
-    kernel_size: int
-    stride: int = 1
-    padding: int = 0
-    ceil_mode: bool = False
-
-    def __post_init__(self) -> None:
-        _require_pool(self.kernel_size, self.stride, self.padding)
-
-    def infer(self, *inputs: Shape) -> Shape:
-        return _pooled(self, _one_map(self.op, inputs))
-
-    def layer(self, inputs: tuple[Shape, ...]) -> Layer:
-        return _pool_layer("AvgPool2d", self)
+    cls: ClassVar[str] = "AvgPool2d"
 
 
 @final
@@ -491,12 +510,6 @@ def _require_float(name: str, value: float, least: float, most: float) -> None:
         raise ValueError(f"{name} must be from {least} to {most}, got {value}")
 
 
-def _require_pool(kernel_size: int, stride: int, padding: int) -> None:
-    _require("kernel_size", kernel_size, 1, MAX_SIDE)
-    _require("stride", stride, 1, MAX_SIDE)
-    _require("padding", padding, 0, kernel_size // 2)
-
-
 def _one(op: str, inputs: tuple[Shape, ...]) -> Shape:
     if len(inputs) != 1:
         raise ValueError(f"{op} needs one input, got {len(inputs)}")
@@ -523,24 +536,6 @@ def _windows(side: str, length: int, window: int, stride: int, padding: int) -> 
             f"{side} {length} with padding {padding} is smaller than the window {window}"
         )
     return (length + padding - window) // stride + 1
-
-
-def _pooled(pool: MaxPool2d | AvgPool2d, shape: Shape) -> Shape:
-    sides = []
-    for side, length in zip(("height", "width"), shape[1:], strict=True):
-        padding = 2 * int(pool.padding)
-        windows = _windows(side, length, int(pool.kernel_size), int(pool.stride), padding)
-        if pool.ceil_mode:
-            windows = -(-(length + padding - int(pool.kernel_size)) // int(pool.stride)) + 1
-            if (windows - 1) * pool.stride >= length + pool.padding:
-                windows -= 1  # a window must start inside the map or its left padding
-        sides.append(windows)
-    return shape[0], *sides
-
-
-def _pool_layer(cls: str, pool: MaxPool2d | AvgPool2d) -> Layer:
-    keywords = {"stride": pool.stride, "padding": pool.padding, "ceil_mode": pool.ceil_mode}
-    return Layer(cls, (pool.kernel_size,), keywords, {"padding": 0, "ceil_mode": False})
 
 
 def _text(shape: Shape) -> str:

@@ -62,7 +62,8 @@ def schedule(graph: Graph) -> Body:
 
     Raises:
         ValueError: If a scope puts out more than one value, reads a value it was not handed, or
-            is a plain sequence but not a chain.
+            is a plain sequence but not a chain; or if parts are numbered that are not those of
+            a sequence.
     """
     last_read = {source: at for at, node in enumerate(graph.nodes) for source in node.inputs}
     last_read[len(graph.nodes) - 1] = len(graph.nodes)
@@ -76,6 +77,7 @@ def schedule(graph: Graph) -> Body:
         stack[-1][0].calls.append(Call(name, node, node.inputs, position))
     _leave(stack, "", graph, last_read, len(graph.nodes))
     root.output = len(graph.nodes) - 1
+    _check_numbers(root)
     return root
 
 
@@ -115,10 +117,15 @@ def _finish(body: Body, graph: Graph, last_read: Mapping[int, int], start: int, 
     if len(outputs) != 1:
         raise ValueError(f"{path}: must put out one value, got {len(outputs)}")
     body.output = outputs[0]
+    _check_numbers(body)
+    if not body.scope.kind and not body.is_chain:
+        raise ValueError(f"{path}: a sequence must be a chain; make it a block")
+
+
+def _check_numbers(body: Body) -> None:
     names = [call.name for call in body.calls]
     if any(name.isdigit() for name in names) and (
         body.scope.kind or names != [str(place) for place in range(len(names))]
     ):
-        raise ValueError(f"{path}: only the parts of a plain sequence are numbered, from 0 on")
-    if not body.scope.kind and not body.is_chain:
-        raise ValueError(f"{path}: a sequence must be a chain; make it a block")
+        where = body.scope.path or "the network"
+        raise ValueError(f"{where}: only the parts of a plain sequence are numbered, from 0 on")

@@ -3,25 +3,28 @@
 Blocks of one kind and wiring share a class whose parameters are the arguments that the block
 named. A chain of layers that occurs once stands in place as ``nn.Sequential``. The calls and
 names are those of ``schedule``, so that state dicts of the source, of ``modules.build`` and of
-checkpoints agree. Output is formatted as ``ruff format`` and Black format it.
+checkpoints agree. Output is formatted as ``ruff format`` and Black format it (where names have at
+most 40 characters).
 """
 
+import itertools
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import final
 
 from search_spaces.arguments import Argument
 from search_spaces.blocks import BLOCKS
 from search_spaces.graph import Graph, Node, Scope, owner
-from search_spaces.primitives import Concat, Conv2d, Layer, Linear, Mean, Multiply, Primitive
+from search_spaces.primitives import Concat, Conv2d, Join, Layer, Linear, Mean, Multiply, Primitive
 from search_spaces.schedule import Body, Call, schedule
 
 LINE_LENGTH = 88
 
 _VARIABLES = ("x", "y", "z", "u", "v", "w")
 _RESERVED = {"nn", "torch", "Tensor", "OrderedDict"}
+_LONE_NAME = re.compile(r"(?<![\w.])[a-z]\w*\b(?![=.])")  # neither an attribute nor a keyword
 
 
 def model_source(graph: Graph) -> str:
@@ -40,13 +43,15 @@ class _Expression:
     function: str
     arguments: tuple["_Expression", ...] | None = None  # None: ``function`` is the whole text
     keyword: str = ""
+    brackets: str = "()"
 
     def flat(self) -> str:
         """The expression on one line."""
         prefix = f"{self.keyword}=" if self.keyword else ""
         if self.arguments is None:
             return prefix + self.function
-        return f"{prefix}{self.function}({', '.join(part.flat() for part in self.arguments)})"
+        inner = ", ".join(part.flat() for part in self.arguments)
+        return f"{prefix}{self.function}{self.brackets[0]}{inner}{self.brackets[1]}"
 
     def lines(self, indent: int, before: str = "", after: str = "") -> list[str]:
         """The expression between ``before`` and ``after``, no line longer than it must be."""
@@ -55,7 +60,11 @@ class _Expression:
         if len(flat) <= LINE_LENGTH or not self.arguments:
             return [flat]
         prefix = f"{self.keyword}=" if self.keyword else ""
-        first, last = f"{margin}{before}{prefix}{self.function}(", f"{margin}){after}"
+        opening, closing = self.brackets[0], self.brackets[1]
+        first, last = (
+            f"{margin}{before}{prefix}{self.function}{opening}",
+            f"{margin}{closing}{after}",
+        )
         inner = f"{margin}    {', '.join(part.flat() for part in self.arguments)}"
         if len(inner) <= LINE_LENGTH:
             return [first, inner, last]
@@ -233,7 +242,7 @@ def _positional(name: str) -> bool:
 
 def _parameters(scope: Scope, setup: Sequence[str]) -> list[str]:
     """Arguments that the class uses: channel counts first, each group in the block's order."""
-    used = set(re.findall(r"[a-z_][a-z0-9_]*", re.sub(r"[a-z_]+=|\w*\.\w+", "", "\n".join(setup))))
+    used = set(_LONE_NAME.findall("\n".join(setup)))
     names = [name for name in scope.arguments if name in used]
     return sorted(names, key=lambda name: not _positional(name))
 
@@ -256,7 +265,12 @@ def _function(name: str, arguments: str, result: str) -> list[str]:
 
 
 def _inputs(body: Body) -> list[str]:
-    return list(_VARIABLES[: len(body.inputs)])
+    return list(itertools.islice(_variables(), len(body.inputs)))
+
+
+def _variables() -> Iterator[str]:
+    """Names for the values of ``forward``, as many as it takes."""
+    return itertools.chain(_VARIABLES, (f"x{number}" for number in itertools.count(1)))
 
 
 def _forward(body: Body, inputs: Sequence[str]) -> list[str]:
@@ -269,9 +283,10 @@ def _forward(body: Body, inputs: Sequence[str]) -> list[str]:
     heavies: set[int] = set()  # values whose expression holds a heavy layer already
     lines: list[str] = []
     for at, call in enumerate(body.calls):
-        text = _call_text(call, [held[value] for value in call.inputs])
+        reads = [held[value] for value in call.inputs]
         if call.output == body.output:
-            return [*lines, f"        return {text}"]
+            return [*lines, *_statement("return ", call, reads)]
+        text = _call_text(call, reads)
         base = set().union(*(bases[value] for value in call.inputs))
         following = body.calls[at + 1]
         heavy = _starts_line(call) or (bool(call.inputs) and call.inputs[0] in heavies)
@@ -288,14 +303,12 @@ def _forward(body: Body, inputs: Sequence[str]) -> list[str]:
             continue
         alive = {variables[value] for value in variables if last_read.get(value, -1) > at}
         dead = [variables[value] for value in sorted(base) if variables[value] not in alive]
-        fresh = (f"x{number}" for number in range(1, len(body.calls) + 1))
-        names = (*dead, *_VARIABLES, *fresh)
-        name = next(name for name in names if name not in alive)
+        name = next(name for name in itertools.chain(dead, _variables()) if name not in alive)
         for value in [value for value, variable in variables.items() if variable == name]:
             del variables[value]
         variables[call.output] = held[call.output] = name
         bases[call.output] = {call.output}
-        lines.append(f"        {name} = {text}")
+        lines += _statement(f"{name} = ", call, reads)
     raise ValueError("a scope must end with its output")
 
 
@@ -308,6 +321,26 @@ def _call_text(call: Call, inputs: Sequence[str]) -> str:
     if isinstance(target, Body) or target.primitive.layer(target.input_shapes) is not None:
         return f"self.{call.name}({', '.join(inputs)})"
     return _operator_text(target.primitive, inputs)
+
+
+def _statement(before: str, call: Call, inputs: Sequence[str]) -> list[str]:
+    """``before`` and the call, on several lines where one is too long."""
+    flat = f"        {before}{_call_text(call, inputs)}"
+    if len(flat) <= LINE_LENGTH:
+        return [flat]
+    parts = tuple(_Expression(text) for text in inputs)
+    if not isinstance(call.target, Node) or not isinstance(call.target.primitive, Join):
+        return _Expression(f"self.{call.name}", parts).lines(8, before=before)
+    if isinstance(call.target.primitive, Concat):
+        listed = _Expression("", parts, brackets="[]")
+        arguments = (listed, _Expression("1", keyword="dim"))
+        return _Expression("torch.cat", arguments).lines(8, before=before)
+    total = " + ".join(inputs)
+    rows = (
+        [total] if len(total) + 12 <= LINE_LENGTH else [inputs[0], *(f"+ {x}" for x in inputs[1:])]
+    )
+    after = f" / {len(inputs)}" if isinstance(call.target.primitive, Mean) else ""
+    return [f"        {before}(", *(f"            {row}" for row in rows), f"        ){after}"]
 
 
 def _operator_text(primitive: Primitive, inputs: Sequence[str]) -> str:

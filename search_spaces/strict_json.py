@@ -6,7 +6,8 @@ nesting, huge numbers and huge files are refused with one line, before anything 
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 MAX_BYTES = 8 * 2**20
@@ -40,7 +41,11 @@ def loads(text: str | bytes) -> Any:
         raise JsonError(f"document must have at most {MAX_BYTES} bytes, got {len(text)}")
     try:
         return json.loads(
-            text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_small_int
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_no_constant,
+            parse_int=_small_int,
+            parse_float=_finite,
         )
     except RecursionError:
         raise JsonError("document is nested too deeply") from None
@@ -77,6 +82,8 @@ def fields_of(value: Any, *, defaults: bool = True) -> dict[str, Any]:
 def record(cls: Callable[..., T], document: Mapping[str, Any], where: str) -> T:
     """An instance of the dataclass ``cls`` from a JSON object with exactly its fields.
 
+    A whole number in place of a float becomes one, so that equal values are the same value.
+
     Args:
         cls: A dataclass whose fields are int, float, bool, str, or one of these or None.
         document: Field values by name; those with a default may be left out.
@@ -86,9 +93,8 @@ def record(cls: Callable[..., T], document: Mapping[str, Any], where: str) -> T:
         JsonError: If a field is missing, unknown, of another type or out of its range.
     """
     fields = {field.name: field for field in dataclasses.fields(cast("Any", cls))}
-    unknown = sorted(set(document) - set(fields))
-    if unknown:
-        raise JsonError(f"{where}: unknown field {unknown[0]!r}; known are {', '.join(fields)}")
+    check_keys(document, tuple(fields), where)
+    values = dict(document)
     for name, field in fields.items():
         if name not in document:
             if field.default is dataclasses.MISSING:
@@ -99,8 +105,10 @@ def record(cls: Callable[..., T], document: Mapping[str, Any], where: str) -> T:
         allowed = _TYPES[expected]
         if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
             raise JsonError(f"{where}.{name} must be {expected}, got {_short(value)}")
+        if isinstance(value, int) and float in allowed:
+            values[name] = float(value)
     try:
-        return cls(**document)
+        return cls(**values)
     except ValueError as error:
         raise JsonError(f"{where}: {error}") from None
 
@@ -119,6 +127,19 @@ def member(document: Any, key: str, kind: type[T], where: str) -> T:
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise JsonError(f"{where}.{key} must be {kind.__name__}, got {_short(value)}")
     return value
+
+
+def check_keys(document: Any, known: Sequence[str], where: str) -> None:
+    """Check that an object has no other keys than ``known``.
+
+    Raises:
+        JsonError: If ``document`` is no object, or has another key.
+    """
+    if not isinstance(document, dict):
+        raise JsonError(f"{where} must be an object, got {_short(document)}")
+    unknown = sorted(set(document) - set(known))
+    if unknown:
+        raise JsonError(f"{where}: unknown field {unknown[0][:80]!r}; known are {', '.join(known)}")
 
 
 def check_version(document: Any, version: int, where: str) -> None:
@@ -143,6 +164,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> float:
     raise JsonError(f"document must not hold {name}")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise JsonError(f"document must not hold infinities, got {digits[:20]}")
+    return value
 
 
 def _small_int(digits: str) -> int:

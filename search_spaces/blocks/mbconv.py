@@ -11,7 +11,7 @@ from search_spaces.primitives import Add
 @final
 @dataclass(frozen=True, slots=True)
 class MBConv(BlockSpec):
-    """Mobile inverted bottleneck: expand, depthwise convolution, squeeze-excite, project.
+    """Inverted bottleneck: expand, depthwise convolution, squeeze-excite, project.
 
     The input is added to the output where stride is 1 and the widths agree.
 

@@ -1,0 +1,54 @@
+"""Classification: what it asks for, and its figures against a calculation by hand."""
+
+import math
+
+import pytest
+import torch
+
+from estimators.task import Classification
+
+
+def test_metrics_say_which_values_are_better_and_possible() -> None:
+    metrics = Classification(3).metrics
+    assert {name: metric.direction for name, metric in metrics.items()} == {
+        "accuracy": "maximize",
+        "log_loss": "minimize",
+    }
+    assert (metrics["accuracy"].lowest, metrics["accuracy"].highest) == (0, 1)
+    assert (metrics["log_loss"].lowest, metrics["log_loss"].highest) == (0, math.inf)
+
+
+def test_every_metric_is_measured() -> None:
+    task = Classification(2)
+    scores = torch.tensor([[0.0, math.log(3)], [0.0, math.log(3)], [0.0, math.log(3)]])
+    found = task.measure(scores, torch.tensor([1, 1, 0]))
+    assert set(found) == set(task.metrics)
+    assert found["accuracy"] == 2 / 3
+    by_hand = -(2 * math.log(0.75) + math.log(0.25)) / 3
+    assert found["log_loss"] == pytest.approx(by_hand, rel=1e-6)
+    assert all(type(value) is float for value in found.values())
+
+
+def test_certain_and_right_is_within_the_range_of_the_metrics() -> None:
+    task = Classification(2)
+    found = task.measure(torch.tensor([[1e30, -1e30]]), torch.tensor([0]))
+    assert found == {"accuracy": 1.0, "log_loss": 0.0}
+
+
+def test_the_loss_is_the_mean_of_a_batch_and_has_a_gradient() -> None:
+    task = Classification(4)
+    scores = torch.zeros((5, 4), requires_grad=True)
+    loss = task.loss(scores, torch.arange(5) % 4)
+    loss.backward()
+    assert loss.item() == pytest.approx(math.log(4))
+    assert scores.grad is not None
+    assert float(scores.grad.abs().sum()) > 0
+
+
+def test_networks_return_one_score_per_class() -> None:
+    assert Classification(7).output_shape == (7,)
+
+
+def test_one_class_is_no_task() -> None:
+    with pytest.raises(ValueError, match="num_classes must be at least 2, got 1"):
+        Classification(1)

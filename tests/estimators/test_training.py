@@ -1,0 +1,423 @@
+"""Training: seeded to the last bit, honest about its score, and able to go on where it stopped."""
+
+import dataclasses
+import pickle
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from estimators.data import ImageData, Split, digits, from_arrays
+from estimators.estimator import Evaluation, EvaluationError
+from estimators.task import Classification
+from estimators.training import Recipe, Schedule, Training, _Child, measure, resized
+from search_spaces.architecture import Architecture, lower
+from search_spaces.blocks import Classifier, ConvNormAct, MBConv
+from search_spaces.graph import Graph
+from search_spaces.modules import build
+
+CLASSES = 2
+
+
+def network(side: int = 8, *, dropout: float = 0.3, classes: int = CLASSES) -> Graph:
+    """A small child with everything that draws at random while it is trained."""
+    return lower(
+        Architecture(
+            title="Child",
+            input_shape=(1, side, side),
+            stem=ConvNormAct(4),
+            stages=((MBConv(4, expansion=2), MBConv(8, stride=2, expansion=2)),),
+            head=Classifier(classes, dropout=dropout),
+        )
+    )
+
+
+def data() -> ImageData:
+    """Noise, brighter on the left for one class."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(80) % CLASSES
+    images = rng.random((80, 8, 8)) / 2
+    images[labels == 1, :, :4] += 0.3
+    return from_arrays(images.astype(np.float32), labels)
+
+
+DATA = data()
+
+
+def prepared(images: ImageData = DATA, **options: Any) -> Training:
+    training = Training(**{"epochs": 3, "batch_size": 16, **options})
+    training.prepare(images, Classification(len(images.classes)))
+    return training
+
+
+def evaluate(training: Training, **changes: Any) -> Evaluation:
+    arguments: dict[str, Any] = {"fidelity": 1.0, "seed": 5, "device": "cpu", **changes}
+    return training.evaluate(arguments.pop("graph", network()), **arguments)
+
+
+def weights_of(evaluation: Evaluation) -> Mapping[str, Tensor]:
+    assert evaluation.weights is not None
+    return evaluation.weights
+
+
+def assert_same(first: Evaluation, second: Evaluation) -> None:
+    """Bitwise."""
+    assert first.metrics == second.metrics
+    one, other = weights_of(first), weights_of(second)
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+
+
+# Chance ------------------------------------------------------------------------------------
+
+
+def test_the_same_seed_gives_the_same_bits_whatever_went_before() -> None:
+    training = prepared()
+    threads = torch.get_num_threads()
+    first = evaluate(training)
+    try:
+        for seed, count in ((1, 1), (2, 2), (3, 3)):
+            torch.manual_seed(seed)
+            torch.set_num_threads(count)
+            assert_same(first, evaluate(training))
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
+    assert_same(first, evaluate(prepared()))
+
+
+def test_children_leave_nothing_behind_for_the_next() -> None:
+    training = prepared()
+    first = evaluate(training)
+    evaluate(training, seed=6, graph=network(12))
+    assert_same(first, evaluate(training))
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_another_seed_gives_another_child(dropout: float) -> None:
+    training = prepared()
+    first, second = (
+        evaluate(training, seed=seed, graph=network(dropout=dropout)) for seed in (1, 2)
+    )
+    assert first.metrics["log_loss"] != second.metrics["log_loss"]
+
+
+def test_dropout_is_at_work_while_training() -> None:
+    with_dropout, without = (
+        evaluate(prepared(), graph=network(dropout=dropout)) for dropout in (0.3, 0.0)
+    )
+    assert with_dropout.metrics["log_loss"] != without.metrics["log_loss"]
+
+
+def test_the_global_generator_is_as_it_was() -> None:
+    training = prepared()
+    torch.manual_seed(9)
+    before = torch.get_rng_state()
+    evaluate(training)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_generator_and_threads_are_restored_after_an_exception_too() -> None:
+    training = prepared(with_nan(DATA))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    torch.manual_seed(9)
+    before = torch.get_rng_state()
+    try:
+        with pytest.raises(EvaluationError):
+            evaluate(training)
+        assert torch.equal(torch.get_rng_state(), before)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_every_epoch_has_an_order_of_its_own_and_no_image_twice() -> None:
+    recipe = Recipe(epochs=2, batch_size=16, learning_rate=0.1, weight_decay=0.0)
+    child = _Child(network(), DATA, Classification(CLASSES), recipe, seed=0, device="cpu")
+    batches = len(DATA.train) // 16
+    epochs = [
+        torch.cat([child._chosen(epoch * batches + batch) for batch in range(batches)])
+        for epoch in range(2)
+    ]
+    assert not torch.equal(*epochs)
+    for chosen in epochs:
+        assert len(set(chosen.tolist())) == 16 * batches
+
+
+# Fidelity ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rungs", [(1 / 3, 1.0), (0.2, 0.6, 1.0), (0.01, 1.0), (1.0, 1.0)])
+def test_going_on_from_a_lower_fidelity_is_training_in_one_piece(rungs: tuple[float, ...]) -> None:
+    training = prepared(epochs=5)
+    found = None
+    for fidelity in rungs:
+        start = None if found is None else found.checkpoint
+        found = evaluate(training, fidelity=fidelity, start=start)
+    assert found is not None
+    assert_same(found, evaluate(training, fidelity=rungs[-1]))
+
+
+def test_a_checkpoint_is_not_changed_by_going_on_from_it() -> None:
+    training = prepared()
+    start = evaluate(training, fidelity=0.4).checkpoint
+    assert start is not None
+    again = [evaluate(training, start=start) for _ in range(2)]
+    assert_same(*again)
+
+
+def test_a_checkpoint_survives_the_way_to_another_process() -> None:
+    training = prepared()
+    start = evaluate(training, fidelity=0.4).checkpoint
+    travelled = pickle.loads(pickle.dumps(start))  # noqa: S301 - as a process pool does it
+    assert_same(evaluate(training, start=travelled), evaluate(training, start=start))
+
+
+def test_a_higher_fidelity_takes_more_steps() -> None:
+    steps = [evaluate(prepared(), fidelity=f).details["steps"] for f in (0.3, 0.6, 1.0)]
+    assert steps == sorted(set(steps))
+
+
+def test_going_back_to_a_lower_fidelity_is_refused() -> None:
+    training = prepared()
+    start = evaluate(training).checkpoint
+    with pytest.raises(ValueError, match="start must be of a lower fidelity"):
+        evaluate(training, fidelity=0.1, start=start)
+
+
+SCHEDULES = st.builds(
+    Schedule,
+    total=st.integers(1, 400),
+    warmup=st.integers(0, 40),
+    decay=st.floats(0.05, 0.95),
+)
+FIDELITIES = st.floats(0.001, 1.0)
+
+
+@given(SCHEDULES, FIDELITIES)
+def test_rates_rise_stay_and_fall_to_nearly_nothing(schedule: Schedule, fidelity: float) -> None:
+    constant, every = schedule.steps(fidelity)
+    factors = [schedule.factor(step, fidelity) for step in range(every)]
+    assert 0 <= constant < every
+    assert all(0 < factor <= 1 for factor in factors)
+    assert factors[:constant] == sorted(factors[:constant])
+    falling = factors[max(constant, schedule.warmup) :]
+    assert falling == sorted(falling, reverse=True)
+    assert len(falling) < 2 or falling[-1] < falling[0]
+    assert factors[-1] <= 1 / (every - constant + 1) + 1e-12
+
+
+@given(SCHEDULES, FIDELITIES, FIDELITIES)
+def test_a_lower_fidelity_is_a_beginning_of_a_higher_one(
+    schedule: Schedule, first: float, second: float
+) -> None:
+    low, high = sorted((first, second))
+    constant = schedule.steps(low)[0]
+    assert constant <= schedule.steps(high)[0]
+    for step in range(constant):
+        assert schedule.factor(step, low) == schedule.factor(step, high)
+
+
+@given(SCHEDULES)
+def test_full_fidelity_is_the_full_length(schedule: Schedule) -> None:
+    assert schedule.steps(1.0)[1] == schedule.total
+
+
+# The score ---------------------------------------------------------------------------------
+
+
+def measured(evaluation: Evaluation, split: Split, side: int = 8) -> dict[str, float]:
+    model = build(network(side))
+    model.load_state_dict(dict(weights_of(evaluation)))
+    return measure(model, split, Classification(CLASSES), size=(side, side), device="cpu")
+
+
+@pytest.mark.parametrize("side", [8, 12])
+def test_the_score_is_that_of_the_weights_on_the_validation_split(side: int) -> None:
+    found = evaluate(prepared(epochs=8), graph=network(side))
+    assert found.metrics == pytest.approx(measured(found, DATA.validation, side), rel=1e-4)
+    assert found.metrics["log_loss"] != measured(found, DATA.train, side)["log_loss"]
+
+
+def test_the_test_split_is_never_read() -> None:
+    none = Split(torch.full((1, 1, 8, 8), torch.nan), torch.tensor([99]))
+    assert_same(evaluate(prepared()), evaluate(prepared(dataclasses.replace(DATA, test=none))))
+
+
+def test_the_score_is_the_last_one_reached_not_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    falling = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3]
+    left = list(falling)
+
+    def measure_worse(*_: Any, **__: Any) -> dict[str, float]:
+        return {"accuracy": left.pop(0), "log_loss": 1.0}
+
+    monkeypatch.setattr("estimators.training.measure", measure_worse)
+    found = evaluate(prepared(epochs=6), report=lambda *_: False)
+    calls = len(falling) - len(left)
+    assert calls >= 3
+    assert found.metrics["accuracy"] == falling[calls - 1]
+
+
+def test_weights_are_plain_and_on_the_cpu() -> None:
+    for name, value in weights_of(evaluate(prepared())).items():
+        assert value.is_contiguous(), name
+        assert value.device.type == "cpu"
+        assert not value.requires_grad
+
+
+def test_images_are_resized_to_what_the_network_reads() -> None:
+    images = torch.rand((2, 1, 8, 8))
+    assert resized(images, (8, 8)) is images
+    assert resized(images, (12, 6)).shape == (2, 1, 12, 6)
+    flat = torch.full((1, 1, 8, 8), 0.25)
+    assert torch.allclose(resized(flat, (4, 4)), torch.full((1, 1, 4, 4), 0.25))
+
+
+def test_a_small_child_learns_the_digits() -> None:
+    images = digits()
+    found = evaluate(prepared(images, epochs=3), graph=wide(len(images.classes)))
+    assert found.metrics["accuracy"] >= 0.9
+
+
+def wide(classes: int) -> Graph:
+    stages = ((ConvNormAct(32, stride=2), ConvNormAct(64)),)
+    return lower(Architecture("Wide", (1, 8, 8), ConvNormAct(32), stages, Classifier(classes)))
+
+
+# What goes wrong ---------------------------------------------------------------------------
+
+
+def with_nan(images: ImageData) -> ImageData:
+    pixels = images.train.images.clone()
+    pixels[0, 0, 0, 0] = torch.nan
+    return dataclasses.replace(images, train=Split(pixels, images.train.labels))
+
+
+def test_a_child_whose_loss_is_not_a_number_has_no_score() -> None:
+    with pytest.raises(EvaluationError, match="the loss became nan by step") as caught:
+        evaluate(prepared(with_nan(DATA)))
+    assert caught.value.cause == "nan"
+
+
+def test_a_child_whose_score_is_not_a_number_has_no_score() -> None:
+    pixels = torch.full_like(DATA.validation.images, torch.nan)
+    images = dataclasses.replace(DATA, validation=Split(pixels, DATA.validation.labels))
+    with pytest.raises(EvaluationError, match="log_loss is nan") as caught:
+        evaluate(prepared(images))
+    assert caught.value.cause == "nan"
+
+
+def test_memory_that_runs_out_has_a_cause_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build_nothing(graph: Graph) -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr("estimators.training.build", build_nothing)
+    with pytest.raises(EvaluationError, match="no room") as caught:
+        evaluate(prepared())
+    assert caught.value.cause == "oom_device"
+
+
+def test_an_evaluation_error_survives_the_way_from_another_process() -> None:
+    error = pickle.loads(pickle.dumps(EvaluationError("gone", cause="nan")))  # noqa: S301
+    assert (str(error), error.cause) == ("gone", "nan")
+
+
+def test_a_network_with_other_outputs_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"network must return \(2,\), got \(5,\)"):
+        evaluate(prepared(), graph=network(classes=5))
+
+
+@pytest.mark.parametrize("fidelity", [0.0, -0.5, 1.5, float("nan")])
+def test_a_fidelity_out_of_range_is_refused(fidelity: float) -> None:
+    with pytest.raises(ValueError, match=r"fidelity must be in \(0, 1\]"):
+        evaluate(prepared(), fidelity=fidelity)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"batch_size": 1}, "batch_size must be at least 2, got 1"),
+        ({"learning_rate": 0.0}, r"learning_rate must be in \(0, 10\]"),
+        ({"learning_rate": float("nan")}, r"learning_rate must be in \(0, 10\]"),
+        ({"learning_rate": 11.0}, r"learning_rate must be in \(0, 10\]"),
+        ({"weight_decay": -1.0}, r"weight_decay must be in \[0, 10\]"),
+        ({"weight_decay": float("inf")}, r"weight_decay must be in \[0, 10\]"),
+    ],
+)
+def test_options_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Training(**options)
+
+
+def test_training_without_data_says_what_is_missing() -> None:
+    with pytest.raises(RuntimeError, match="prepare must be called"):
+        evaluate(Training())
+
+
+# Reports -----------------------------------------------------------------------------------
+
+
+def test_reports_change_nothing() -> None:
+    seen: list[float] = []
+
+    def report(fidelity: float, _: Mapping[str, float]) -> bool:
+        seen.append(fidelity)
+        return False
+
+    training = prepared(epochs=5)
+    assert_same(evaluate(training, report=report), evaluate(training))
+    assert seen == sorted(set(seen))
+    assert len(seen) >= 2
+    assert all(0 < fidelity < 1 for fidelity in seen)
+
+
+def test_a_report_may_stop_the_training() -> None:
+    calls: list[float] = []
+
+    def report(fidelity: float, _: Mapping[str, float]) -> bool:
+        calls.append(fidelity)
+        return len(calls) == 2
+
+    found = evaluate(prepared(epochs=8), report=report)
+    assert len(calls) == 2
+    assert found.details["fidelity"] == calls[-1]
+    assert found.metrics == pytest.approx(measured(found, DATA.validation), rel=1e-4)
+    assert found.details["steps"] < evaluate(prepared(epochs=8)).details["steps"]
+
+
+# The recipe --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"epochs": 4}, {"batch_size": 8}, {"learning_rate": 1e-3}, {"weight_decay": 0.1}],
+)
+def test_whatever_changes_a_score_changes_the_recipe(change: dict[str, Any]) -> None:
+    assert evaluate(prepared(**change)).metrics != evaluate(prepared()).metrics
+    assert prepared(**change).recipe != prepared().recipe
+
+
+def test_other_data_are_another_recipe() -> None:
+    rng = np.random.default_rng(1)
+    other = from_arrays(rng.integers(0, 256, (80, 8, 8), dtype=np.uint8), np.arange(80) % CLASSES)
+    assert prepared(other).recipe != prepared().recipe
+    assert prepared().recipe == prepared(data()).recipe
+
+
+def test_the_recipe_holds_what_was_derived() -> None:
+    training = Training()
+    training.prepare(DATA, Classification(CLASSES))
+    assert training.recipe["batch_size"] == len(DATA.train)  # not more than there are
+    assert training.recipe["epochs"] == 50  # as many as make 50 steps
+    assert training.recipe["data"] == DATA.fingerprint
+    large = Training()
+    large.prepare(digits(), Classification(10))
+    assert large.recipe["epochs"] == 3

@@ -1,0 +1,566 @@
+"""The loop: what it asks, counts, repeats, refuses, records and tells, in any order of outcomes."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from estimators.estimator import Evaluation
+from nas.children import Children
+from nas.engine import FRUITLESS_ASKS, Search, SearchFailed
+from nas.journal import Journal, read_events
+from nas.limits import Limits, Objective
+from nas.plan import Plan
+from nas.trial import Trial
+from nas.workers import Failure, Job, Outcome, Workers
+from search_spaces.genome import Genotype
+from search_spaces.graph import Graph
+from search_spaces.space import SearchSpace
+from strategies.evolution import Evolution
+from strategies.random import RandomSearch
+from strategies.strategy import Proposal, Strategy
+
+SHAPE = (1, 8, 8)
+Score = Callable[[Job], Evaluation | Failure]
+
+
+def by_size(job: Job) -> Evaluation:
+    """Larger networks score better; the seed has a say."""
+    accuracy = job.graph.params / 10_000 + job.seed / 2**31 / 100
+    return Evaluation({"accuracy": accuracy, "log_loss": 1 - accuracy})
+
+
+def failing(job: Job) -> Failure:
+    return Failure("nan", "the loss became nan", "Traceback ...")
+
+
+class Slots(Workers):
+    """Several jobs at once, given back in an order of the test's choosing."""
+
+    def __init__(self, slots: int, score: Score, order: Callable[[int], int]) -> None:
+        self._slots, self._score, self._order = slots, score, order
+        self.jobs: list[Job] = []
+        self.taken: list[Job] = []
+        self.busiest = 0
+
+    @property
+    def free(self) -> int:
+        return self._slots - len(self.jobs)
+
+    def submit(self, job: Job) -> None:
+        assert self.free > 0
+        assert job.key not in {other.key for other in self.jobs}
+        self.jobs.append(job)
+        self.taken.append(job)
+        self.busiest = max(self.busiest, len(self.jobs))
+
+    def wait(self) -> Outcome:
+        job = self.jobs.pop(self._order(len(self.jobs)))
+        return Outcome(job.key, self._score(job), 0.5)
+
+    def close(self) -> None:
+        raise AssertionError("workers belong to the caller")
+
+
+class Listed(Strategy):
+    """Proposes what it is given, then nothing."""
+
+    def __init__(self, *arguments: Any, proposals: Sequence[Proposal | None] = ()) -> None:
+        super().__init__(*arguments)
+        self._proposals = list(proposals)
+        self.told: list[tuple[Proposal, tuple[float, ...] | None]] = []
+
+    def recommend(self) -> Genotype:
+        return self.history.best()
+
+    def derived(self) -> dict[str, int | float | str]:
+        return {}
+
+    def _propose(self, rng: np.random.Generator) -> Proposal | None:
+        place = len(self.history.asked)
+        return self._proposals[place] if place < len(self._proposals) else None
+
+
+def first(count: int) -> int:
+    return 0
+
+
+def last(count: int) -> int:
+    return count - 1
+
+
+class Bench:
+    """A search in the space of twelve genotypes and six networks, and all that it did."""
+
+    def __init__(self, space: SearchSpace, folder: Path) -> None:
+        self.space, self.path = space, folder / "events.jsonl"
+        self.workers: Slots
+        self.strategy: Strategy
+        self.shown: list[tuple[Trial, int]] = []
+
+    def run(
+        self,
+        *,
+        strategy: type[Strategy] | Sequence[int | Proposal] = RandomSearch,
+        score: Score = by_size,
+        slots: int = 1,
+        order: Callable[[int], int] = first,
+        limits: Limits | None = None,
+        **plan: Any,
+    ) -> Search:
+        limits = Limits() if limits is None else limits
+        plan = {"budget": 4, "seed": 0, "objective": Objective("accuracy", "maximize"), **plan}
+        children = Children(self.space, limits)
+        arguments = self.space.genome, plan["budget"], ("maximize",), children
+        if isinstance(strategy, type):
+            self.strategy = strategy(*arguments)
+        else:
+            proposals = [
+                one if isinstance(one, Proposal) else Proposal(self.space.genome.unrank(one))
+                for one in strategy
+            ]
+            self.strategy = Listed(*arguments, proposals=proposals)
+        self.workers = Slots(slots, score, order)
+        with Journal(self.path) as journal:
+            search = Search(
+                Plan(limits=limits, **plan),
+                self.strategy,
+                children=children,
+                workers=self.workers,
+                journal=journal,
+                observer=self,
+            )
+            search.run()
+        return search
+
+    def finished(self, trial: Trial, best: Trial | None, started: int) -> None:
+        self.shown.append((trial, started))
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return list(read_events(self.path))
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if event["event"] == kind]
+
+
+@pytest.fixture
+def bench(mini: type[SearchSpace], tmp_path: Path) -> Bench:
+    return Bench(mini(SHAPE, 2), tmp_path)
+
+
+def states(search: Search) -> list[str]:
+    return [trial.state for trial in search.trials]
+
+
+def params_of(bench: Bench, rank: int) -> int:
+    return Children(bench.space, Limits()).child(bench.space.genome.unrank(rank)).params
+
+
+# Budget ------------------------------------------------------------------------------------
+
+
+def test_the_budget_counts_what_was_started(bench: Bench) -> None:
+    middle = params_of(bench, 4)
+    search = bench.run(
+        strategy=[11, 0, 1, 10, 2, 0, 4, 6], budget=3, limits=Limits(max_params=middle)
+    )
+    assert states(search) == [
+        "infeasible",
+        "complete",
+        "duplicate",
+        "infeasible",
+        "complete",
+        "duplicate",
+        "complete",
+    ]
+    assert search.started == len(bench.workers.taken) == 3
+    assert search.ended == "budget spent"
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3, 8])
+@pytest.mark.parametrize("order", [first, last])
+def test_the_budget_is_kept_with_many_workers(
+    bench: Bench, slots: int, order: Callable[[int], int]
+) -> None:
+    search = bench.run(strategy=list(range(12)), budget=5, slots=slots, order=order)
+    assert search.started == len(bench.workers.taken) == 5
+    assert bench.workers.busiest == min(slots, 5)
+    assert search.ended == "budget spent"
+
+
+def test_failed_trials_count_against_the_budget(bench: Bench) -> None:
+    def every_other(job: Job) -> Evaluation | Failure:
+        return failing(job) if job.key % 4 else by_size(job)
+
+    search = bench.run(strategy=[0, 2, 4, 6, 8, 10], budget=3, score=every_other)
+    assert states(search) == ["complete", "failed", "failed"]
+
+
+def test_a_proposal_that_waits_for_its_twin_does_not_hold_a_slot(bench: Bench) -> None:
+    # With the twin counted, three would be started, and the last one only once one is done.
+    search = bench.run(strategy=[0, 1, 2, 4], budget=3, slots=3)
+    assert bench.workers.busiest == 3
+    assert states(search) == ["complete", "duplicate", "complete", "complete"]
+    assert max(started for _, started in bench.shown) == 3
+
+
+# Duplicates --------------------------------------------------------------------------------
+
+
+def test_a_duplicate_gets_the_score_of_the_first(bench: Bench) -> None:
+    search = bench.run(strategy=[0, 1, 0, 2], budget=2)
+    assert states(search) == ["complete", "duplicate", "duplicate", "complete"]
+    assert [trial.of for trial in search.trials] == [None, 0, 0, None]
+    assert search.trials[1].metrics == search.trials[2].metrics == search.trials[0].metrics
+    rewards = [event["rewards"] for event in bench.of("told")]
+    assert rewards[0] == rewards[1] == rewards[2] != rewards[3]
+
+
+@pytest.mark.parametrize("order", [first, last])
+def test_a_duplicate_of_a_running_child_waits_for_its_score(
+    bench: Bench, order: Callable[[int], int]
+) -> None:
+    search = bench.run(strategy=[0, 1, 0, 2], budget=2, slots=2, order=order)
+    assert states(search) == ["complete", "duplicate", "duplicate", "complete"]
+    told = {event["ordinal"]: event["rewards"] for event in bench.of("told")}
+    assert told[0] == told[1] == told[2] != told[3]
+    order_of_tells = [event["ordinal"] for event in bench.of("told")]
+    assert order_of_tells.index(0) < order_of_tells.index(1) < order_of_tells.index(2)
+
+
+def test_a_duplicate_of_a_failing_child_is_told_nothing_either(bench: Bench) -> None:
+    def first_fails(job: Job) -> Evaluation | Failure:
+        return failing(job) if job.key == 0 else by_size(job)
+
+    search = bench.run(strategy=[0, 1, 2], budget=2, slots=2, score=first_fails)
+    assert states(search) == ["failed", "duplicate", "complete"]
+    assert [event["rewards"] for event in bench.of("told")][:2] == [None, None]
+    assert len(bench.workers.taken) == 2
+
+
+def test_a_failure_is_no_score_so_its_network_may_be_tried_again(bench: Bench) -> None:
+    def first_fails(job: Job) -> Evaluation | Failure:
+        return failing(job) if job.key == 0 else by_size(job)
+
+    search = bench.run(strategy=[0, 1], budget=2, score=first_fails)
+    assert states(search) == ["failed", "complete"]
+    assert search.trials[0].seed != search.trials[1].seed
+
+
+def test_another_fidelity_is_another_score(bench: Bench) -> None:
+    genotype = bench.space.genome.unrank(0)
+    proposals = [Proposal(genotype, 0.5), Proposal(genotype), Proposal(genotype, 0.5)]
+    search = bench.run(strategy=proposals, budget=3)
+    assert states(search) == ["complete", "complete", "duplicate"]
+    assert search.trials[2].of == 0
+
+
+def test_equal_hashes_of_different_networks_are_no_duplicates(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.children.digest", lambda graph: "the same for all")
+    search = bench.run(strategy=[0, 2, 1], budget=2)
+    assert states(search) == ["complete", "complete"]
+    again = bench.run(strategy=[0, 2, 1, 3, 4], budget=3, slots=2)
+    assert states(again) == ["complete", "complete", "duplicate", "duplicate", "complete"]
+
+
+# How it ends -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+def test_a_space_smaller_than_the_budget_ends_early_with_the_reason(
+    bench: Bench, slots: int
+) -> None:
+    search = bench.run(budget=100, slots=slots)
+    assert search.ended == "the strategy has nothing left to propose"
+    assert Counter(states(search)) == {"complete": 6, "duplicate": 6}
+    assert bench.events[-1] == {"event": "ended", "reason": search.ended}
+
+
+def test_a_hundred_fruitless_asks_in_a_row_end_the_run(bench: Bench) -> None:
+    search = bench.run(strategy=[0, 2] + 60 * [0] + 200 * [11], limits=limit(bench), budget=5)
+    assert len(search.trials) == 2 + FRUITLESS_ASKS
+    assert search.ended == (
+        "100 proposals in a row brought nothing new: 40 beyond the limits, 60 known already"
+    )
+
+
+def limit(bench: Bench) -> Limits:
+    return Limits(max_params=params_of(bench, 8))
+
+
+def test_only_asks_in_a_row_are_counted(bench: Bench) -> None:
+    search = bench.run(strategy=[0, *99 * [1], 2, *99 * [1], 4], budget=3)
+    assert search.ended == "budget spent"
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_a_run_of_infeasible_asks_ends_without_a_trial(bench: Bench, slots: int) -> None:
+    search = bench.run(limits=Limits(max_params=1), slots=slots, strategy=150 * [3])
+    assert search.started == 0
+    assert search.best is None
+    assert "100 beyond the limits, 0 known already" in search.ended
+    assert all(trial.cause == "infeasible" for trial in search.trials)
+    assert "params " in search.trials[0].message
+    assert "above the limit of 1" in search.trials[0].message
+
+
+def test_a_strategy_that_stops_proposing_while_children_run_is_asked_again(bench: Bench) -> None:
+    class Waits(Listed):
+        """Proposes its second child only once it was told of the first."""
+
+        def _propose(self, rng: np.random.Generator) -> Proposal | None:
+            asked, told = len(self.history.asked), len(self.history.successes)
+            return Proposal(self.genome.unrank(2 * asked)) if asked == told else None
+
+    search = bench.run(strategy=Waits, budget=3, slots=3)
+    assert states(search) == 3 * ["complete"]
+    assert search.ended == "budget spent"
+
+
+@pytest.mark.parametrize("name", ["max_params", "max_macs"])
+def test_what_is_at_the_limit_is_within_it(bench: Bench, name: str) -> None:
+    child = Children(bench.space, Limits()).child(bench.space.genome.unrank(4))
+    most = {"max_params": child.params, "max_macs": child.macs}[name]
+    search = bench.run(strategy=[4, 6], budget=1, limits=Limits(**{name: most}))
+    assert states(search) == ["complete"]
+    search = bench.run(strategy=[6, 4], budget=1, limits=Limits(**{name: most}))
+    assert states(search) == ["infeasible", "complete"]
+
+
+def test_latency_is_measured_where_it_is_limited(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[int] = []
+
+    def fake(model: object, shape: tuple[int, ...], *, device: str) -> float:
+        measured.append(1)
+        return 1.0 if len(measured) > 1 else 50.0
+
+    monkeypatch.setattr("nas.engine.latency_ms", fake)
+    search = bench.run(strategy=[0, 2], budget=1, limits=Limits(max_latency_ms=10))
+    assert states(search) == ["infeasible", "complete"]
+    assert "latency_ms 50 is above the limit of 10" in search.trials[0].message
+    assert search.trials[1].latency_ms == 1.0
+    assert bench.of("asked")[1]["latency_ms"] == 1.0
+    bench.run(strategy=[0], budget=1)
+    assert len(measured) == 2
+
+
+# Failures ----------------------------------------------------------------------------------
+
+
+def test_ten_failures_in_a_row_end_the_run_with_their_causes(bench: Bench) -> None:
+    def score(job: Job) -> Failure:
+        cause = "nan" if job.key % 5 else "oom_device"
+        return Failure(cause, "text\n" + 1000 * "x", "")
+
+    genotype = bench.space.genome.unrank(0)
+    with pytest.raises(SearchFailed) as caught:
+        bench.run(strategy=50 * [Proposal(genotype)], budget=50, score=score)
+    assert str(caught.value).startswith("10 of 10 children failed: 8 x nan: text")
+    assert "2 x oom_device: text" in str(caught.value)
+    assert len(str(caught.value)) < 600
+    assert bench.events[-1] == {"event": "ended", "reason": str(caught.value)}
+
+
+@pytest.mark.parametrize("budget", [1, 3])
+def test_a_small_budget_that_fails_as_a_whole_is_a_failure(bench: Bench, budget: int) -> None:
+    with pytest.raises(SearchFailed, match=f"{budget} of {budget} children failed"):
+        bench.run(strategy=[0, 2, 4, 6], budget=budget, score=failing)
+
+
+def test_nine_failures_in_a_row_do_not(bench: Bench) -> None:
+    def score(job: Job) -> Evaluation | Failure:
+        return by_size(job) if job.key % 10 == 9 else failing(job)
+
+    genotype = bench.space.genome.unrank(0)
+    search = bench.run(strategy=19 * [Proposal(genotype)], budget=10, score=score)
+    assert Counter(states(search)) == {"failed": 9, "complete": 1}
+
+
+def test_more_than_half_of_twenty_end_the_run(bench: Bench) -> None:
+    genome = bench.space.genome
+    fidelities = [Proposal(genome.unrank(0), n / 40) for n in range(1, 41)]
+
+    def most(job: Job) -> Evaluation | Failure:
+        return failing(job) if job.key % 9 < 5 else by_size(job)
+
+    with pytest.raises(SearchFailed, match=r"1\d of 2\d children failed: 1\d x nan"):
+        bench.run(strategy=fidelities, budget=40, score=most)
+    assert len(bench.of("started")) >= 20
+
+    def half(job: Job) -> Evaluation | Failure:
+        return failing(job) if job.key % 2 else by_size(job)
+
+    other = Bench(bench.space, bench.path.parent / "..")
+    other.path = bench.path.with_name("half.jsonl")
+    assert other.run(strategy=fidelities, budget=40, score=half).started == 40
+
+
+def test_a_failure_is_recorded_with_cause_message_and_traceback(bench: Bench) -> None:
+    def score(job: Job) -> Evaluation | Failure:
+        return failing(job) if job.key == 0 else by_size(job)
+
+    search = bench.run(strategy=[0, 2], budget=2, score=score)
+    assert (search.trials[0].cause, search.trials[0].message) == ("nan", "the loss became nan")
+    assert bench.of("finished")[0]["trace"] == "Traceback ..."
+    assert search.trials[0].metrics == {}
+
+
+def test_whoever_interrupts_is_obeyed(bench: Bench) -> None:
+    def interrupt(job: Job) -> Evaluation:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(score=interrupt)
+    assert [event["event"] for event in bench.events] == ["asked", "started"]
+
+
+# The record --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+@pytest.mark.parametrize("order", [first, last])
+@pytest.mark.parametrize("strategy", [RandomSearch, Evolution])
+def test_every_ask_is_told_once_and_recorded_in_order(
+    bench: Bench, slots: int, order: Callable[[int], int], strategy: type[Strategy]
+) -> None:
+    def score(job: Job) -> Evaluation | Failure:
+        return failing(job) if job.key % 4 == 2 else by_size(job)
+
+    search = bench.run(
+        strategy=strategy, budget=20, slots=slots, order=order, score=score, limits=limit(bench)
+    )
+    count = len(search.trials)
+    assert [trial.ordinal for trial in search.trials] == list(range(count))
+    assert {"complete", "duplicate", "infeasible", "failed"} >= set(states(search))
+    assert len(set(states(search))) >= 3
+    assert [event["ordinal"] for event in bench.of("asked")] == list(range(count))
+    for kind in ("finished", "told"):
+        assert sorted(event["ordinal"] for event in bench.of(kind)) == list(range(count))
+    assert not +bench.strategy.history._open  # nothing is left to be told
+    assert len(bench.strategy.history.asked) == count
+    for ordinal in range(count):
+        kinds = [event["event"] for event in bench.events if event.get("ordinal") == ordinal]
+        started = ["started"] if search.trials[ordinal].state in {"complete", "failed"} else []
+        assert kinds == ["asked", *started, "finished", "told"]
+    assert bench.events[-1]["event"] == "ended"
+
+
+def test_the_record_holds_what_the_trials_hold(bench: Bench) -> None:
+    search = bench.run(strategy=[0, 1, 4, 11], budget=2, limits=limit(bench))
+    for trial, asked, finished in zip(
+        search.trials, bench.of("asked"), bench.of("finished"), strict=True
+    ):
+        assert asked["genotype"] == trial.genotype.to_dict()
+        assert (asked["hash"], asked["params"], asked["macs"]) == (
+            trial.digest,
+            trial.params,
+            trial.macs,
+        )
+        assert (finished["state"], finished["metrics"]) == (trial.state, trial.metrics)
+        assert (finished["cause"], finished["of"]) == (trial.cause, trial.of)
+        assert finished["seconds"] == trial.seconds
+
+
+def test_the_record_is_ahead_of_the_act(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+    submit = Slots.submit
+
+    def watched(self: Slots, job: Job) -> None:
+        seen.append([event["event"] for event in bench.events])
+        submit(self, job)
+
+    monkeypatch.setattr(Slots, "submit", watched)
+    bench.run(strategy=[0, 2], budget=2)
+    assert [events[-2:] for events in seen] == 2 * [["asked", "started"]]
+
+
+@pytest.mark.parametrize("strategy", [RandomSearch, Evolution])
+def test_the_same_seed_gives_the_same_history(bench: Bench, strategy: type[Strategy]) -> None:
+    runs = []
+    for seed in (1, 1, 2):
+        search = bench.run(strategy=strategy, budget=5, seed=seed)
+        runs.append([(t.genotype, t.digest, t.seed, t.state, t.metrics) for t in search.trials])
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_every_trial_has_a_seed_of_its_own(bench: Bench) -> None:
+    search = bench.run(budget=6)
+    seeds = [trial.seed for trial in search.trials]
+    assert len(set(seeds)) == len(seeds)
+    taken = {job.key: job.seed for job in bench.workers.taken}
+    assert taken == {key: seeds[key] for key in taken}
+
+
+def test_the_observer_is_shown_every_trial_with_its_final_state(bench: Bench) -> None:
+    search = bench.run(strategy=[0, 1, 2], budget=2)
+    assert [trial for trial, _ in bench.shown] == search.trials
+    assert [started for _, started in bench.shown] == [1, 1, 2]
+
+
+# Rewards and the best ----------------------------------------------------------------------
+
+
+def test_rewards_are_turned_for_metrics_that_are_minimised(bench: Bench) -> None:
+    for objective, sign in (
+        (Objective("accuracy", "maximize"), 1),
+        (Objective("log_loss", "minimize"), -1),
+    ):
+        search = bench.run(strategy=[0, 10], budget=2, objective=objective)
+        told = [success.rewards for success in bench.strategy.history.successes]
+        assert told == [(sign * trial.metrics[objective.metric],) for trial in search.trials]
+        assert search.best is not None
+        assert search.best.ordinal == 1  # the larger one is better either way
+
+
+def test_the_best_of_equals_is_the_cheaper_one(bench: Bench) -> None:
+    def equal(job: Job) -> Evaluation:
+        return Evaluation({"accuracy": 0.5, "log_loss": 0.5})
+
+    search = bench.run(strategy=[8, 0, 4], budget=3, score=equal)
+    assert [trial.ordinal for trial in search.ranking()] == [1, 2, 0]
+    assert all(one.macs < other.macs for one, other in pairwise(search.ranking()))
+
+
+def test_only_the_highest_fidelity_is_ranked(bench: Bench) -> None:
+    genome = bench.space.genome
+
+    def better_when_short(job: Job) -> Evaluation:
+        return Evaluation({"accuracy": 1 - job.fidelity / 2, "log_loss": 1.0})
+
+    proposals = [Proposal(genome.unrank(n), fidelity) for n, fidelity in ((0, 0.5), (2, 1.0))]
+    search = bench.run(strategy=proposals, budget=2, score=better_when_short)
+    assert [trial.ordinal for trial in search.ranking()] == [1]
+
+
+def test_fidelity_is_that_of_the_plan_unless_the_proposal_says_less(bench: Bench) -> None:
+    genome = bench.space.genome
+    proposals = [Proposal(genome.unrank(0)), Proposal(genome.unrank(2), 0.25)]
+    bench.run(strategy=proposals, budget=2, fidelity=0.5)
+    assert [job.fidelity for job in bench.workers.taken] == [0.5, 0.25]
+
+
+def test_a_child_that_was_stopped_early_has_a_score_and_no_rank(bench: Bench) -> None:
+    def stops(job: Job) -> Evaluation:
+        details = {"fidelity": 0.5 if job.key == 0 else 1.0}
+        return Evaluation(by_size(job).metrics, details=details)
+
+    search = bench.run(strategy=[10, 0], budget=2, score=stops)
+    assert states(search) == ["stopped", "complete"]
+    assert search.best is not None
+    assert search.best.ordinal == 1
+    assert [event["rewards"] is None for event in bench.of("told")] == [False, False]
+
+
+def test_children_get_the_graph_of_their_genotype(bench: Bench) -> None:
+    search = bench.run(strategy=[0, 4, 8], budget=3)
+    graphs: list[Graph] = [job.graph for job in bench.workers.taken]
+    assert [graph.params for graph in graphs] == [trial.params for trial in search.trials]

@@ -1,0 +1,55 @@
+"""Latency: a median of real passes, with nothing left changed."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nas.latency import RUNS, WARM_UP, latency_ms
+
+
+class Counting(nn.Module):
+    """Notes what it is run with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[tuple[int, ...], bool, bool, int]] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        threads = torch.get_num_threads()
+        self.seen.append((tuple(x.shape), self.training, torch.is_grad_enabled(), threads))
+        return x
+
+
+def test_one_image_runs_through_in_eval_mode_on_one_thread() -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        model = Counting()
+        assert latency_ms(model, (3, 8, 6), device="cpu") > 0
+        assert model.seen == (WARM_UP + RUNS) * [((1, 3, 8, 6), False, False, 1)]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_it_is_the_median_without_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    durations = [5.0] * WARM_UP + [1.0] * (RUNS // 2 + 1) + [9.0] * (RUNS - RUNS // 2 - 1)
+    times = [time for duration in durations for time in (0.0, duration)]
+    monkeypatch.setattr("nas.latency.time.perf_counter", lambda: times.pop(0))
+    assert latency_ms(nn.Identity(), (1, 2, 2), device="cpu") == 1000.0
+    assert times == []
+
+
+def test_threads_are_restored_after_an_exception() -> None:
+    class Broken(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise RuntimeError("broken")
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(RuntimeError, match="broken"):
+            latency_ms(Broken(), (1, 2, 2), device="cpu")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)

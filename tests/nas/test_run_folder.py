@@ -1,0 +1,178 @@
+"""Run folders: new ones only, with files that are whole or absent."""
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from nas.errors import NasError
+from nas.run_folder import RunRecord, create, read_json, versions, write_json, write_text
+
+RECORD: dict[str, Any] = {
+    "space": "mbconv",
+    "strategy": "random",
+    "estimator": "training",
+    "data": "digits",
+    "data_fingerprint": "00",
+    "input_shape": (1, 8, 8),
+    "num_classes": 10,
+    "budget": 3,
+    "seed": 0,
+    "device": "cpu",
+    "objective": "accuracy",
+    "fidelity": 1.0,
+    "max_params": None,
+    "max_macs": None,
+    "max_latency_ms": None,
+    "settings": {},
+    "derived": {},
+    "genotypes": "12",
+    "versions": {},
+}
+
+
+def test_a_new_folder_is_made_with_those_above_it(tmp_path: Path) -> None:
+    folder = create(tmp_path / "a" / "b", "mbconv")
+    assert folder == tmp_path / "a" / "b"
+    assert folder.is_dir()
+
+
+def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    assert create(tmp_path / "run", "mbconv").is_dir()
+
+
+def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    with pytest.raises(NasError, match="is not empty; choose another folder") as caught:
+        create(tmp_path / "run", "mbconv")
+    assert caught.value.exit_code == 4
+    assert [entry.name for entry in (tmp_path / "run").iterdir()] == ["notes.txt"]
+
+
+def test_a_file_in_its_place_is_an_error_of_the_surroundings(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("mine")
+    with pytest.raises(NasError, match="cannot make") as caught:
+        create(tmp_path / "run", "mbconv")
+    assert caught.value.exit_code == 5
+
+
+@pytest.mark.parametrize(
+    "name", ["..", ".hidden", "-x", "a b", "x\n", "a\0b", "~", "é", "q?x={1}%41", "n" * 65]
+)
+def test_odd_names_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(NasError, match="the last part must be") as caught:
+        create(tmp_path / "inside" / name, "mbconv")
+    assert caught.value.exit_code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_above_may_have_any_name(tmp_path: Path) -> None:
+    assert create(tmp_path / "q?x={1}%41 ü'" / "run", "mbconv").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("space", "stem"),
+    [
+        ("mbconv", "mbconv"),
+        ("_mine", "mine"),
+        ("größe", "gr-e"),
+        ("../../x", "x"),
+        ("日本", "run"),
+        ("x" * 300, "x" * 40),
+    ],
+)
+def test_folders_are_numbered_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, space: str, stem: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert [create(None, space) for _ in range(3)] == [
+        Path("runs") / f"{stem}-{number}" for number in (1, 2, 3)
+    ]
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    write_text(tmp_path / "x", "old")
+    write_text(tmp_path / "x", "né")
+    assert (tmp_path / "x").read_bytes() == "né".encode()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize("broken", ["fsync", "replace"])
+def test_a_file_that_cannot_be_written_leaves_the_old_one_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    write_text(tmp_path / "x", "old")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(*((os, "fsync") if broken == "fsync" else (Path, "replace")), fail)
+    with pytest.raises(NasError, match="No space left on device") as caught:
+        write_text(tmp_path / "x", "new")
+    assert caught.value.exit_code == 5
+    assert {entry.name: entry.read_text() for entry in tmp_path.iterdir()} == {"x": "old"}
+
+
+def test_json_is_strict_both_ways(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    write_json(path, {"a": [1, 0.5, None, "é"]})
+    assert read_json(path, what="it") == {"a": [1, 0.5, None, "é"]}
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(path, {"a": float("nan")})
+    assert read_json(path, what="it") == {"a": [1, 0.5, None, "é"]}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not JSON"),
+        (b"{", "not JSON"),
+        (b'{"a": NaN}', "NaN"),
+        (b'{"a": 1, "a": 2}', "stands twice"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"1" * 5000, "at most 2"),
+        (b"\x80\x05.", "not UTF-8"),
+        (b" " * (8 * 2**20 + 1), "larger than 8 MiB"),
+    ],
+)
+def test_a_damaged_document_is_named_in_one_line(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    with pytest.raises(NasError, match=message) as caught:
+        read_json(path, what="it")
+    assert caught.value.exit_code == 2
+    assert str(caught.value).startswith("it: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_document_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NasError, match="cannot read") as caught:
+        read_json(tmp_path / "x.json", what="it")
+    assert caught.value.exit_code == 2
+
+
+def test_a_record_survives_its_file(tmp_path: Path) -> None:
+    record = RunRecord(**RECORD)
+    write_json(tmp_path / "run.json", record.model_dump(mode="json"))
+    assert RunRecord.model_validate_json((tmp_path / "run.json").read_text()) == record
+    assert json.loads((tmp_path / "run.json").read_text())["schema_version"] == 1
+
+
+@pytest.mark.parametrize(
+    "change", [{"budget": 2.0}, {"budget": "3"}, {"fidelity": float("nan")}, {"more": 1}]
+)
+def test_a_record_takes_nothing_else(change: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        RunRecord(**{**RECORD, **change})
+
+
+def test_versions_are_those_that_scores_depend_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {"python", "torch", "numpy", "nas-engine"} <= versions().keys()
