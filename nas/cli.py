@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nas import plugins
+from nas import config_file, plugins
 from nas.errors import NasError, usage_error
 from nas.limits import format_quantity, parse_quantity
 from nas.terminal import printable, say
@@ -51,9 +51,27 @@ def _quantity(text: str) -> int:
         raise typer.BadParameter(str(error)) from error
 
 
+def _read_config(context: typer.Context, path: Path | None) -> Path | None:
+    """Make the values of a file the defaults of the other flags."""
+    if path is not None:
+        flags = {
+            option.opts[0].lstrip("-"): str(option.name)
+            for option in context.command.params
+            if option.name != "config"
+        }
+        context.default_map = config_file.read(path, flags)
+    return path
+
+
 @app.command()
 def search(  # noqa: PLR0913 - one parameter per flag
     *,
+    config: Annotated[  # noqa: ARG001 - its callback reads it
+        Path | None,
+        typer.Option(
+            is_eager=True, callback=_read_config, help="TOML file of these flags; flags win."
+        ),
+    ] = None,
     space: Annotated[str, typer.Option(help="Search space; see `nas spaces`.")] = "mbconv",
     budget: Annotated[int, typer.Option(help="Children to train.")] = 100,
     strategy: Annotated[str, typer.Option(help="See `nas strategies`.")] = "evolution",

@@ -12,6 +12,7 @@ from search_spaces.primitives import Cost, Input, Primitive, Shape
 
 MAX_NODES = 20_000
 MAX_DEPTH = 32  # of scopes inside each other
+MAX_INPUTS = 1_000  # of one node; Python cannot compile sums much longer
 BYTES_PER_VALUE = 4  # float32
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}|[0-9]{1,5}")
@@ -25,6 +26,7 @@ _MODULE_ATTRIBUTE = re.compile(
     "register_.*|requires_grad_|set_extra_state|set_submodule|share_memory|state_dict|to|to_empty|"
     "train|training|type|xpu|zero_grad"
 )
+_IMPORTED = frozenset({"Tensor", "OrderedDict"})
 # Names that the constructor of a generated class uses itself.
 _CONSTRUCTOR_NAMES = frozenset({"self", "super", "nn", "int"})
 
@@ -185,10 +187,10 @@ def check_class_name(name: str) -> str:
     """``name`` if it can be the name of a class in generated source.
 
     Raises:
-        ValueError: If it is not an identifier in CapWords.
+        ValueError: If it is not an identifier in CapWords, or one that generated source imports.
     """
-    if not _CLASS.fullmatch(name) or keyword.iskeyword(name):
-        raise ValueError(f"class name must be an identifier in CapWords, got {name[:80]!r}")
+    if not _CLASS.fullmatch(name) or keyword.iskeyword(name) or name in _IMPORTED:
+        raise ValueError(f"class name must be a free identifier in CapWords, got {name[:80]!r}")
     return name
 
 

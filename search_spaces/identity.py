@@ -53,6 +53,8 @@ def same_network(first: Graph, second: Graph) -> bool:
     colours = tuple(_refine(form) for form in forms)
     if Counter(colours[0]) != Counter(colours[1]):
         return False
+    if len(set(colours[0])) == len(colours[0]):
+        return True  # all differ, and so spell out the graph
     digraphs = [_digraph(form, colour) for form, colour in zip(forms, colours, strict=True)]
     return bool(
         nx.is_isomorphic(

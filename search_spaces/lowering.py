@@ -21,6 +21,7 @@ from typing import final
 from search_spaces.arguments import Argument
 from search_spaces.graph import (
     MAX_DEPTH,
+    MAX_INPUTS,
     MAX_NODES,
     Graph,
     Node,
@@ -130,6 +131,8 @@ class GraphBuilder:
             raise ValueError(f"{path}: {error}") from None
         if len(self._nodes) >= MAX_NODES:
             raise ValueError(f"graph must have at most {MAX_NODES} nodes; make the network smaller")
+        if len(reads) > MAX_INPUTS:
+            raise ValueError(f"{path}: must read at most {MAX_INPUTS} values, got {len(reads)}")
         sources = tuple(value.node for value in reads)
         cost = primitive.cost(shapes, shape)
         self._nodes.append(Node(path, scope, primitive, sources, shapes, shape, cost))

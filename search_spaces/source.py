@@ -23,7 +23,6 @@ from search_spaces.schedule import Body, Call, schedule
 LINE_LENGTH = 88
 
 _VARIABLES = ("x", "y", "z", "u", "v", "w")
-_RESERVED = {"nn", "torch", "Tensor", "OrderedDict"}
 _LONE_NAME = re.compile(r"(?<![\w.])[a-z]\w*\b(?![=.])")  # neither an attribute nor a keyword
 
 
@@ -214,7 +213,8 @@ class _Source:
             line for name, module in modules for line in module.lines(8, before=f"self.{name} = ")
         ]
         parameters = _parameters(body.scope, setup)
-        cls = _Class(self._free_name(body.scope.title), parameters)
+        name = self._free_name(body.scope.title) if path else body.scope.title
+        cls = _Class(name, parameters)
         signature = "".join(f", {name}: int" for name in parameters)
         inputs = _inputs(body)
         cls.text = [
@@ -231,7 +231,8 @@ class _Source:
         return cls
 
     def _free_name(self, title: str) -> str:
-        taken = {cls.name for cls in self._classes.values()} | _RESERVED
+        """``title``, or with a number if that is taken; the network keeps its own name."""
+        taken = {cls.name for cls in self._classes.values()} | {self._root.scope.title}
         names = (title if count == 1 else f"{title}{count}" for count in range(1, 2**31))
         return next(name for name in names if name not in taken)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from estimators.data import ImageData, Split, digits, from_arrays
 from estimators.estimator import Evaluation, EvaluationError
 from estimators.task import Classification
-from estimators.training import Recipe, Schedule, Training, _Child, measure, resized
+from estimators.training import Recipe, Schedule, Training, _adamw, _Child, measure, resized
 from search_spaces.architecture import Architecture, lower
 from search_spaces.blocks import Classifier, ConvNormAct, MBConv
 from search_spaces.graph import Graph
@@ -391,6 +391,16 @@ def test_a_report_may_stop_the_training() -> None:
     assert found.details["fidelity"] == calls[-1]
     assert found.metrics == pytest.approx(measured(found, DATA.validation), rel=1e-4)
     assert found.details["steps"] < evaluate(prepared(epochs=8)).details["steps"]
+
+
+def test_weights_decay_and_biases_and_norms_do_not() -> None:
+    model = build(network())
+    decaying, others = _adamw(model, Recipe(1, 16, 0.1, weight_decay=0.25)).param_groups
+    assert (decaying["weight_decay"], others["weight_decay"]) == (0.25, 0.0)
+    assert {parameter.ndim for parameter in decaying["params"]} == {2, 4}
+    assert {parameter.ndim for parameter in others["params"]} == {1}
+    count = len(decaying["params"]) + len(others["params"])
+    assert count == len(list(model.parameters()))
 
 
 # The recipe --------------------------------------------------------------------------------

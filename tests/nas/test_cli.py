@@ -26,6 +26,7 @@ from search_spaces.strict_json import loads
 
 CONTRACT = {
     "search": {
+        "--config",
         "--space",
         "--budget",
         "--strategy",
@@ -285,6 +286,16 @@ def test_what_the_user_wrote_cannot_command_the_terminal(nas: Nas) -> None:
         ran = nas(*arguments)
         assert ran.code == 2
         assert all(sign.isprintable() or sign == "\n" for sign in ran.out + ran.err)
+
+
+def test_what_a_folder_is_called_cannot_command_the_terminal(nas: Nas, tmp_path: Path) -> None:
+    folder = tmp_path / "a\x1b[31mb"
+    ran = nas("export", "efficientnet_b0", "--out", str(folder))
+    assert (ran.code, folder.is_dir()) == (0, True)
+    assert "a [31mb: source only" in ran.out
+    shown = nas("show", str(folder)).out
+    assert "5,288,548 parameters" in shown
+    assert "\x1b" not in ran.out + shown
 
 
 def test_an_interrupted_command_says_so(nas: Nas, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -300,6 +300,11 @@ def test_only_asks_in_a_row_are_counted(bench: Bench) -> None:
     assert search.ended == "budget spent"
 
 
+def test_a_child_that_starts_ends_the_row_although_nothing_has_finished(bench: Bench) -> None:
+    bench.run(strategy=[0, *60 * [1], 2, *60 * [3], 4], budget=3, slots=3)
+    assert bench.workers.busiest == 3
+
+
 @pytest.mark.parametrize("slots", [1, 2])
 def test_a_run_of_infeasible_asks_ends_without_a_trial(bench: Bench, slots: int) -> None:
     search = bench.run(limits=Limits(max_params=1), slots=slots, strategy=150 * [3])

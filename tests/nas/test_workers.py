@@ -134,7 +134,7 @@ def test_nothing_else_becomes_a_score(graph: Graph, value: Any) -> None:
     assert len(found.message) < 200
 
 
-@pytest.mark.parametrize("value", [float("nan"), None, "1", torch.tensor([1.0])])
+@pytest.mark.parametrize("value", [float("nan"), None, "1", torch.tensor([1.0]), 10**400])
 def test_details_are_numbers_too(graph: Graph, value: Any) -> None:
     metrics = {"accuracy": 0.5, "log_loss": 1.0}
     found = outcome(graph, Evaluation(metrics, details={"fidelity": value}))

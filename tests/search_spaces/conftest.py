@@ -143,9 +143,9 @@ def add_step(  # noqa: C901, PLR0911 - one branch for each kind of step
     if kind == 9:
         return scope.add(name, ZeroPad2d(numbers.below(3), numbers.below(3)), x), (x,)
     if kind == 10:
-        others = tuple(numbers.of(values) for _ in range(numbers.below(4)))
+        handed = (*(numbers.of(values) for _ in range(numbers.below(4))), x)
         cell = Cell(2 * (1 + numbers.below(4)), (numbers.below(3),) * 9, depth - 1)
-        return scope.block(name, cell, *others, x), (*others, x)
+        return scope.block(name, cell, *handed), handed
     parts = 1 + numbers.below(3)
     return scope.sequence(name, lambda inner: chain(inner, numbers, parts, depth), x), (x,)
 

@@ -96,7 +96,7 @@ def test_architectures_are_frozen_values() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"title": "small"}, "class name must be an identifier in CapWords"),
+        ({"title": "small"}, "class name must be a free identifier in CapWords"),
         ({"stages": ()}, "stages must hold at least one block each"),
         ({"stages": ((MBConv(8),), ())}, "stages must hold at least one block each"),
     ],

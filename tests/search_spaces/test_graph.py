@@ -140,7 +140,7 @@ def test_arguments_cannot_have_names_that_a_constructor_uses(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "conv", "A b", "A\n", "None", "True", "A_B", "É", "A" * 65])
 def test_classes_are_named_in_cap_words(name: str) -> None:
-    with pytest.raises(ValueError, match="class name must be an identifier in CapWords"):
+    with pytest.raises(ValueError, match="class name must be a free identifier in CapWords"):
         check_class_name(name)
 
 

@@ -425,7 +425,7 @@ HOSTILE: dict[str, tuple[Plant, str]] = {
     ),
     "a class that is code": (
         scope("block", title="A(B):\n    import os\nclass C"),
-        "graph.scopes (block).title: class name must be an identifier in CapWords",
+        "graph.scopes (block).title: class name must be a free identifier in CapWords",
     ),
     "a class that is a keyword": (scope("block", kind="None"), "graph.scopes (block).kind: class"),
     "a network that is code": (

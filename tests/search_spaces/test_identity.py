@@ -229,6 +229,19 @@ def wired(*, crossed: bool) -> Emit:
     return emit
 
 
+def twins_read_twice(*, crossed: bool) -> Emit:
+    """Two equal convolutions, concatenated twice: in one order, or once in each."""
+
+    def emit(root: ScopeBuilder, x: Value) -> Value:
+        one, two = root.conv("one", x, 4, 3), root.conv("two", x, 4, 3)
+        first = root.activation("a", root.add("first", Concat(), one, two), "relu")
+        pair = (two, one) if crossed else (one, two)
+        second = root.activation("b", root.add("second", Concat(), *pair), "silu")
+        return root.add("join", Add(), first, second)
+
+    return emit
+
+
 def with_dropout(rate: float) -> Emit:
     return lambda root, x: root.conv("conv", root.add("drop", Dropout(rate), x), 4)
 
@@ -244,6 +257,7 @@ def with_dropout(rate: float) -> Emit:
         (chain_of("relu", "silu"), chain_of("silu", "relu")),
         (chain_of("relu"), chain_of("relu", "relu")),
         (wired(crossed=False), wired(crossed=True)),
+        (twins_read_twice(crossed=False), twins_read_twice(crossed=True)),
         (with_dropout(0.0), with_dropout(0.1)),
         (flat_concat, lambda root, x: root.conv("out", root.add("c", Concat(), x, x), 3)),
     ],

@@ -10,7 +10,7 @@ from torch import nn
 
 from search_spaces.arguments import Argument
 from search_spaces.blocks import Classifier, ConvNormAct
-from search_spaces.graph import MAX_DEPTH, MAX_NODES, Graph
+from search_spaces.graph import MAX_DEPTH, MAX_INPUTS, MAX_NODES, Graph
 from search_spaces.identity import digest
 from search_spaces.lowering import BlockSpec, GraphBuilder, ScopeBuilder, Value, chain
 from search_spaces.modules import build
@@ -192,6 +192,10 @@ def nests_too_deeply(scope: ScopeBuilder, x: Value) -> Value:
     return scope.enter("block", "Block", lambda inner: nests_too_deeply(inner, x), x)
 
 
+def reads_too_much(root: ScopeBuilder, x: Value) -> Value:
+    return root.add("sum", Add(), *[x] * (MAX_INPUTS + 1))
+
+
 def has_two_inputs(root: ScopeBuilder, x: Value) -> Value:
     from search_spaces.primitives import Input  # noqa: PLC0415 - nobody else adds an input
 
@@ -209,6 +213,7 @@ def has_two_inputs(root: ScopeBuilder, x: Value) -> Value:
         (names_an_argument_of_the_network, "the network as a whole has no arguments"),
         (gives_one_argument_two_values, "block: argument width is 3 already"),
         (nests_too_deeply, f"scopes must be at most {MAX_DEPTH} inside each other"),
+        (reads_too_much, f"sum: must read at most {MAX_INPUTS} values, got {MAX_INPUTS + 1}"),
         (has_two_inputs, "more: a graph has one input"),
     ],
 )

@@ -15,7 +15,7 @@ from torch import nn
 
 from search_spaces.architecture import lower
 from search_spaces.blocks import BLOCKS, ConvNormAct
-from search_spaces.graph import Graph
+from search_spaces.graph import MAX_INPUTS, Graph
 from search_spaces.lowering import BlockSpec, GraphBuilder, ScopeBuilder, Value, chain
 from search_spaces.mbconv import MBConvSpace
 from search_spaces.modules import build
@@ -218,6 +218,11 @@ def test_names_may_be_as_long_as_lines_cannot_bear(
     compare_with_module(network(longest_names), model_from_source, liven)
 
 
+def test_the_longest_sum_can_be_compiled(model_from_source: ModelFromSource, liven: Liven) -> None:
+    graph = network(lambda root, x: root.add("sum", Add(), *[x] * MAX_INPUTS))
+    compare_with_module(graph, model_from_source, liven)
+
+
 def test_a_planted_difference_between_source_and_module_is_found(
     model_from_source: ModelFromSource, liven: Liven, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,7 +251,9 @@ def test_efficientnet_b0_is_at_most_four_block_classes_and_150_lines(
     assert len(classes) - 1 <= 4
     assert len(b0.splitlines()) <= 150
     assert max(len(line) for line in b0.splitlines()) <= LINE_LENGTH
-    assert "self.depthwise_conv = nn.Conv2d(" in b0
+    assert "x = self.expand_act(self.expand_norm(self.expand_conv(x)))\n" in b0
+    assert "x = self.squeeze_excite(x)\n        return self.project_norm(" in b0
+    assert "ResidualMBConv(192, inner=1152, kernel=5, squeeze=48)," in b0
 
 
 def imported(source: str) -> set[str]:
@@ -384,8 +391,25 @@ def test_blocks_wired_differently_have_classes_of_their_own(
     assert classes_in_source(model_source(network(emit))) == ["Join", "Join2", "Join3", "Network"]
 
 
-@pytest.mark.parametrize("title", ["Tensor", "OrderedDict", "Join", "Module", "Exception"])
-def test_titles_that_the_source_uses_itself_are_numbered(
+def test_blocks_of_two_titles_have_two_classes(classes_in_source: ClassesInSource) -> None:
+    def emit(root: ScopeBuilder, x: Value) -> Value:
+        for place, title in enumerate(["One", "Two", "One", "Two"]):
+            x = root.enter(
+                f"block{place}", title, lambda scope: residual(scope, scope.inputs[-1]), x
+            )
+        return x
+
+    assert classes_in_source(model_source(network(emit))) == ["One", "Two", "Network"]
+
+
+@pytest.mark.parametrize("title", ["Tensor", "OrderedDict"])
+def test_titles_that_the_source_imports_are_refused(title: str) -> None:
+    with pytest.raises(ValueError, match="class name must be a free identifier"):
+        GraphBuilder((1, 4, 4), title=title)
+
+
+@pytest.mark.parametrize("title", ["Join", "Module", "Exception"])
+def test_classes_titled_like_the_network_are_numbered(
     title: str, classes_in_source: ClassesInSource, model_from_source: ModelFromSource, liven: Liven
 ) -> None:
     def emit(root: ScopeBuilder, x: Value) -> Value:
@@ -400,7 +424,7 @@ def test_titles_that_the_source_uses_itself_are_numbered(
     compare_with_module(graph, model_from_source, liven)
     classes = classes_in_source(model_source(graph))
     assert len(set(classes)) == len(classes)
-    assert not {"Tensor", "OrderedDict"} & set(classes)
+    assert classes[-1] == title
     assert classes[-1].startswith(title)
 
 
@@ -409,9 +433,9 @@ def test_titles_that_the_source_uses_itself_are_numbered(
     ["None", "model", "A B", "A\nimport os", 'A"""', "A(B)", "A:", "", "А"],  # noqa: RUF001
 )
 def test_a_hostile_title_is_refused_before_there_is_source(title: str) -> None:
-    with pytest.raises(ValueError, match="class name must be an identifier in CapWords"):
+    with pytest.raises(ValueError, match="class name must be a free identifier in CapWords"):
         network(residual, title=title)
-    with pytest.raises(ValueError, match="class name must be an identifier in CapWords"):
+    with pytest.raises(ValueError, match="class name must be a free identifier in CapWords"):
         network(lambda root, x: root.enter("a", title or "a", lambda inner: residual(inner, x), x))
 
 
