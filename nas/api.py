@@ -144,10 +144,12 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
             outline = _outline(counts, run.ended, time.monotonic() - begin)
             write_json(folder / SUMMARY, {**outline, "objective": objective})
             raise NasError(f"no architecture found: {_why(run)}; see {folder}", exit_code=3)
-        best = _with_weights(finalists[0], prepared)
+        searched = finalists[0]
+        best = _with_weights(searched, prepared)
         journal.append("test_read", ordinal=best.trial.ordinal)
         test = _test(best, prepared)
-    check = export(_winner(best, prepared, test), folder / BEST)
+    weights = "the best of these" if best is searched else "from one training more"
+    check = export(_winner(best, prepared, test, weights), folder / BEST)
     assert check is not None  # noqa: S101 - finalists have weights
     result = Result(
         folder=folder,
@@ -269,7 +271,7 @@ def _test(best: Finalist, prepared: Prepared) -> dict[str, float]:
     return measure(model.to(device), prepared.images.test, prepared.task, size=size, device=device)
 
 
-def _winner(best: Finalist, prepared: Prepared, test: Mapping[str, float]) -> Winner:
+def _winner(best: Finalist, prepared: Prepared, test: Mapping[str, float], weights: str) -> Winner:
     images, record = prepared.images, prepared.record
     scores = ", ".join(f"{score:.4f}" for score in best.scores)
     recipe = ", ".join(
@@ -286,9 +288,9 @@ def _winner(best: Finalist, prepared: Prepared, test: Mapping[str, float]) -> Wi
             f"validation, {len(images.test):,} test images",
             f"Test {metric}": f"{test[metric]:.4f}, read once",
             f"Validation {metric}": f"{best.mean:.4f}, mean of {len(best.scores)} fresh seeds "
-            f"({scores}); these weights are those of the best",
+            f"({scores}); the weights are {weights}",
             f"Search {metric}": f"{best.trial.metrics[metric]:.4f} in trial {best.trial.ordinal} "
             f"of {record.budget}, seed {record.seed}",
-            "Recipe": recipe,
+            "Estimator": recipe,
         },
     )

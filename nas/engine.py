@@ -80,13 +80,14 @@ class Search:
         self._failures_in_a_row = 0
         self.trials: list[Trial] = []
         self.started = 0
+        self.best: Trial | None = None
         self.ended = ""
 
     def run(self) -> None:
         """Spend the budget.
 
         Afterwards ``trials`` holds every ask, ``started`` is how many of them count against the
-        budget, and ``ended`` says why it ended.
+        budget, ``best`` the first of ``ranking()``, and ``ended`` says why it ended.
 
         Raises:
             SearchFailed: If too many children failed.
@@ -102,20 +103,16 @@ class Search:
             self.ended = BUDGET_SPENT
         self._journal.append("ended", reason=self.ended)
 
-    @property
-    def best(self) -> Trial | None:
-        """The complete trial with the best single score, the cheaper one of equals."""
-        complete = self.ranking()
-        return complete[0] if complete else None
-
     def ranking(self) -> list[Trial]:
-        """Complete trials at the highest fidelity reached, best first."""
-        complete = [trial for trial in self.trials if trial.state == "complete"]
-        highest = max((trial.fidelity for trial in complete), default=1.0)
-        return sorted(
-            (trial for trial in complete if trial.fidelity == highest),
-            key=lambda trial: (-self._reward(trial.metrics), trial.macs, trial.ordinal),
+        """Complete trials at the highest fidelity reached, best first, the cheaper of equals."""
+        complete = sorted(
+            (trial for trial in self.trials if trial.state == "complete"), key=self._order
         )
+        return [trial for trial in complete if trial.fidelity == complete[0].fidelity]
+
+    def _order(self, trial: Trial) -> tuple[float, float, int, int]:
+        """Sorts the best complete trial first."""
+        return -trial.fidelity, -self._reward(trial.metrics), trial.macs, trial.ordinal
 
     def _wants_more(self) -> bool:
         if self.ended or self.started >= self._plan.budget or self._workers.free == 0:
@@ -210,9 +207,10 @@ class Search:
                 state="failed",
                 cause=result.cause,
                 message=result.message,
+                trace=result.trace,
                 seconds=outcome.seconds,
             )
-            self._close(handed, failed, None, trace=result.trace)
+            self._close(handed, failed, None)
             self._failures_in_a_row += 1
         else:
             self._failures_in_a_row = 0
@@ -221,6 +219,7 @@ class Search:
             done = replace(handed.trial, state=state, metrics=metrics, seconds=outcome.seconds)
             rewards = (self._reward(metrics),)
             if state == "complete":
+                self.best = min(filter(None, (self.best, done)), key=self._order)
                 self._scored.setdefault((done.digest, done.fidelity), []).append(done)
             self._close(handed, done, rewards)
         for twin in handed.twins:
@@ -232,9 +231,7 @@ class Search:
         again = replace(handed.trial, state="duplicate", metrics=first.metrics, of=first.ordinal)
         self._close(handed, again, (self._reward(first.metrics),) if first.metrics else None)
 
-    def _close(
-        self, handed: _Open, trial: Trial, rewards: tuple[float, ...] | None, *, trace: str = ""
-    ) -> None:
+    def _close(self, handed: _Open, trial: Trial, rewards: tuple[float, ...] | None) -> None:
         """Record a final state, then tell the strategy."""
         self.trials[trial.ordinal] = trial
         self._journal.append(
@@ -247,7 +244,7 @@ class Search:
             cause=trial.cause,
             message=trial.message,
             of=trial.of,
-            trace=trace,
+            trace=trial.trace,
         )
         self._strategy.tell(handed.proposal, rewards)
         self._journal.append("told", ordinal=trial.ordinal, rewards=rewards)

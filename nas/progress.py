@@ -9,6 +9,8 @@ from nas.limits import format_quantity
 from nas.terminal import say
 from nas.trial import Trial
 
+TRACE_LINES = 12
+
 
 class Progress(Observer, Audience, Protocol):
     """Is told of every trial and every finalist."""
@@ -39,6 +41,7 @@ class Lines(Progress):
         self._objective = objective
         self._begin = time.monotonic()
         self._free = 0
+        self._traced = False
 
     def finished(self, trial: Trial, best: Trial | None, started: int) -> None:
         """Show a trial; those that cost nothing are counted with the next one."""
@@ -59,6 +62,10 @@ class Lines(Progress):
             f"[{started:>{len(str(self._budget))}}/{self._budget}] {result}  {cost} "
             f"{trial.seconds:5.1f} s{found}  {left / 60:.1f} min left{free}"
         )
+        if trial.trace and not self._traced:  # the first one; the record has them all
+            self._traced = True
+            for line in trial.trace.splitlines()[-TRACE_LINES:]:
+                say(f"    {line}")
 
     def rescored(self, finalist: Finalist) -> None:
         """Show a finalist."""

@@ -29,6 +29,7 @@ class Trial:
         seconds: Wall time on the worker.
         cause: Why it failed, or ``infeasible``; empty otherwise.
         message: The cause in words.
+        trace: Traceback of a failure, for the eye; empty otherwise.
         of: Ordinal of the trial that a duplicate repeats.
     """
 
@@ -45,4 +46,5 @@ class Trial:
     seconds: float = 0.0
     cause: str = ""
     message: str = ""
+    trace: str = ""
     of: int | None = None

@@ -149,7 +149,7 @@ def run_job(
         return _checked(found, metrics)
     except EvaluationError as error:
         return Failure(error.cause, str(error), traceback.format_exc())
-    except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a plug-in may raise anything
         message = "".join(traceback.format_exception_only(error)).strip()
         return Failure("user_code", message, traceback.format_exc())
 
