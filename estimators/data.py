@@ -94,33 +94,12 @@ def from_arrays(
         ValueError: If shapes, types or ranges are others, or a class is too small to split.
     """
     pixels = _pixels(np.asarray(images))
-    targets = np.asarray(labels)
-    if targets.ndim != 1 or len(targets) != len(pixels):
-        raise ValueError(f"labels must have shape ({len(pixels)},), got {targets.shape}")
-    if not np.issubdtype(targets.dtype, np.integer):
-        raise ValueError(f"labels must be whole numbers, got {targets.dtype}")
-    if targets.min() < 0 or targets.max() >= len(targets):
-        wrong = targets.min() if targets.min() < 0 else targets.max()
-        raise ValueError(f"labels must be numbered from 0 on without gaps, got {wrong}")
-    targets = targets.astype(np.int64)
-    counts = np.bincount(targets)
-    names = tuple(str(label) for label in range(len(counts))) if classes is None else tuple(classes)
-    if len(names) != len(counts) or len(names) < 2:
-        raise ValueError(f"labels must name {max(2, len(names))} classes, got {len(counts)}")
-    if counts.min() < 7:
-        smallest = int(counts.argmin())
-        raise ValueError(
-            f"every class must have at least 7 images, got {counts[smallest]} of {names[smallest]}"
-        )
+    targets, names = _targets(np.asarray(labels), len(pixels), classes)
     rest, test = _split(np.arange(len(targets)), targets, TEST_SHARE)
     train, validation = _split(rest, targets, VALIDATION_SHARE / (1 - TEST_SHARE))
     mean = pixels[train].mean(axis=(0, 2, 3), dtype=np.float64)
     std = np.maximum(pixels[train].std(axis=(0, 2, 3), dtype=np.float64), 1e-3)
     normalised = (pixels - mean.reshape(1, -1, 1, 1)) / std.reshape(1, -1, 1, 1)
-    state = blake2b(digest_size=16)
-    for array in (pixels, targets, train, validation, test):
-        state.update(str(array.shape).encode())
-        state.update(np.ascontiguousarray(array).tobytes())
     tensors = torch.from_numpy(normalised.astype(np.float32))
     targets_tensor = torch.from_numpy(targets)
     return ImageData(
@@ -131,8 +110,41 @@ def from_arrays(
         classes=names,
         mean=tuple(float(value) for value in mean),
         std=tuple(float(value) for value in std),
-        fingerprint=state.hexdigest(),
+        fingerprint=_fingerprint(pixels, targets, train, validation, test),
     )
+
+
+def _targets(
+    labels: NDArray[np.generic], count: int, classes: Sequence[str] | None
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Labels as int64, and the name of each class."""
+    if labels.ndim != 1 or len(labels) != count:
+        raise ValueError(f"labels must have shape ({count},), got {labels.shape}")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels must be whole numbers, got {labels.dtype}")
+    lowest, highest = int(labels.min()), int(labels.max())
+    if lowest < 0 or highest >= count:
+        wrong = lowest if lowest < 0 else highest
+        raise ValueError(f"labels must be numbered from 0 on without gaps, got {wrong}")
+    targets = labels.astype(np.int64)
+    counts = np.bincount(targets)
+    names = tuple(str(label) for label in range(len(counts))) if classes is None else tuple(classes)
+    if len(names) != len(counts) or len(names) < 2:
+        raise ValueError(f"labels must name {max(2, len(names))} classes, got {len(counts)}")
+    if counts.min() < 7:
+        smallest = int(counts.argmin())
+        raise ValueError(
+            f"every class must have at least 7 images, got {counts[smallest]} of {names[smallest]}"
+        )
+    return targets, names
+
+
+def _fingerprint(*arrays: NDArray[np.generic]) -> str:
+    state = blake2b(digest_size=16)
+    for array in arrays:
+        state.update(str(array.shape).encode())
+        state.update(np.ascontiguousarray(array).tobytes())
+    return state.hexdigest()
 
 
 def _pixels(images: NDArray[np.generic]) -> NDArray[np.float32]:

@@ -10,12 +10,12 @@ from search_spaces.primitives import Concat
 class Ghost(BlockSpec):
     """Half of the channels by a convolution, the other half from those by a cheap one."""
 
-    width: int
+    half_width: int
     stride: int = 1
 
     def emit(self, scope: ScopeBuilder, inputs: tuple[Value, ...]) -> Value:
         """See the class."""
-        half = scope.argument("half_channels", self.width // 2)
+        half = scope.argument("half_channels", self.half_width)
         stride = scope.argument("stride", self.stride)
         x = scope.norm("norm", scope.conv("conv", inputs[-1], half, 3, stride=stride))
         x = scope.activation("act", x, "relu")

@@ -12,13 +12,13 @@ from search_spaces.space import SearchSpace
 
 
 class GhostSpace(SearchSpace):
-    """Two stages of Ghost modules; depth and width of each are open."""
+    """Two stages of Ghost modules; depth and half the width of each are open."""
 
     def __init__(self, input_shape: tuple[int, int, int], num_classes: int) -> None:
         self._input_shape, self._num_classes = input_shape, num_classes
         depths = [Decision.of(f"stage{stage}.depth", [1, 2, 3]) for stage in range(2)]
-        widths = [Decision.of(f"stage{stage}.width", [16, 32, 64]) for stage in range(2)]
-        self._genome = Genome((*depths, *widths))
+        halves = [Decision.of(f"stage{stage}.half", [8, 16, 32]) for stage in range(2)]
+        self._genome = Genome((*depths, *halves))
 
     @property
     def genome(self) -> Genome:
@@ -29,11 +29,11 @@ class GhostSpace(SearchSpace):
         """A stem, two stages of which the second halves the map, a classifier."""
         stages = []
         for stage in range(2):
-            width = int(genotype[f"stage{stage}.width"])
-            more = int(genotype[f"stage{stage}.depth"]) - 1
-            stages.append((Ghost(width, stride=1 + stage), *(Ghost(width),) * more))
+            half, depth = (int(genotype[f"stage{stage}.{name}"]) for name in ("half", "depth"))
+            stages.append((Ghost(half, stride=1 + stage), *(Ghost(half),) * (depth - 1)))
         head = Classifier(self._num_classes)
         return Architecture("GhostNet", self._input_shape, ConvNormAct(16), tuple(stages), head)
 
 
-print(nas.search(space=GhostSpace, budget=int(sys.argv[1]), out=sys.argv[2]).best.trial)
+if __name__ == "__main__":
+    print(nas.search(space=GhostSpace, budget=int(sys.argv[1]), out=sys.argv[2]).best.trial)

@@ -18,12 +18,13 @@ from nas.errors import NasError
 from nas.export import Preprocessing, Winner, export
 from nas.finalists import Finalist, rescore
 from nas.journal import Journal
-from nas.loading import load
+from nas.loading import find, load
 from nas.plan import FINAL, training_seed
 from nas.progress import Progress, Silent
 from nas.run_folder import BEST, EVENTS, RUN, SUMMARY, create, write_json
 from nas.trial import Trial
 from nas.workers import InProcessWorkers, Workers
+from search_spaces import architecture as architecture_format
 from search_spaces.modules import build
 from search_spaces.space import SearchSpace
 from strategies.strategy import Strategy
@@ -54,6 +55,14 @@ class Result:
     ended: str
     seconds: float
     weights_check: float
+
+    def export(self, folder: str | Path) -> None:
+        """Write the winner into another folder, checked as ``nas export`` checks it.
+
+        Raises:
+            NasError: If the folder holds something or cannot be written.
+        """
+        export(find(self.folder).winner, Path(folder))
 
     @property
     def model(self) -> nn.Module:
@@ -89,7 +98,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         estimator: Name of an estimator, or a class of your own.
         out: Folder of the run, new or empty; by default ``runs/<space>-<n>``.
         seed: Decides every random choice of the run, at least 0. On a CPU the same seed gives
-            the same run.
+            the same run, unless latency is limited, which is measured.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         objective: A metric of the task: ``accuracy`` or ``log_loss``.
         fidelity: Share of full training for each child, in (0, 1].
@@ -144,12 +153,10 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
             outline = _outline(counts, run.ended, time.monotonic() - begin)
             write_json(folder / SUMMARY, {**outline, "objective": objective})
             raise NasError(f"no architecture found: {_why(run)}; see {folder}", exit_code=3)
-        searched = finalists[0]
-        best = _with_weights(searched, prepared)
+        best, recipe = _with_weights(finalists[0], prepared, journal)
         journal.append("test_read", ordinal=best.trial.ordinal)
         test = _test(best, prepared)
-    weights = "the best of these" if best is searched else "from one training more"
-    check = export(_winner(best, prepared, test, weights), folder / BEST)
+    check = export(_winner(best, prepared, test, recipe), folder / BEST)
     assert check is not None  # noqa: S101 - finalists have weights
     result = Result(
         folder=folder,
@@ -194,7 +201,8 @@ def _why(run: Search) -> str:
         return f"{run.ended}; the lowest latency measured is {min(latencies):.3g} ms"
     if run.best and run.ended == BUDGET_SPENT:
         return "the best children failed when they were scored again"
-    return run.ended
+    complete = len(run.ranking())
+    return f"{run.ended}; {complete} have scores" if complete else run.ended
 
 
 def summary(result: Result, objective: str) -> dict[str, Any]:
@@ -208,6 +216,7 @@ def summary(result: Result, objective: str) -> dict[str, Any]:
         "params": best.trial.params,
         "macs": best.trial.macs,
         "latency_ms": best.trial.latency_ms,
+        "fidelity": best.trial.fidelity,
         "genotype": best.trial.genotype.to_dict(),
         "test": dict(result.test),
     }
@@ -236,29 +245,40 @@ def _outline(counts: Mapping[str, int], ended: str, seconds: float) -> dict[str,
     }
 
 
-def _with_weights(best: Finalist, prepared: Prepared) -> Finalist:
+def _with_weights(
+    best: Finalist, prepared: Prepared, journal: Journal
+) -> tuple[Finalist, Mapping[str, float | int | str]]:
     """The winner, trained by ``Training`` if its own estimator trains nothing.
+
+    Returns:
+        The winner with weights, and the recipe they come from.
 
     Raises:
         NasError: If that training diverges (exit code 3).
     """
     if best.evaluation.weights is not None:
-        return best
+        return best, prepared.estimator.recipe
     training = Training()
     training.prepare(prepared.images, prepared.task)
-    plan = prepared.plan
+    plan, ordinal = prepared.plan, best.trial.ordinal
+    seed = training_seed(plan.seed, FINAL, ordinal)
+    begin = time.monotonic()
     try:
         evaluation = training.evaluate(
-            best.child.graph,
-            fidelity=1.0,
-            seed=training_seed(plan.seed, FINAL, best.trial.ordinal),
-            device=plan.device,
+            best.child.graph, fidelity=plan.fidelity, seed=seed, device=plan.device
         )
     except EvaluationError as error:
-        raise NasError(
-            f"final training of trial {best.trial.ordinal} failed: {error}", exit_code=3
-        ) from error
-    return replace(best, evaluation=evaluation)
+        raise NasError(f"final training of trial {ordinal} failed: {error}", exit_code=3) from error
+    journal.append(
+        "final_training",
+        ordinal=ordinal,
+        seed=seed,
+        fidelity=plan.fidelity,
+        recipe=dict(training.recipe),
+        metrics=dict(evaluation.metrics),
+        seconds=round(time.monotonic() - begin, 6),
+    )
+    return replace(best, evaluation=evaluation), training.recipe
 
 
 def _test(best: Finalist, prepared: Prepared) -> dict[str, float]:
@@ -271,26 +291,34 @@ def _test(best: Finalist, prepared: Prepared) -> dict[str, float]:
     return measure(model.to(device), prepared.images.test, prepared.task, size=size, device=device)
 
 
-def _winner(best: Finalist, prepared: Prepared, test: Mapping[str, float], weights: str) -> Winner:
-    images, record = prepared.images, prepared.record
-    scores = ", ".join(f"{score:.4f}" for score in best.scores)
-    recipe = ", ".join(
-        f"{name} {value}" for name, value in record.derived["estimator"].items() if name != "data"
-    )
-    metric = record.objective
+def _winner(
+    best: Finalist,
+    prepared: Prepared,
+    test: Mapping[str, float],
+    recipe: Mapping[str, float | int | str],
+) -> Winner:
+    """What is exported, with the lines of its card."""
+    images, record, metric = prepared.images, prepared.record, prepared.record.objective
+    sizes = (len(images.train), len(images.validation), len(images.test))
+    own = recipe == prepared.estimator.recipe
+    scored = metric if own else f"{metric} as the estimator {record.estimator} has it"
+    scores = ", ".join(f"{score:.4g}" for score in best.scores)
+    mean = f"{best.mean:.4g}, mean of {len(best.scores)} fresh seeds ({scores})"
+    searched = f"{best.trial.metrics[metric]:.4g} in trial {best.trial.ordinal} of {record.budget}"
+    weights = "the better of the trainings on fresh seeds" if own else "one training of their own"
+    steps = ", ".join(f"{name} {value}" for name, value in recipe.items() if name != "data")
     return Winner(
         graph=best.child.graph,
-        architecture=best.child.architecture,
+        architecture=architecture_format.to_document(best.child.architecture),
         weights=best.evaluation.weights,
         preprocessing=Preprocessing(images.classes, images.mean, images.std),
         figures={
-            "Data": f"{images.name}: {len(images.train):,} training, {len(images.validation):,} "
-            f"validation, {len(images.test):,} test images",
-            f"Test {metric}": f"{test[metric]:.4f}, read once",
-            f"Validation {metric}": f"{best.mean:.4f}, mean of {len(best.scores)} fresh seeds "
-            f"({scores}); the weights are {weights}",
-            f"Search {metric}": f"{best.trial.metrics[metric]:.4f} in trial {best.trial.ordinal} "
-            f"of {record.budget}, seed {record.seed}",
-            "Estimator": recipe,
+            "Data": "{}: {:,} training, {:,} validation, {:,} test images".format(
+                images.name, *sizes
+            ),
+            f"Test {metric}": f"{test[metric]:.4g}, read once",
+            f"Validation {scored}": mean,
+            f"Search {scored}": f"{searched}, seed {record.seed}",
+            "Weights": f"from {weights}: {steps}; fidelity {best.trial.fidelity:g}",
         },
     )

@@ -72,26 +72,31 @@ class Children:
 
     def feasible(self, genotype: Genotype) -> bool:
         """Whether parameters and MACs are within the limits."""
-        return self._limits.excess(*self._size(genotype)) <= 1
+        return self._excess(genotype) <= 1
+
+    def repaired(self, genotype: Genotype) -> Genotype:
+        """Walks downhill from ``genotype``, one decision at a time, until it is within the limits.
+
+        Where no single change brings it nearer any more, that is where the walk ends.
+        """
+        excess = self._excess(genotype)
+        while excess > 1:
+            nearer = (
+                (neighbour, found)
+                for neighbour in self._space.genome.neighbours(genotype)
+                if (found := self._excess(neighbour)) < excess
+            )
+            genotype, found = next(nearer, (genotype, excess))
+            if found == excess:
+                break
+            excess = found
+        return genotype
 
     def nearest_feasible(self, rng: np.random.Generator, *, samples: int = 64) -> Child:
-        """A child within the limits, or the one that exceeds them least.
-
-        Draws ``samples`` genotypes; if none is within the limits, goes down from the best by
-        changing one decision at a time, as long as that helps.
-        """
+        """A child within the limits, or the nearest one found from ``samples`` draws."""
         genome = self._space.genome
-        best = min(
-            (self.child(genome.sample_options(rng)) for _ in range(samples)), key=self._excess
-        )
-        improved = True
-        while self._excess(best) > 1 and improved:
-            improved = False
-            for neighbour in genome.neighbours(best.genotype):
-                child = self.child(neighbour)
-                if self._excess(child) < self._excess(best):
-                    best, improved = child, True
-        return best
+        drawn = [genome.sample_options(rng) for _ in range(samples)]
+        return self.child(self.repaired(min(drawn, key=self._excess)))
 
     def _size(self, genotype: Genotype) -> tuple[int, int]:
         if genotype in self._sizes:
@@ -99,5 +104,5 @@ class Children:
         child = self.child(genotype)
         return child.params, child.macs
 
-    def _excess(self, child: Child) -> float:
-        return self._limits.excess(child.params, child.macs)
+    def _excess(self, genotype: Genotype) -> float:
+        return self._limits.excess(*self._size(genotype))

@@ -76,6 +76,7 @@ class Search:
         self._observer = observer
         self._open: dict[int, _Open] = {}
         self._scored: dict[tuple[str, float], list[Trial]] = {}
+        self._latencies: dict[str, float] = {}
         self._fruitless = 0
         self._failures_in_a_row = 0
         self.trials: list[Trial] = []
@@ -144,7 +145,7 @@ class Search:
             state="running",
             params=child.params,
             macs=child.macs,
-            fidelity=min(proposal.fidelity, plan.fidelity),
+            fidelity=proposal.fidelity * plan.fidelity,
             seed=training_seed(plan.seed, TRAINING, ordinal),
             latency_ms=self._latency(child),
         )
@@ -153,7 +154,7 @@ class Search:
             "asked",
             ordinal=ordinal,
             genotype=proposal.genotype.to_dict(),
-            fidelity=proposal.fidelity,
+            fidelity=trial.fidelity,
             hash=child.digest,
             params=child.params,
             macs=child.macs,
@@ -270,10 +271,15 @@ class Search:
         return objective.reward(metrics[objective.metric])
 
     def _latency(self, child: Child) -> float | None:
+        """Median latency where a limit asks for it, measured once for each network."""
         if self._plan.limits.max_latency_ms is None or not self._children.feasible(child.genotype):
             return None
-        graph = child.graph
-        return latency_ms(build(graph), graph.input_shape, device=self._plan.device)
+        if child.digest not in self._latencies:
+            graph, device = child.graph, self._plan.device
+            self._latencies[child.digest] = latency_ms(
+                build(graph), graph.input_shape, device=device
+            )
+        return self._latencies[child.digest]
 
     def _beyond_limits(self, trial: Trial) -> str:
         limits = self._plan.limits

@@ -19,9 +19,7 @@ from nas.errors import NasError
 from nas.limits import format_quantity
 from nas.run_folder import write_text
 from nas.terminal import printable
-from search_spaces import architecture as architecture_format
 from search_spaces import graph_json
-from search_spaces.architecture import Architecture
 from search_spaces.graph import Graph
 from search_spaces.modules import build
 from search_spaces.source import model_source
@@ -78,14 +76,14 @@ class Winner:
 
     Attributes:
         graph: The network.
-        architecture: Its readable form, if there is one.
+        architecture: The document of its readable form, if there is one.
         weights: Its state dict; None exports the source alone.
         preprocessing: What images must be; None if unknown.
         figures: Lines of the model card, by name, such as scores with what they were read on.
     """
 
     graph: Graph
-    architecture: Architecture | None = None
+    architecture: Mapping[str, Any] | None = None
     weights: Mapping[str, Tensor] | None = None
     preprocessing: Preprocessing | None = None
     figures: Mapping[str, str] | None = None
@@ -176,7 +174,7 @@ def _save(tensors: dict[str, Tensor], path: Path) -> None:
 def _document(winner: Winner) -> dict[str, Any]:
     document: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
     if winner.architecture is not None:
-        document["architecture"] = architecture_format.to_document(winner.architecture)
+        document["architecture"] = dict(winner.architecture)
     if winner.preprocessing is not None:
         document["preprocessing"] = {
             "classes": list(winner.preprocessing.classes),

@@ -54,7 +54,7 @@ def rescore(
     journal: Journal,
     audience: Audience,
 ) -> list[Finalist]:
-    """Score the first ``FINALISTS`` of ``ranking`` on ``FRESH_SEEDS`` fresh seeds each.
+    """Score the best ``FINALISTS`` of ``ranking`` on ``FRESH_SEEDS`` fresh seeds each.
 
     A score that was picked as the best of many is too good on average; fresh ones are not.
 
@@ -67,11 +67,13 @@ def rescore(
         audience: Is shown every finalist.
 
     Returns:
-        Finalists, best mean first, the cheaper one of equals. Children that now fail are left
-        out.
+        Finalists, best mean first, the cheaper one of equals. For a child that now fails the
+        next one of the ranking is scored, down to the first ``2 * FINALISTS``.
     """
-    found = []
-    for trial in ranking[:FINALISTS]:
+    found: list[Finalist] = []
+    for trial in ranking[: 2 * FINALISTS]:
+        if len(found) == FINALISTS:
+            break
         child = children.child(trial.genotype)
         evaluations = _evaluations(trial, child, plan, workers=workers, journal=journal)
         if evaluations:

@@ -18,9 +18,9 @@ _HEADER: dict[str, Any] = {"event": "header", "schema_version": SCHEMA_VERSION}
 class Journal:
     """Appends events; the only writer of its file.
 
-    An event is a JSON object with ``event`` (``header``, ``asked``, ``started``, ``reported``,
-    ``finished``, ``told``, ``rescored``, ``test_read``, ``ended``) and what belongs to it. When
-    ``append`` returns, the event is on the disk.
+    An event is a JSON object with ``event`` (``header``, ``asked``, ``started``, ``finished``,
+    ``told``, ``rescored``, ``final_training``, ``test_read``, ``ended``) and what belongs to it.
+    When ``append`` returns, the event is on the disk.
 
     Args:
         path: The file. A torn last line, left by a process that died while writing, is cut off.

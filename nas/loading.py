@@ -62,7 +62,9 @@ def find(source: str | Path) -> Named:
     """
     if str(source) in REFERENCES:
         architecture = REFERENCES[str(source)]()
-        return Named(str(source), Winner(lower(architecture), architecture))
+        return Named(
+            str(source), Winner(lower(architecture), architecture_format.to_document(architecture))
+        )
     path = Path(source)
     for candidate in (path / BEST / ARCHITECTURE, path / ARCHITECTURE, path):
         if _is_file(candidate):
@@ -86,12 +88,11 @@ def _read(path: Path) -> Winner:
         graph = graph_json.from_document(member(document, "graph", dict, "document"))
         preprocessing = _preprocessing(document.get("preprocessing"), graph)
         figures = _figures(document.get("figures"))
+        architecture = None
+        if "architecture" in document:  # kept as it is: its space may not be installed here
+            architecture = member(document, "architecture", dict, "document")
     except JsonError as error:
         raise usage_error(f"architecture: {path}: {error}") from error
-    try:
-        architecture = architecture_format.from_document(document.get("architecture"))
-    except JsonError:
-        architecture = None  # of a space that is not installed: the graph says it all
     weights = None
     if (path.parent / WEIGHTS).is_file():
         weights = read_weights(path.parent / WEIGHTS, build_meta(graph))

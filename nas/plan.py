@@ -19,7 +19,8 @@ class Plan:
         seed: Seed of the run.
         objective: What is searched for.
         limits: What a network may cost.
-        fidelity: Share of full training for every child, unless its proposal says less.
+        fidelity: Share of full training for every child, in (0, 1]; a strategy that proposes a
+            fidelity of its own gets that share of it.
         device: Where latency is measured.
     """
 

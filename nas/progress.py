@@ -4,7 +4,7 @@ import time
 from typing import Protocol, final
 
 from nas.engine import Observer
-from nas.finalists import Audience, Finalist
+from nas.finalists import FINALISTS, FRESH_SEEDS, Audience, Finalist
 from nas.limits import format_quantity
 from nas.terminal import say
 from nas.trial import Trial
@@ -57,7 +57,8 @@ class Lines(Progress):
         free = f"  ({self._free} known or infeasible)" if self._free else ""
         self._free = 0
         seconds = time.monotonic() - self._begin
-        left = seconds / started * (self._budget - started)
+        # After the budget the best few are trained again.
+        left = seconds / started * (self._budget - started + FINALISTS * FRESH_SEEDS)
         say(
             f"[{started:>{len(str(self._budget))}}/{self._budget}] {result}  {cost} "
             f"{trial.seconds:5.1f} s{found}  {left / 60:.1f} min left{free}"

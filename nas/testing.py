@@ -72,6 +72,9 @@ class _HalfFeasible:
     def feasible(self, genotype: Genotype) -> bool:
         return int(self.genome.encode(genotype).sum()) % 2 == 0
 
+    def repaired(self, genotype: Genotype) -> Genotype:
+        return next(filter(self.feasible, (genotype, *self.genome.neighbours(genotype))), genotype)
+
 
 @final
 class _Run:

@@ -14,9 +14,9 @@ class, so that blocks which differ only in such numbers share one class.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 from search_spaces.arguments import Argument
 from search_spaces.graph import (
@@ -62,10 +62,14 @@ class Value:
 class BlockSpec(ABC):
     """One block of a network, described by a frozen dataclass of ints, floats, bools and names.
 
-    The first line of its docstring becomes the docstring of its class in generated source.
+    The first line of a built-in block's docstring becomes that of its class in generated source.
+
+    Attributes:
+        variants: The same line for each title that ``emit`` may give its scope.
     """
 
     __slots__ = ()
+    variants: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
     def emit(self, scope: "ScopeBuilder", inputs: tuple[Value, ...]) -> Value:

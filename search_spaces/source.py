@@ -252,7 +252,10 @@ def _docstring(scope: Scope) -> list[str]:
     spec = BLOCKS.get(scope.kind)
     if spec is None or spec.__doc__ is None:
         return []
-    return [f'    """{spec.__doc__.strip().splitlines()[0]}"""', ""]
+    line = spec.__doc__.strip().splitlines()[0]
+    if scope.title != scope.kind:
+        line = spec.variants.get(scope.title, "")
+    return [f'    """{line}"""', ""] if line else []
 
 
 def _function(name: str, arguments: str, result: str) -> list[str]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from search_spaces.genome import Genome, Genotype
 from strategies.history import Proposal
-from strategies.random import MAX_DRAWS, draw_new
+from strategies.random import MAX_DRAWS, MAX_INFEASIBLE, draw_new
 from strategies.strategy import Features, Strategy, require_one_objective
 
 POOL_SIZE = 32
@@ -100,7 +100,9 @@ class Evolution(Strategy):
         if features is None:
             return None
         pool: list[Genotype] = []
-        for _ in range(MAX_DRAWS):
+        for draws in range(MAX_DRAWS):
+            if draws == MAX_INFEASIBLE and not pool:
+                return None
             genotype = self.genome.sample_options(rng)
             if genotype not in self.history.genotypes and features.feasible(genotype):
                 pool.append(genotype)

@@ -9,6 +9,7 @@ from strategies.history import History, Proposal
 from strategies.strategy import Features, Strategy
 
 MAX_DRAWS = 200
+MAX_INFEASIBLE = 32  # of them, before one is repaired
 
 Uniform = Literal["genotypes", "options"]
 
@@ -71,10 +72,11 @@ def draw_new(
     rng: np.random.Generator,
     uniform: Uniform,
 ) -> Genotype | None:
-    """A genotype never asked before and, if one is found within ``MAX_DRAWS`` draws, feasible.
+    """A genotype never asked before and feasible, if one is found.
 
-    If none is feasible, the last new draw is returned. If no draw is new either, which happens
-    where nearly all were asked, the first new one after a random rank is.
+    Where ``MAX_INFEASIBLE`` draws are beyond the limits, the last of them is repaired, and may
+    then be one that was asked before. If none of ``MAX_DRAWS`` draws is new, which happens where
+    nearly all were asked, the first new one after a random rank is returned.
 
     Returns:
         None once every genotype of the genome was asked.
@@ -83,16 +85,16 @@ def draw_new(
     if len(seen) >= genome.size:
         return None
     draw = genome.sample_genotype if uniform == "genotypes" else genome.sample_options
-    infeasible: Genotype | None = None
+    infeasible = 0
     for _ in range(MAX_DRAWS):
         genotype = draw(rng)
         if genotype in seen:
             continue
         if features is None or features.feasible(genotype):
             return genotype
-        infeasible = genotype
-    if infeasible is not None:
-        return infeasible
+        infeasible += 1
+        if infeasible == MAX_INFEASIBLE:
+            return features.repaired(genotype)
     rank = genome.rank(genome.sample_genotype(rng))
     following = (genome.unrank((rank + step) % genome.size) for step in range(len(seen) + 1))
     return next(genotype for genotype in following if genotype not in seen)

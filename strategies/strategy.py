@@ -24,6 +24,10 @@ class Features(Protocol):
         """Whether the network is within the run's limits on parameters and MACs."""
         ...
 
+    def repaired(self, genotype: Genotype) -> Genotype:
+        """A feasible genotype a few changes away, or the one nearest to the limits found."""
+        ...
+
 
 class Strategy(ABC):
     """Decides which child is trained next, from what became of the earlier ones.

@@ -1,7 +1,8 @@
 """The mobile inverted bottleneck."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 from search_spaces.blocks.squeeze_excite import SqueezeExcite
 from search_spaces.lowering import BlockSpec, ScopeBuilder, Value
@@ -11,8 +12,9 @@ from search_spaces.primitives import Add
 @final
 @dataclass(frozen=True, slots=True)
 class MBConv(BlockSpec):
-    """Inverted bottleneck: expand, depthwise convolution, squeeze-excite, project.
+    """Mobile inverted bottleneck: narrow at both ends, wide and depthwise inside.
 
+    An expanding 1x1 convolution, a depthwise one, squeeze-excite, a projecting 1x1 convolution.
     The input is added to the output where stride is 1 and the widths agree.
 
     Attributes:
@@ -28,6 +30,12 @@ class MBConv(BlockSpec):
     Source: MobileNetV2 (arXiv:1801.04381), table 1; with squeeze-excite as in MnasNet
     (arXiv:1807.11626) and the released EfficientNet, whose ratio refers to the input.
     """
+
+    variants: ClassVar[Mapping[str, str]] = {
+        "ResidualMBConv": "Mobile inverted bottleneck that is added to its input.",
+        "SeparableConv": "Depthwise separable convolution.",
+        "ResidualSeparableConv": "Depthwise separable convolution that is added to its input.",
+    }
 
     width: int
     kernel_size: int = 3

@@ -1,5 +1,6 @@
 """Whole searches from Python: what they find, write, read once, and refuse."""
 
+import re
 import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint
@@ -96,6 +97,7 @@ def test_the_summary_holds_what_scripts_read(finished: Any) -> None:
     assert set(summary["best"]) == {
         "trial",
         "score",
+        "fidelity",
         "scores",
         "search_score",
         "params",
@@ -535,3 +537,22 @@ def test_importing_the_package_offers_these_names() -> None:
     assert all(callable(getattr(nas, name)) for name in nas.__all__)
     with pytest.raises(AttributeError, match="no attribute 'serch'"):
         getattr(nas, "ser" + "ch")
+
+
+@pytest.mark.parametrize("strategy", ["evolution", "random"])
+def test_the_limit_that_a_refusal_advises_can_be_met(strategy: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    data = rng.integers(0, 256, (40, 8, 8), dtype=np.uint8), np.arange(40) % 2
+    with pytest.raises(NasError, match="nearest") as refused:
+        nas.search(data=data, max_params=5, out=tmp_path / "none")
+    found = re.search(r"nearest has ([0-9,]+) parameters", str(refused.value))
+    assert found is not None
+    result = nas.search(
+        data=data,
+        max_params=int(found[1].replace(",", "")),
+        strategy=strategy,
+        budget=1,
+        settings={"estimator": {"epochs": 1}},
+        out=tmp_path / "run",
+    )
+    assert result.best.trial.params <= int(found[1].replace(",", ""))

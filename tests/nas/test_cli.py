@@ -305,7 +305,7 @@ def test_an_interrupted_command_says_so(nas: Nas, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("nas.api.search", interrupt)
     ran = nas("search")
     assert (ran.code, ran.out) == (130, "")
-    assert ran.err == "interrupted: everything recorded so far is in the run folder\n"
+    assert ran.err == "interrupted; what a search had recorded is in its run folder\n"
 
 
 def test_an_error_ends_with_its_own_code(nas: Nas, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -546,11 +546,12 @@ def test_only_the_highest_fidelity_is_ranked(bench: Bench) -> None:
     assert [trial.ordinal for trial in search.ranking()] == [1]
 
 
-def test_fidelity_is_that_of_the_plan_unless_the_proposal_says_less(bench: Bench) -> None:
+def test_a_proposal_gets_its_share_of_the_fidelity_of_the_plan(bench: Bench) -> None:
     genome = bench.space.genome
     proposals = [Proposal(genome.unrank(0)), Proposal(genome.unrank(2), 0.25)]
     bench.run(strategy=proposals, budget=2, fidelity=0.5)
-    assert [job.fidelity for job in bench.workers.taken] == [0.5, 0.25]
+    assert [job.fidelity for job in bench.workers.taken] == [0.5, 0.125]
+    assert [event["fidelity"] for event in bench.of("asked")] == [0.5, 0.125]
 
 
 def test_a_child_that_was_stopped_early_has_a_score_and_no_rank(bench: Bench) -> None:

@@ -18,7 +18,7 @@ import nas
 from nas.errors import NasError
 from nas.export import Preprocessing, Winner, check_in_fresh_process, export
 from nas.loading import find
-from search_spaces.architecture import Architecture, lower
+from search_spaces.architecture import Architecture, lower, to_document
 from search_spaces.blocks import Classifier, ConvNormAct
 from search_spaces.graph import Graph
 from search_spaces.modules import build
@@ -61,7 +61,7 @@ def graph() -> Graph:
 
 @pytest.fixture
 def winner(graph: Graph) -> Winner:
-    return Winner(graph, architecture(), weights_of(graph))
+    return Winner(graph, to_document(architecture()), weights_of(graph))
 
 
 @pytest.fixture
@@ -241,7 +241,7 @@ def test_a_full_disk_leaves_nothing(
 def hostile(graph: Graph) -> Winner:
     classes = Preprocessing(HOSTILE[:2], (0.5,), (0.25,))
     figures = {text: text for text in HOSTILE} | {"Parameters": "0", "MACs": "none at all"}
-    return Winner(graph, architecture(), None, classes, figures)
+    return Winner(graph, to_document(architecture()), None, classes, figures)
 
 
 def test_text_in_the_card_stays_text(hostile: Winner, tmp_path: Path) -> None:

@@ -214,10 +214,14 @@ def test_an_exception_is_named_with_its_text(graph: Graph) -> None:
     assert failure(graph, ValueError("width is 7")).message == "ValueError: width is 7"
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(0)])
-def test_whoever_stops_the_program_is_obeyed(graph: Graph, error: BaseException) -> None:
-    with pytest.raises(type(error)):
-        failure(graph, error)
+def test_whoever_stops_the_program_is_obeyed(graph: Graph) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        failure(graph, KeyboardInterrupt())
+
+
+def test_an_estimator_that_exits_ends_its_child_alone(graph: Graph) -> None:
+    found = failure(graph, SystemExit(0))
+    assert (found.cause, found.message) == ("user_code", "SystemExit: 0")
 
 
 def test_a_worker_in_this_process_takes_one_job_at_a_time(graph: Graph) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from search_spaces.genome import Decision, Genome, Genotype, Option
-from strategies.random import MAX_DRAWS, RandomSearch, Uniform
+from strategies.random import MAX_INFEASIBLE, RandomSearch, Uniform
 
 
 def lopsided_genome() -> Genome:
@@ -29,6 +29,9 @@ class Nothing:
     def feasible(self, genotype: Genotype) -> bool:
         self.asked += 1
         return False
+
+    def repaired(self, genotype: Genotype) -> Genotype:
+        return genotype
 
 
 @pytest.mark.parametrize("uniform", ["genotypes", "options"])
@@ -59,7 +62,7 @@ def test_limits_that_nothing_meets_end_in_a_proposal_not_in_a_loop() -> None:
     features = Nothing()
     strategy = RandomSearch(lopsided_genome(), 5, ("maximize",), features)
     assert strategy.ask(np.random.default_rng(0)) is not None
-    assert features.asked == MAX_DRAWS
+    assert features.asked == MAX_INFEASIBLE
 
 
 def test_several_objectives_are_served() -> None:
