@@ -19,6 +19,7 @@ from estimators.training import Recipe, Schedule, Training, _adamw, _Child, meas
 from search_spaces.architecture import Architecture, lower
 from search_spaces.blocks import Classifier, ConvNormAct, MBConv
 from search_spaces.graph import Graph
+from search_spaces.mbconv import MBConvSpace
 from search_spaces.modules import build
 
 CLASSES = 2
@@ -284,6 +285,16 @@ def test_a_small_child_learns_the_digits() -> None:
     images = digits()
     found = evaluate(prepared(images, epochs=3), graph=wide(len(images.classes)))
     assert found.metrics["accuracy"] >= 0.9
+
+
+def test_a_third_of_the_training_scores_far_above_chance() -> None:
+    # One epoch of 19 steps: with the usual moving averages in its batch norms it is at 0.1.
+    images = digits()
+    space = MBConvSpace((1, 8, 8), 10)
+    genotype = space.genome.sample_options(np.random.default_rng(0))
+    graph = lower(space.architecture(genotype))
+    found = evaluate(prepared(images, epochs=3, batch_size=64), graph=graph, fidelity=1 / 3)
+    assert found.metrics["accuracy"] >= 0.7
 
 
 def wide(classes: int) -> Graph:
