@@ -186,7 +186,10 @@ class Search:
         self._workers.submit(Job(trial.ordinal, handed.child.graph, trial.fidelity, trial.seed))
 
     def _twin(self, handed: _Open) -> "_Open | Trial | None":
-        """The running or scored trial of the same network at the same fidelity."""
+        """The running or scored trial of the same network at the same fidelity.
+
+        A score also depends on the recipe, of which a run has one.
+        """
         key = handed.trial.digest, handed.trial.fidelity
         for running in self._open.values():
             found = running.trial.digest, running.trial.fidelity
@@ -247,8 +250,8 @@ class Search:
             of=trial.of,
             trace=trial.trace,
         )
-        self._strategy.tell(handed.proposal, rewards)
         self._journal.append("told", ordinal=trial.ordinal, rewards=rewards)
+        self._strategy.tell(handed.proposal, rewards)
         self._observer.finished(trial, self.best, self.started)
 
     def _stop_after_failures(self) -> None:
