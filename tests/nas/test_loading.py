@@ -128,7 +128,7 @@ def test_a_run_that_has_not_finished_is_named(tmp_path: Path) -> None:
         (lambda d: d["graph"]["nodes"][1].update(out_channels=10**12), "out_channels"),
         (lambda d: d["graph"]["nodes"][1].update(more=1), "unknown field 'more'"),
         (lambda d: d["graph"]["nodes"].pop(2), "which it cannot see"),
-        (lambda d: d["graph"]["nodes"].pop(), "classes must be 10 texts"),
+        (lambda d: d["graph"]["nodes"].pop(), "texts, one for each output"),
         (lambda d: d["preprocessing"]["classes"].append("third"), "must be 2 texts"),
         (lambda d: d["preprocessing"].update(classes=[1, 2]), "must be 2 texts"),
         (lambda d: d["preprocessing"].update(mean=[]), "mean must be 1 numbers"),
