@@ -66,10 +66,11 @@ class Evaluation:
 class Estimator(ABC):
     """Scores children.
 
-    Life cycle: constructed with options of its own (keyword-only, plain values), then
-    ``prepare`` once in each worker, then ``evaluate`` any number of times. An estimator keeps
-    nothing from one child to the next that changes a score: the same graph, fidelity and seed
-    give the same evaluation on the same device.
+    Life cycle: constructed with options of its own (keyword-only, plain values), ``prepare`` once
+    in each run, then ``evaluate`` any number of times. A prepared estimator is pickled, once, to
+    every worker process, so it holds no open files and nothing on a device before its first
+    evaluation. It keeps nothing from one child to the next that changes a score: the same graph,
+    fidelity and seed give the same evaluation on the same device.
     """
 
     @abstractmethod

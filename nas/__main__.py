@@ -25,9 +25,9 @@ def main() -> None:
     except NasError as error:
         say(f"error: {error}")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        say("interrupted; what a search had recorded is in its run folder")
-        sys.exit(130)
+    except KeyboardInterrupt as error:  # also Interrupted, which brings a code and what to do
+        say(str(error) or "interrupted")
+        sys.exit(getattr(error, "exit_code", 130))
     except BrokenPipeError:
         discard(sys.stdout)  # whoever read our output has left; nothing more to say
         sys.exit(141)

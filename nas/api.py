@@ -1,73 +1,27 @@
-"""The Python interface: ``nas.search`` and ``nas.load``."""
+"""The Python interface: ``nas.search``, ``nas.resume`` and ``nas.load``."""
 
-import time
-from collections import Counter
+import math
 from collections.abc import Mapping
-from contextlib import closing
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from torch import nn
-
-from estimators.estimator import Estimator, EvaluationError
-from estimators.training import Training, measure
-from nas.configuration import Arrays, Configuration, Prepared, prepare
-from nas.engine import BUDGET_SPENT, Search, SearchFailed
-from nas.errors import NasError
-from nas.export import Preprocessing, Winner, export
-from nas.finalists import Finalist, rescore
-from nas.journal import Journal
-from nas.loading import find, load
-from nas.plan import FINAL, training_seed
+from estimators.estimator import Estimator
+from nas.configuration import Arrays, Configuration, Prepared, of_run, prepare
+from nas.errors import NasError, usage_error
+from nas.interrupts import Interrupted, Interrupts
+from nas.loading import load
+from nas.lock import RunLock
 from nas.progress import Progress, Silent
-from nas.run_folder import BEST, EVENTS, RUN, SUMMARY, create, write_json
-from nas.trial import Trial
-from nas.workers import InProcessWorkers, Workers
-from search_spaces import architecture as architecture_format
-from search_spaces.modules import build
+from nas.result import Result
+from nas.run_folder import RUN, create, differences, read_record, write_json
+from nas.session import Execution, Session
+from nas.status import read
 from search_spaces.space import SearchSpace
 from strategies.strategy import Strategy
 
-__all__ = ["Result", "load", "search"]
+__all__ = ["Result", "load", "resume", "search"]
 
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What a search found.
-
-    Attributes:
-        folder: The run folder.
-        best: The finalist with the best mean score over fresh seeds.
-        finalists: All of them, best first.
-        trials: Every ask, in order.
-        test: Every metric of ``best`` on the test split, read once.
-        ended: Why the search ended.
-        seconds: Wall time of the whole run.
-        weights_check: Largest relative difference between the exported source and the network.
-    """
-
-    folder: Path
-    best: Finalist
-    finalists: tuple[Finalist, ...]
-    trials: tuple[Trial, ...]
-    test: Mapping[str, float]
-    ended: str
-    seconds: float
-    weights_check: float
-
-    def export(self, folder: str | Path) -> None:
-        """Write the winner into another folder, checked as ``nas export`` checks it.
-
-        Raises:
-            NasError: If the folder holds something or cannot be written.
-        """
-        export(find(self.folder).winner, Path(folder))
-
-    @property
-    def model(self) -> nn.Module:
-        """The winner with its weights, in eval mode."""
-        return load(self.folder)
+Count = int | Literal["auto"]
 
 
 def search(  # noqa: PLR0913 - the options of the command line, by name
@@ -86,6 +40,13 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
     max_macs: int | None = None,
     max_latency_ms: float | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
+    workers: Count = "auto",
+    gpus_per_child: float | None = None,
+    address: str | None = None,
+    child_timeout: float | None = None,
+    grace: float = 30.0,
+    max_hours: float | None = None,
+    study: bool = True,
     progress: Progress | None = None,
 ) -> Result:
     """Search for the best network within limits, and export it.
@@ -97,8 +58,8 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         strategy: Name of a search strategy, or a class of your own.
         estimator: Name of an estimator, or a class of your own.
         out: Folder of the run, new or empty; by default ``runs/<space>-<n>``.
-        seed: Decides every random choice of the run, at least 0. On a CPU the same seed gives
-            the same run, unless latency is limited, which is measured.
+        seed: Decides every random choice of the run, at least 0. With one worker on a CPU the
+            same seed gives the same run, unless latency is limited, which is measured.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         objective: A metric of the task: ``accuracy`` or ``log_loss``.
         fidelity: Share of full training for each child, in (0, 1].
@@ -106,6 +67,17 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         max_macs: Most multiply-accumulates for one image, or None.
         max_latency_ms: Highest median latency for one image on ``device``, or None; measured.
         settings: Options of ``space``, ``strategy`` and ``estimator``, by name.
+        workers: Processes that train children; ``auto`` for as many as fit, 0 to train in this
+            one.
+        gpus_per_child: GPUs each of them reserves, a fraction or a whole number; None for 1 on
+            ``cuda`` and 0 elsewhere.
+        address: ``host:port`` of a Ray cluster; None for this machine alone.
+        child_timeout: Seconds after which a child is killed and has failed; None for 20 times the
+            longest so far, at least 600.
+        grace: Seconds that running children have to finish after Ctrl-C or SIGTERM.
+        max_hours: Hours after which no child is started any more; those that run finish, and the
+            winner is exported. None for no limit.
+        study: Whether to keep ``study.db``, the run as an Optuna study.
         progress: Is told of every trial; None for silence.
 
     Returns:
@@ -114,8 +86,17 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
     Raises:
         NasError: If a value cannot be used, no network is within the limits, the folder is taken
             or the disk full, or too many children fail.
+        KeyboardInterrupt: After Ctrl-C or SIGTERM; ``resume`` goes on.
     """
-    begin = time.monotonic()
+    execution = _execution(
+        workers=workers,
+        gpus_per_child=gpus_per_child,
+        address=address,
+        child_timeout=child_timeout,
+        grace=grace,
+        max_hours=max_hours,
+        study=study,
+    )
     configuration = Configuration(
         space=space,
         budget=budget,
@@ -131,194 +112,152 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         max_latency_ms=max_latency_ms,
         settings={} if settings is None else settings,
     )
-    prepared = prepare(configuration)
-    folder = create(None if out is None else Path(out), prepared.record.space)
-    write_json(folder / RUN, prepared.record.model_dump(mode="json"))
-    progress = Silent() if progress is None else progress
-    workers = InProcessWorkers(
-        prepared.estimator, prepared.plan.device, metrics=prepared.task.metrics
-    )
-    with closing(workers), Journal(folder / EVENTS) as journal:
-        run = Search(
-            prepared.plan,
-            prepared.strategy,
-            children=prepared.children,
-            workers=workers,
-            journal=journal,
-            observer=progress,
-        )
-        finalists = _finalists(run, prepared, workers, journal, progress)
-        if not finalists:
-            counts: Counter[str] = Counter(trial.state for trial in run.trials)
-            outline = _outline(counts, run.ended, time.monotonic() - begin)
-            write_json(folder / SUMMARY, {**outline, "objective": objective})
-            raise NasError(f"no architecture found: {_why(run)}; see {folder}", exit_code=3)
-        best, recipe = _with_weights(finalists[0], prepared, journal)
-        journal.append("test_read", ordinal=best.trial.ordinal)
-        test = _test(best, prepared)
-    check = export(_winner(best, prepared, test, recipe), folder / BEST)
-    assert check is not None  # noqa: S101 - finalists have weights
-    result = Result(
-        folder=folder,
-        best=best,
-        finalists=tuple(finalists),
-        trials=tuple(run.trials),
-        test=test,
-        ended=run.ended,
-        seconds=time.monotonic() - begin,
-        weights_check=check,
-    )
-    write_json(folder / SUMMARY, summary(result, objective))
-    return result
+    with Interrupts(execution.grace) as interrupts:
+        prepared = prepare(configuration)
+        folder = create(None if out is None else Path(out), prepared.record)
+        with RunLock(folder):
+            write_json(folder / RUN, prepared.record.model_dump(mode="json"))
+            return _work(folder, prepared, execution, progress=progress, interrupts=interrupts)
 
 
-def _finalists(
-    run: Search,
-    prepared: Prepared,
-    workers: Workers,
-    journal: Journal,
-    progress: Progress,
-) -> list[Finalist]:
-    """Spend the budget, then score the best few again; none if too many children failed."""
-    try:
-        run.run()
-    except SearchFailed:
-        return []
-    return rescore(
-        run.ranking(),
-        prepared.plan,
-        children=prepared.children,
-        workers=workers,
-        journal=journal,
-        audience=progress,
-    )
+def resume(  # noqa: PLR0913 - the options of the command line, by name
+    folder: str | Path,
+    *,
+    budget: int | None = None,
+    space: type[SearchSpace] | None = None,
+    data: Arrays | None = None,
+    strategy: type[Strategy] | None = None,
+    estimator: type[Estimator] | None = None,
+    workers: Count = "auto",
+    gpus_per_child: float | None = None,
+    address: str | None = None,
+    child_timeout: float | None = None,
+    grace: float = 30.0,
+    max_hours: float | None = None,
+    study: bool = True,
+    progress: Progress | None = None,
+) -> Result:
+    """Go on with a run where its record ends, whatever ended it; or extend it.
 
+    Nothing that was scored is scored again. Children that were in training are trained again from
+    their start, under the same number and seed.
 
-def _why(run: Search) -> str:
-    """Why nothing was found, with the nearest value of a limit that only measuring can tell."""
-    latencies = [trial.latency_ms for trial in run.trials if trial.latency_ms is not None]
-    if latencies and not run.best:
-        return f"{run.ended}; the lowest latency measured is {min(latencies):.3g} ms"
-    if run.best and run.ended == BUDGET_SPENT:
-        return "the best children failed when they were scored again"
-    complete = len(run.ranking())
-    return f"{run.ended}; {complete} have scores" if complete else run.ended
-
-
-def summary(result: Result, objective: str) -> dict[str, Any]:
-    """``summary.json``: what scripts read."""
-    best = result.best
-    document = {
-        "trial": best.trial.ordinal,
-        "score": best.mean,
-        "scores": list(best.scores),
-        "search_score": best.trial.metrics[objective],
-        "params": best.trial.params,
-        "macs": best.trial.macs,
-        "latency_ms": best.trial.latency_ms,
-        "fidelity": best.trial.fidelity,
-        "genotype": best.trial.genotype.to_dict(),
-        "test": dict(result.test),
-    }
-    finalists = [
-        {"trial": one.trial.ordinal, "score": one.mean, "scores": list(one.scores)}
-        for one in result.finalists
-    ]
-    return {
-        **_outline(Counter(trial.state for trial in result.trials), result.ended, result.seconds),
-        "objective": objective,
-        "best": document,
-        "finalists": finalists,
-    }
-
-
-def _outline(counts: Mapping[str, int], ended: str, seconds: float) -> dict[str, Any]:
-    """The part of ``summary.json`` that a search without a winner has, too."""
-    return {
-        "schema_version": 1,
-        "best": None,
-        "front": None,
-        "finalists": [],
-        "states": dict(counts),
-        "ended": ended,
-        "seconds": round(seconds, 3),
-    }
-
-
-def _with_weights(
-    best: Finalist, prepared: Prepared, journal: Journal
-) -> tuple[Finalist, Mapping[str, float | int | str]]:
-    """The winner, trained by ``Training`` if its own estimator trains nothing.
+    Args:
+        folder: The run folder.
+        budget: Children to train in all, earlier ones included; None for what it was.
+        space: The class, if the run was begun with a class of your own.
+        data: The arrays, if it was begun with arrays.
+        strategy: As ``space``.
+        estimator: As ``space``.
+        workers: As for ``search``, and so are the rest: they may differ from session to session.
+        gpus_per_child: See ``search``.
+        address: See ``search``.
+        child_timeout: See ``search``.
+        grace: See ``search``.
+        max_hours: See ``search``; of this session.
+        study: See ``search``.
+        progress: See ``search``.
 
     Returns:
-        The winner with weights, and the recipe they come from.
+        What ``search`` would have returned.
 
     Raises:
-        NasError: If that training diverges (exit code 3).
+        NasError: As for ``search``, and if the folder is in use, damaged, or its configuration is
+            another here, such as other data (exit code 4).
+        KeyboardInterrupt: As for ``search``.
     """
-    if best.evaluation.weights is not None:
-        return best, prepared.estimator.recipe
-    training = Training()
-    training.prepare(prepared.images, prepared.task)
-    plan, ordinal = prepared.plan, best.trial.ordinal
-    seed = training_seed(plan.seed, FINAL, ordinal)
-    begin = time.monotonic()
-    try:
-        evaluation = training.evaluate(
-            best.child.graph, fidelity=plan.fidelity, seed=seed, device=plan.device
-        )
-    except EvaluationError as error:
-        raise NasError(f"final training of trial {ordinal} failed: {error}", exit_code=3) from error
-    journal.append(
-        "final_training",
-        ordinal=ordinal,
-        seed=seed,
-        fidelity=plan.fidelity,
-        recipe=dict(training.recipe),
-        metrics=dict(evaluation.metrics),
-        seconds=round(time.monotonic() - begin, 6),
+    execution = _execution(
+        workers=workers,
+        gpus_per_child=gpus_per_child,
+        address=address,
+        child_timeout=child_timeout,
+        grace=grace,
+        max_hours=max_hours,
+        study=study,
     )
-    return replace(best, evaluation=evaluation), training.recipe
+    folder = Path(folder)
+    read_record(folder)  # a folder without a run is told before it is locked
+    given = {"space": space, "data": data, "strategy": strategy, "estimator": estimator}
+    with Interrupts(execution.grace) as interrupts, RunLock(folder):
+        run, record = read(folder)
+        budget = record.budget if budget is None else budget
+        if budget < record.started:
+            raise usage_error(
+                f"--budget must be at least {record.started}, as many children as were started, "
+                f"got {budget}"
+            )
+        prepared = prepare(of_run(run, budget=budget, given=given))
+        unequal = differences(run, prepared.record)
+        if unequal:
+            raise NasError(
+                f"run: {folder} was begun with another configuration: {'; '.join(unequal)}",
+                exit_code=4,
+            )
+        return _work(folder, prepared, execution, progress=progress, interrupts=interrupts)
 
 
-def _test(best: Finalist, prepared: Prepared) -> dict[str, float]:
-    """Metrics of the winner on the test split: the run's only reading of it."""
-    model = build(best.child.graph)
-    assert best.evaluation.weights is not None  # noqa: S101 - training returns weights
-    model.load_state_dict(dict(best.evaluation.weights), strict=True)
-    size = tuple(int(side) for side in best.child.graph.input_shape[1:])
-    device = prepared.plan.device
-    return measure(model.to(device), prepared.images.test, prepared.task, size=size, device=device)
-
-
-def _winner(
-    best: Finalist,
+def _work(
+    folder: Path,
     prepared: Prepared,
-    test: Mapping[str, float],
-    recipe: Mapping[str, float | int | str],
-) -> Winner:
-    """What is exported, with the lines of its card."""
-    images, record, metric = prepared.images, prepared.record, prepared.record.objective
-    sizes = (len(images.train), len(images.validation), len(images.test))
-    own = recipe == prepared.estimator.recipe
-    scored = metric if own else f"{metric} as the estimator {record.estimator} has it"
-    scores = ", ".join(f"{score:.4g}" for score in best.scores)
-    mean = f"{best.mean:.4g}, mean of {len(best.scores)} fresh seeds ({scores})"
-    searched = f"{best.trial.metrics[metric]:.4g} in trial {best.trial.ordinal} of {record.budget}"
-    weights = "the better of the trainings on fresh seeds" if own else "one training of their own"
-    steps = ", ".join(f"{name} {value}" for name, value in recipe.items() if name != "data")
-    return Winner(
-        graph=best.child.graph,
-        architecture=architecture_format.to_document(best.child.architecture),
-        weights=best.evaluation.weights,
-        preprocessing=Preprocessing(images.classes, images.mean, images.std),
-        figures={
-            "Data": "{}: {:,} training, {:,} validation, {:,} test images".format(
-                images.name, *sizes
-            ),
-            f"Test {metric}": f"{test[metric]:.4g}, read once",
-            f"Validation {scored}": mean,
-            f"Search {scored}": f"{searched}, seed {record.seed}",
-            "Weights": f"from {weights}: {steps}; fidelity {best.trial.fidelity:g}",
-        },
+    execution: Execution,
+    *,
+    progress: Progress | None,
+    interrupts: Interrupts,
+) -> Result:
+    """Work on a locked run folder to the end.
+
+    Raises:
+        Interrupted: If a signal came; the message says how to go on.
+    """
+    progress = Silent() if progress is None else progress
+    session = Session(folder, prepared, execution, progress=progress, interrupts=interrupts)
+    try:
+        with progress:
+            return session.run()
+    except Interrupted as error:
+        text = f"stopped by {error.name}; go on with: nas resume {folder}"
+        raise Interrupted(error.number, text) from error
+
+
+def _execution(  # noqa: PLR0913 - its fields
+    *,
+    workers: Count,
+    gpus_per_child: float | None,
+    address: str | None,
+    child_timeout: float | None,
+    grace: float,
+    max_hours: float | None,
+    study: bool,
+) -> Execution:
+    """The execution that a user asks for.
+
+    Raises:
+        NasError: If a value is out of range (exit code 2).
+    """
+    if workers != "auto" and (isinstance(workers, bool | str) or workers < 0):
+        raise usage_error(f"--workers must be auto or at least 0, got {workers!r}")
+    if gpus_per_child is not None and not (
+        0 <= gpus_per_child <= 1 or (gpus_per_child > 1 and gpus_per_child == int(gpus_per_child))
+    ):
+        raise usage_error(
+            f"--gpus-per-child must be from 0 to 1, or a whole number, got {gpus_per_child}"
+        )
+    if workers == 0 and (address or gpus_per_child or child_timeout):
+        raise usage_error(
+            "--workers 0 trains in this process: --address, --gpus-per-child and --child-timeout "
+            "need a worker"
+        )
+    for flag, value in (("--child-timeout", child_timeout), ("--max-hours", max_hours)):
+        if value is not None and not 0 < value < math.inf:
+            raise usage_error(f"{flag} must be above 0 and finite, got {value}")
+    if not 0 <= grace < math.inf:
+        raise usage_error(f"--grace must be at least 0 and finite, got {grace}")
+    return Execution(
+        None if workers == "auto" else int(workers),
+        gpus_per_child,
+        address,
+        child_timeout,
+        grace,
+        max_hours,
+        study,
     )

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +10,7 @@ import typer
 from nas import config_file, plugins
 from nas.errors import NasError, usage_error
 from nas.limits import format_quantity, parse_quantity
-from nas.terminal import printable, say
+from nas.terminal import printable, say, stdout_kept
 from search_spaces.strict_json import dumps
 
 app = typer.Typer(
@@ -23,6 +22,47 @@ app = typer.Typer(
 )
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def _count(text: str) -> int | str:
+    """``auto`` or a whole number.
+
+    Raises:
+        BadParameter: If it is neither.
+    """
+    if text != "auto" and not text.isdecimal():
+        raise typer.BadParameter(f"must be auto or a whole number, got {text[:40]!r}")
+    return text if text == "auto" else int(text)
+
+
+# How a run is carried out: for ``search`` and ``resume``.
+Workers = Annotated[
+    Any,
+    typer.Option(
+        parser=_count,
+        metavar="N",
+        help="Processes that train; auto: as many as fit; 0: train in this one.",
+    ),
+]
+GpusPerChild = Annotated[
+    float | None,
+    typer.Option(help="GPUs each worker reserves, such as 0.5.", show_default="1 on cuda"),
+]
+Address = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT", help="Ray cluster; this machine if left out.")
+]
+ChildTimeout = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="Kill a child after that long.",
+        show_default="20 times the longest so far, at least 600",
+    ),
+]
+Grace = Annotated[
+    float, typer.Option(metavar="SECONDS", help="What running children have after Ctrl-C.")
+]
+MaxHours = Annotated[float | None, typer.Option(help="Start no child after that long.")]
 
 _CommandLineError = typer.BadParameter.__base__  # of whichever click typer stands on
 
@@ -99,6 +139,15 @@ def search(  # noqa: PLR0913 - one parameter per flag
             "--set", metavar="PART.OPTION=VALUE", help="Such as strategy.population_size=20."
         ),
     ] = None,
+    workers: Workers = "auto",
+    gpus_per_child: GpusPerChild = None,
+    address: Address = None,
+    child_timeout: ChildTimeout = None,
+    grace: Grace = 30.0,
+    max_hours: MaxHours = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what the search would cost, and stop.")
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
     """Search for the best network within limits and export it."""
@@ -106,29 +155,102 @@ def search(  # noqa: PLR0913 - one parameter per flag
     plugins.load("search_spaces", space)  # a misspelt name is told before torch is imported
     for kind, name in (("strategies", strategy), ("estimators", estimator), ("datasets", data)):
         plugins.load(kind, name)
-    from nas import api  # noqa: PLC0415 - torch takes seconds to import
-    from nas.progress import Lines  # noqa: PLC0415
+    from nas import api, progress  # noqa: PLC0415 - torch takes seconds to import
+    from nas import dry_run as dry  # noqa: PLC0415
+    from nas.configuration import Configuration  # noqa: PLC0415
 
-    with redirect_stdout(sys.stderr):  # plug-ins may print
+    wanted: dict[str, Any] = {
+        "space": space,
+        "budget": budget,
+        "data": data,
+        "strategy": strategy,
+        "estimator": estimator,
+        "seed": seed,
+        "device": device,
+        "objective": objective,
+        "fidelity": fidelity,
+        "max_params": max_params,
+        "max_macs": max_macs,
+        "max_latency_ms": max_latency_ms,
+        "settings": parsed,
+    }
+    if dry_run:
+        with stdout_kept():
+            document = dry.dry_run(Configuration(**wanted), workers=workers)
+        _print(dumps(document, indent=2) if json else dry.text(document))
+        return
+    with stdout_kept():  # plug-ins and Ray may print
         result = api.search(
-            space=space,
-            budget=budget,
-            data=data,
-            strategy=strategy,
-            estimator=estimator,
+            **wanted,
             out=out,
-            seed=seed,
-            device=device,
-            objective=objective,
-            fidelity=fidelity,
-            max_params=max_params,
-            max_macs=max_macs,
-            max_latency_ms=max_latency_ms,
-            settings=parsed,
-            progress=Lines(budget, objective),
+            workers=workers,
+            gpus_per_child=gpus_per_child,
+            address=address,
+            child_timeout=child_timeout,
+            grace=grace,
+            max_hours=max_hours,
+            progress=progress.for_this_terminal(),
         )
-    document = api.summary(result, objective)
-    _print(dumps(document, indent=2) if json else _found(document, result.folder))
+    _report(result.folder, as_json=json)
+
+
+@app.command()
+def resume(  # noqa: PLR0913 - one parameter per flag
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    *,
+    budget: Annotated[
+        int | None,
+        typer.Option(help="Children to train in all.", show_default="what it was"),
+    ] = None,
+    workers: Workers = "auto",
+    gpus_per_child: GpusPerChild = None,
+    address: Address = None,
+    child_timeout: ChildTimeout = None,
+    grace: Grace = 30.0,
+    max_hours: MaxHours = None,
+    json: JsonFlag = False,
+) -> None:
+    """Go on with a search where its record ends, or extend it."""
+    from nas.run_folder import read_record  # noqa: PLC0415 - as in search
+
+    read_record(run_folder)  # a wrong folder is told before torch is imported
+    from nas import api, progress  # noqa: PLC0415
+
+    with stdout_kept():
+        result = api.resume(
+            run_folder,
+            budget=budget,
+            workers=workers,
+            gpus_per_child=gpus_per_child,
+            address=address,
+            child_timeout=child_timeout,
+            grace=grace,
+            max_hours=max_hours,
+            progress=progress.for_this_terminal(),
+        )
+    _report(result.folder, as_json=json)
+
+
+@app.command()
+def status(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    *,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep showing it until it ends.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="List the failed trials.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Show how a run stands, from any shell: running, stopped or finished."""
+    from nas import status as standings  # noqa: PLC0415 - pydantic
+
+    if failed:
+        rows = standings.failures(standings.read(run_folder)[1])
+        _print(dumps(rows, indent=2) if json else _failures(rows))
+    elif json:
+        _print(dumps(standings.document(run_folder), indent=2))
+    else:
+        from nas import panel  # noqa: PLC0415 - rich
+
+        panel.show(run_folder, watch=watch)
 
 
 @app.command()
@@ -235,16 +357,25 @@ def references(*, json: JsonFlag = False) -> None:
         _print(f"{row['name']:<18}{row['params']:>14,} parameters {row['macs']:>18,} MACs")
 
 
+def _report(folder: Path, *, as_json: bool) -> None:
+    """Print what a search found, from its ``summary.json``."""
+    from nas.run_folder import SUMMARY, read_json  # noqa: PLC0415 - as in search
+
+    document = read_json(folder / SUMMARY, what="summary")
+    _print(dumps(document, indent=2) if as_json else _found(document, folder))
+
+
 def _found(document: Mapping[str, Any], folder: Path) -> str:
-    """What a search ends with, from its ``summary.json``."""
+    """What a search ends with."""
     best, metric = document["best"], document["objective"]
     macs, searched = format_quantity(best["macs"]), f"{best['search_score']:.4f} in the search"
     counts = ", ".join(f"{count} {state}" for state, count in document["states"].items())
     scores = f"mean of {len(best['scores'])} fresh seeds"
+    reads = "read once" if best["test_reads"] == 1 else f"read {best['test_reads']} times"
     lines = [
         f"\n{document['ended']}: {counts}, {document['seconds']:.0f} s",
         f"best: trial {best['trial']}, {format_quantity(best['params'])} parameters, {macs} MACs",
-        f"  {metric} {best['test'][metric]:.4f} on test images, read once",
+        f"  {metric} {best['test'][metric]:.4f} on test images, {reads}",
         f"  {metric} {best['score']:.4f} on validation images, {scores} ({searched})",
         "",
     ]
@@ -253,10 +384,16 @@ def _found(document: Mapping[str, Any], folder: Path) -> str:
         "best/model.safetensors": "its weights",
         "best/README.md": "how to use it, and every figure",
         "summary.json": "the same for scripts",
+        "study.db": "every trial, for optuna-dashboard",
     }
     width = max(len(str(folder / name)) for name in files)
     lines += [f"{folder / name!s:<{width}}  {what}" for name, what in files.items()]
     return "\n".join(lines)
+
+
+def _failures(rows: Sequence[Mapping[str, Any]]) -> str:
+    lines = [f"trial {row['trial']}: {row['cause']}: {row['message']:.200}" for row in rows]
+    return "\n".join(lines) if lines else "no trial has failed"
 
 
 def _list_or_describe(kind: str, name: str | None, *, as_json: bool) -> None:

@@ -16,9 +16,8 @@ from estimators.task import Classification, Task
 from nas import plugins
 from nas.children import Children
 from nas.errors import NasError, usage_error
-from nas.finalists import FINALISTS, FRESH_SEEDS
 from nas.limits import Limits, Objective
-from nas.plan import PREFLIGHT, Plan, rng_of
+from nas.plan import FINALISTS, FRESH_SEEDS, PREFLIGHT, Plan, rng_of
 from nas.run_folder import RunRecord, versions
 from search_spaces.space import SearchSpace
 from search_spaces.strict_json import MAX_INT, dumps
@@ -26,27 +25,40 @@ from strategies.strategy import Strategy
 
 Arrays = tuple[NDArray[np.generic], NDArray[np.generic]]
 
+# Fields of a run that are objects, and where their names are found.
+_NAMED: Mapping[str, str] = {
+    "space": "search_spaces",
+    "strategy": "strategies",
+    "estimator": "estimators",
+    "data": "datasets",
+}
+
 T = TypeVar("T")
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What a user asks for; ``nas.search`` says what each value means."""
+    """What a user asks for; ``nas.search`` says what each value means.
 
-    space: str | type[SearchSpace]
-    budget: int
-    data: str | Arrays
-    strategy: str | type[Strategy]
-    estimator: str | type[Estimator]
-    seed: int
-    device: str
-    objective: str
-    fidelity: float
-    max_params: int | None
-    max_macs: int | None
-    max_latency_ms: float | None
+    ``derived`` are options of the strategy as an earlier session resolved them; they stay when the
+    budget changes.
+    """
+
+    space: str | type[SearchSpace] = "mbconv"
+    budget: int = 100
+    data: str | Arrays = "digits"
+    strategy: str | type[Strategy] = "evolution"
+    estimator: str | type[Estimator] = "training"
+    seed: int = 0
+    device: str = "auto"
+    objective: str = "accuracy"
+    fidelity: float = 1.0
+    max_params: int | None = None
+    max_macs: int | None = None
+    max_latency_ms: float | None = None
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    derived: Mapping[str, Any] = field(default_factory=dict)
 
 
 @final
@@ -57,6 +69,7 @@ class Prepared:
     Attributes:
         images: The data.
         task: What is asked of it.
+        space: The search space.
         children: Makes networks, and knows the limits.
         estimator: Prepared with the data.
         strategy: Fresh.
@@ -66,6 +79,7 @@ class Prepared:
 
     images: ImageData
     task: Task
+    space: SearchSpace
     children: Children
     estimator: Estimator
     strategy: Strategy
@@ -101,7 +115,7 @@ def prepare(configuration: Configuration) -> Prepared:
         Strategy,  # type: ignore[type-abstract]
         _target("strategies", configuration.strategy),
         (space.genome, plan_numbers["budget"], (objective.direction,), children),
-        options=settings["strategy"],
+        options={**configuration.derived, **settings["strategy"]},
         part="strategy",
     )
     _check_feasible(children, limits, configuration.seed)
@@ -119,6 +133,7 @@ def prepare(configuration: Configuration) -> Prepared:
         seed=plan.seed,
         device=device,
         objective=objective.metric,
+        direction=objective.direction,
         fidelity=plan.fidelity,
         max_params=limits.max_params,
         max_macs=limits.max_macs,
@@ -132,7 +147,49 @@ def prepare(configuration: Configuration) -> Prepared:
         genotypes=str(space.genome.size),
         versions=versions(),
     )
-    return Prepared(images, task, children, estimator, strategy, plan, record)
+    return Prepared(images, task, space, children, estimator, strategy, plan, record)
+
+
+def of_run(
+    run: RunRecord,
+    *,
+    budget: int,
+    given: Mapping[str, Any],
+) -> Configuration:
+    """The configuration of a run that is to go on.
+
+    Args:
+        run: Its ``run.json``.
+        budget: Trials to start, in all.
+        given: Objects by the name of their field, for what has no name to be found by: a class
+            of the user's own, or arrays.
+
+    Raises:
+        NasError: If a name in the record is unknown and nothing was given (exit code 4).
+    """
+    parts: dict[str, Any] = {}
+    for field_name, kind in _NAMED.items():
+        name = getattr(run, field_name)
+        parts[field_name] = name if given.get(field_name) is None else given[field_name]
+        if isinstance(parts[field_name], str) and parts[field_name] not in plugins.names(kind):
+            raise NasError(
+                f"run: its {field_name} {name!r} has no name here; install what defines it, or "
+                f"hand it over in Python: nas.resume(folder, {field_name}=...)",
+                exit_code=4,
+            )
+    return Configuration(
+        **parts,
+        budget=budget,
+        seed=run.seed,
+        device=run.device,
+        objective=run.objective,
+        fidelity=run.fidelity,
+        max_params=run.max_params,
+        max_macs=run.max_macs,
+        max_latency_ms=run.max_latency_ms,
+        settings=run.settings,
+        derived=run.derived["strategy"],
+    )
 
 
 def resolve_device(device: str) -> str:

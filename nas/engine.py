@@ -1,61 +1,51 @@
-"""The search itself: ask, check limits, score, record, tell."""
+"""The search itself: ask, check limits, hand out, record, tell."""
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Protocol, final
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Literal, final
 
 from estimators.estimator import Evaluation
 from nas.children import Child, Children
-from nas.journal import Journal
+from nas.errors import NasError
+from nas.journal import Event, Journal
 from nas.latency import latency_ms
 from nas.plan import ASK, TRAINING, Plan, rng_of, training_seed
+from nas.record import Record
 from nas.trial import State, Trial
-from nas.workers import Failure, Job, Outcome, Workers
+from nas.workers import Failure, Job, Outcome
+from search_spaces.genome import Genotype
 from search_spaces.identity import same_network
 from search_spaces.modules import build
-from strategies.strategy import Proposal, Strategy
+from strategies.strategy import Strategy
 
 FRUITLESS_ASKS = 100
 CONSECUTIVE_FAILURES = 10
 FAILURE_RATE = 0.5
 FAILURE_RATE_AFTER = 20
 BUDGET_SPENT = "budget spent"
-
-
-class Observer(Protocol):
-    """Is told what happens, to show it."""
-
-    def finished(self, trial: Trial, best: Trial | None, started: int) -> None:
-        """A trial has its final state."""
-        ...
+# A child whose worker was lost is tried once more; every other failure is the child's own.
+RETRIED = frozenset({"worker_died", "node_lost"})
+RETRIES = 1
 
 
 class SearchFailed(Exception):  # noqa: N818 - says what happened
     """Too many children failed; the message names the causes."""
 
 
-@dataclass(slots=True)
-class _Open:
-    """A proposal that was handed out and not yet told."""
-
-    proposal: Proposal
-    trial: Trial
-    child: Child
-    twins: list["_Open"] = field(default_factory=list)
-
-
 @final
 class Search:
-    """One run from its first ask to its last tell.
+    """Turns a strategy's proposals into jobs and their outcomes into what the strategy is told.
+
+    Whoever has workers drives it: ``next_job`` as long as one is free, ``settle`` for each
+    outcome, until ``over``. Everything it knows is in the record, which its journal feeds.
 
     Args:
         plan: What to do.
         strategy: A fresh strategy, constructed with the plan's budget.
         children: Makes the networks.
-        workers: Scores them; not closed here.
+        record: What happened so far; the journal's listener.
         journal: Receives every event before anything acts on it.
-        observer: Is shown every trial.
     """
 
     def __init__(
@@ -64,214 +54,269 @@ class Search:
         strategy: Strategy,
         *,
         children: Children,
-        workers: Workers,
+        record: Record,
         journal: Journal,
-        observer: Observer,
     ) -> None:
         self._plan = plan
         self._strategy = strategy
         self._children = children
-        self._workers = workers
+        self._record = record
         self._journal = journal
-        self._observer = observer
-        self._open: dict[int, _Open] = {}
-        self._scored: dict[tuple[str, float], list[Trial]] = {}
+        self._again: deque[int] = deque()  # to be handed out (again) before anything is asked
+        self._open: set[int] = set()  # in hand
+        self._twins: dict[int, list[int]] = {}  # of one in hand: duplicates that wait for it
+        self._waits = False  # the strategy has nothing to propose until it is told more
         self._latencies: dict[str, float] = {}
-        self._fruitless = 0
-        self._failures_in_a_row = 0
-        self.trials: list[Trial] = []
-        self.started = 0
-        self.best: Trial | None = None
-        self.ended = ""
 
-    def run(self) -> None:
-        """Spend the budget.
+    @property
+    def over(self) -> bool:
+        """Whether no job is in hand and none will come."""
+        return bool(self._record.ended) and not self._open
 
-        Afterwards ``trials`` holds every ask, ``started`` is how many of them count against the
-        budget, ``best`` the first of ``ranking()``, and ``ended`` says why it ended.
+    def genotype(self, key: int) -> Genotype:
+        """What a job's network was made from."""
+        return self._record.trials[key].genotype
+
+    def title(self, key: int) -> str:
+        """What a job is, for the eye."""
+        attempt = self._record.attempts.get(key, 1)
+        return f"trial {key}" if attempt == 1 else f"trial {key}, attempt {attempt}"
+
+    def give_back(self, events: Iterable[Event]) -> None:
+        """Take up a run where its record ends: once, before anything else.
+
+        The strategy is given every recorded ask and tell in their order; it is not asked again.
+        Trials that were in hand are handed out first, under the same ordinal and seed.
+
+        Args:
+            events: The journal, as the record has taken it in.
+
+        Raises:
+            NasError: If a proposal is none of this space, or its network is another one than it
+                was (exit code 4).
+        """
+        record = self._record
+        try:
+            for event in events:
+                if event["event"] == "asked":
+                    self._strategy.asked(record.proposals[event["ordinal"]])
+                elif event["event"] == "told":
+                    rewards = event["rewards"]
+                    proposal = record.proposals[event["ordinal"]]
+                    self._strategy.tell(proposal, None if rewards is None else tuple(rewards))
+        except ValueError as error:
+            raise NasError(f"journal: does not fit this space: {error}", exit_code=4) from error
+        for ordinal in tuple(record.untold):
+            self._tell(record.trials[ordinal])
+        self._again.extend([*sorted(record.attempts), *record.waiting])
+        for ordinal in self._again:
+            check_network(record.trials[ordinal], self._children)
+
+    def next_job(self) -> Job | None:
+        """The next child to train; None if one in hand has to be settled first, or all is done.
+
+        Raises:
+            NasError: If the journal cannot be written.
+        """
+        while self._again or self._wants_more():
+            with self._journal.group():
+                ordinal = self._again.popleft() if self._again else self._ask()
+                if ordinal is None:
+                    return None
+                job = self._hand_out(self._record.trials[ordinal])
+            if job is not None:
+                return job
+        return None
+
+    def settle(self, outcome: Outcome) -> list[Trial]:
+        """Record what became of a job, and tell the strategy.
+
+        Returns:
+            The trials that are over by it: its own, and duplicates that waited for it; none if
+            the job is to be done again.
 
         Raises:
             SearchFailed: If too many children failed.
             NasError: If the journal cannot be written.
         """
-        while True:
-            while self._wants_more():
-                self._ask()
-            if not self._open:
-                break
-            self._finish(self._workers.wait())
-        if not self.ended:
-            self.ended = BUDGET_SPENT
-        self._journal.append("ended", reason=self.ended)
+        with self._journal.group():
+            over = self._settle(outcome.key, outcome.result, outcome.seconds)
+            self._stop_after_failures()
+        return over
 
-    def ranking(self) -> list[Trial]:
-        """Complete trials at the highest fidelity reached, best first, the cheaper of equals."""
-        complete = sorted(
-            (trial for trial in self.trials if trial.state == "complete"), key=self._order
-        )
-        return [trial for trial in complete if trial.fidelity == complete[0].fidelity]
-
-    def _order(self, trial: Trial) -> tuple[float, float, int, int]:
-        """Sorts the best complete trial first."""
-        return -trial.fidelity, -self._reward(trial.metrics), trial.macs, trial.ordinal
+    def stop(self, reason: str, outcome: Literal["done", "paused", "failed"]) -> None:
+        """End the search: nothing more is handed out, what is in hand may still be settled."""
+        self._again.clear()
+        self._journal.append("ended", reason=reason, outcome=outcome)
 
     def _wants_more(self) -> bool:
-        if self.ended or self.started >= self._plan.budget or self._workers.free == 0:
+        record, reason = self._record, ""
+        if record.ended or self._waits:
             return False
-        if self._fruitless < FRUITLESS_ASKS:
-            return True
-        if not self._open:
-            states = Counter(trial.state for trial in self.trials[-FRUITLESS_ASKS:])
-            self.ended = (
+        if record.started >= self._plan.budget:
+            reason = BUDGET_SPENT
+        elif record.fruitless >= FRUITLESS_ASKS:
+            states = Counter(trial.state for trial in record.trials[-FRUITLESS_ASKS:])
+            reason = (
                 f"{FRUITLESS_ASKS} proposals in a row brought nothing new: "
                 f"{states['infeasible']} beyond the limits, {states['duplicate']} known already"
             )
-        return False
+        if reason and not self._open:
+            self.stop(reason, "done")
+        return not reason
 
-    def _ask(self) -> None:
-        plan, ordinal = self._plan, len(self.trials)
-        proposal = self._strategy.ask(rng_of(plan.seed, ASK, ordinal))
+    def _ask(self) -> int | None:
+        """Ordinal of a new proposal; None if the strategy has none."""
+        plan, ordinal = self._plan, len(self._record.trials)
+        try:
+            proposal = self._strategy.ask(rng_of(plan.seed, ASK, ordinal))
+        except Exception as error:
+            name = type(self._strategy).__name__
+            error.add_note(f"strategy {name} raised this; the record is whole up to its last ask")
+            raise
         if proposal is None:
-            if self._open:
-                self._fruitless = FRUITLESS_ASKS  # wait for what runs, then ask again
-            else:
-                self.ended = "the strategy has nothing left to propose"
-            return
+            self._waits = bool(self._open)
+            if not self._open:
+                self.stop("the strategy has nothing left to propose", "done")
+            return None
         child = self._children.child(proposal.genotype)
-        trial = Trial(
-            ordinal=ordinal,
-            genotype=proposal.genotype,
-            digest=child.digest,
-            state="running",
-            params=child.params,
-            macs=child.macs,
-            fidelity=proposal.fidelity * plan.fidelity,
-            seed=training_seed(plan.seed, TRAINING, ordinal),
-            latency_ms=self._latency(child),
-        )
-        self.trials.append(trial)
         self._journal.append(
             "asked",
             ordinal=ordinal,
             genotype=proposal.genotype.to_dict(),
-            fidelity=trial.fidelity,
+            proposed_fidelity=proposal.fidelity,
+            fidelity=proposal.fidelity * plan.fidelity,
             hash=child.digest,
             params=child.params,
             macs=child.macs,
-            latency_ms=trial.latency_ms,
+            latency_ms=self._latency(child),
+            seed=training_seed(plan.seed, TRAINING, ordinal),
         )
-        self._hand_out(_Open(proposal, trial, child))
+        return ordinal
 
-    def _hand_out(self, handed: _Open) -> None:
-        trial = handed.trial
-        reason = self._beyond_limits(trial)
-        if reason:
-            self._fruitless += 1
-            beyond = replace(trial, state="infeasible", cause="infeasible", message=reason)
-            self._close(handed, beyond, None)
-            return
-        twin = self._twin(handed)
-        if isinstance(twin, _Open):
-            self._fruitless += 1
-            twin.twins.append(handed)
-            return
-        if twin is not None:
-            self._fruitless += 1
-            self._repeat(handed, twin)
-            return
-        self._fruitless = 0
-        self.started += 1
-        self._open[trial.ordinal] = handed
-        self._journal.append("started", ordinal=trial.ordinal, attempt=1)
-        self._workers.submit(Job(trial.ordinal, handed.child.graph, trial.fidelity, trial.seed))
+    def _hand_out(self, trial: Trial) -> Job | None:
+        """The job of a trial; None if it is beyond the limits or its network is known."""
+        record, ordinal = self._record, trial.ordinal
+        if ordinal not in record.attempts:
+            reason = self._beyond_limits(trial)
+            if reason:
+                self._close(trial, state="infeasible", cause="infeasible", message=reason)
+                return None
+            twin = self._twin(trial)
+            if twin in record.attempts:
+                self._twins.setdefault(twin, []).append(ordinal)
+                return None
+            if twin is not None:
+                self._repeat(trial, record.trials[twin])
+                return None
+        self._open.add(ordinal)
+        attempt = record.attempts.get(ordinal, 0) + 1
+        self._journal.append("started", ordinal=ordinal, attempt=attempt)
+        graph = self._children.child(trial.genotype).graph
+        return Job(ordinal, graph, trial.fidelity, trial.seed)
 
-    def _twin(self, handed: _Open) -> "_Open | Trial | None":
-        """The running or scored trial of the same network at the same fidelity.
+    def _twin(self, trial: Trial) -> int | None:
+        """A running or scored trial of the same network at the same fidelity.
 
         A score also depends on the recipe, of which a run has one.
         """
-        key = handed.trial.digest, handed.trial.fidelity
-        for running in self._open.values():
-            found = running.trial.digest, running.trial.fidelity
-            if found == key and same_network(running.child.graph, handed.child.graph):
-                return running
-        for scored in self._scored.get(key, ()):
-            graph = self._children.child(scored.genotype).graph
-            if same_network(graph, handed.child.graph):
-                return scored
+        record, network = self._record, self._children.child(trial.genotype).graph
+        running = (
+            ordinal
+            for ordinal in record.attempts
+            if record.trials[ordinal].digest == trial.digest
+            and record.trials[ordinal].fidelity == trial.fidelity
+        )
+        for ordinal in (*running, *record.scored(trial.digest, trial.fidelity)):
+            other = self._children.child(record.trials[ordinal].genotype).graph
+            if same_network(other, network):
+                return ordinal
         return None
 
-    def _finish(self, outcome: Outcome) -> None:
-        handed = self._open.pop(outcome.key)
-        self._fruitless = 0
-        result = outcome.result
-        if isinstance(result, Failure):
-            failed = replace(
-                handed.trial,
+    def _settle(self, ordinal: int, result: Evaluation | Failure, seconds: float) -> list[Trial]:
+        record, trial = self._record, self._record.trials[ordinal]
+        self._waits = False
+        if isinstance(result, Evaluation):
+            reached = result.details.get("fidelity", trial.fidelity) >= trial.fidelity
+            state: State = "complete" if reached else "stopped"
+            self._close(trial, state=state, metrics=result.metrics, seconds=seconds)
+        else:
+            if result.cause in RETRIED:
+                attempt, message = record.attempts[ordinal], result.message
+                self._journal.append(
+                    "lost", ordinal=ordinal, attempt=attempt, cause=result.cause, message=message
+                )
+                if record.losses[ordinal] <= RETRIES:
+                    self._open.discard(ordinal)
+                    self._again.append(ordinal)
+                    return []
+            self._close(
+                trial,
                 state="failed",
                 cause=result.cause,
                 message=result.message,
                 trace=result.trace,
-                seconds=outcome.seconds,
+                seconds=seconds,
             )
-            self._close(handed, failed, None)
-            self._failures_in_a_row += 1
-        else:
-            self._failures_in_a_row = 0
-            metrics = dict(result.metrics)
-            state: State = "complete" if self._reached(handed.trial, result) else "stopped"
-            done = replace(handed.trial, state=state, metrics=metrics, seconds=outcome.seconds)
-            rewards = (self._reward(metrics),)
-            if state == "complete":
-                self.best = min(filter(None, (self.best, done)), key=self._order)
-                self._scored.setdefault((done.digest, done.fidelity), []).append(done)
-            self._close(handed, done, rewards)
-        for twin in handed.twins:
-            self._repeat(twin, self.trials[handed.trial.ordinal])
-        self._stop_after_failures()
+        self._open.discard(ordinal)
+        twins = self._twins.pop(ordinal, [])
+        for twin in twins:
+            self._repeat(record.trials[twin], record.trials[ordinal])
+        return [record.trials[one] for one in (ordinal, *twins)]
 
-    def _repeat(self, handed: _Open, first: Trial) -> None:
+    def _repeat(self, trial: Trial, first: Trial) -> None:
         """Give a duplicate what the first trial of its network got."""
-        again = replace(handed.trial, state="duplicate", metrics=first.metrics, of=first.ordinal)
-        self._close(handed, again, (self._reward(first.metrics),) if first.metrics else None)
+        self._close(trial, state="duplicate", metrics=first.metrics, of=first.ordinal)
 
-    def _close(self, handed: _Open, trial: Trial, rewards: tuple[float, ...] | None) -> None:
+    def _close(  # noqa: PLR0913 - the columns of a final state
+        self,
+        trial: Trial,
+        *,
+        state: State,
+        metrics: Mapping[str, float] = MappingProxyType({}),
+        seconds: float = 0.0,
+        cause: str = "",
+        message: str = "",
+        trace: str = "",
+        of: int | None = None,
+    ) -> None:
         """Record a final state, then tell the strategy."""
-        self.trials[trial.ordinal] = trial
         self._journal.append(
             "finished",
             ordinal=trial.ordinal,
-            attempt=1,
-            state=trial.state,
-            metrics=trial.metrics,
-            seconds=round(trial.seconds, 6),
-            cause=trial.cause,
-            message=trial.message,
-            of=trial.of,
-            trace=trial.trace,
+            attempt=self._record.attempts.get(trial.ordinal, 0),
+            state=state,
+            metrics=dict(metrics),
+            seconds=round(seconds, 6),
+            cause=cause,
+            message=message,
+            of=of,
+            trace=trace,
         )
+        self._tell(self._record.trials[trial.ordinal])
+
+    def _tell(self, trial: Trial) -> None:
+        objective = self._plan.objective
+        metrics = trial.metrics
+        rewards = (objective.reward(metrics[objective.metric]),) if metrics else None
         self._journal.append("told", ordinal=trial.ordinal, rewards=rewards)
-        self._strategy.tell(handed.proposal, rewards)
-        self._observer.finished(trial, self.best, self.started)
+        self._strategy.tell(self._record.proposals[trial.ordinal], rewards)
 
     def _stop_after_failures(self) -> None:
-        failed = [trial for trial in self.trials if trial.state == "failed"]
+        record = self._record
+        failed, row = record.failures.total(), record.failures_in_a_row
         too_many = (
-            self._failures_in_a_row >= CONSECUTIVE_FAILURES
-            or (self._failures_in_a_row > 0 and self._failures_in_a_row >= self._plan.budget)
-            or (self.started >= FAILURE_RATE_AFTER and len(failed) > FAILURE_RATE * self.started)
+            row >= CONSECUTIVE_FAILURES
+            or (row > 0 and row >= self._plan.budget)
+            or (record.judged >= FAILURE_RATE_AFTER and failed > FAILURE_RATE * record.judged)
         )
         if not too_many:
             return
-        causes = Counter(f"{trial.cause}: {trial.message:.200}" for trial in failed)
-        shown = "; ".join(f"{count} x {cause}" for cause, count in causes.most_common(3))
-        self.ended = f"{len(failed)} of {self.started} children failed: {shown}"
-        self._journal.append("ended", reason=self.ended)
-        raise SearchFailed(self.ended)
-
-    def _reward(self, metrics: Mapping[str, float]) -> float:
-        objective = self._plan.objective
-        return objective.reward(metrics[objective.metric])
+        causes = record.failures.most_common(3)
+        shown = "; ".join(f"{count} x {cause}" for cause, count in causes)
+        reason = f"{failed} of {record.judged} children failed: {shown}"
+        self.stop(reason, "failed")
+        raise SearchFailed(reason)
 
     def _latency(self, child: Child) -> float | None:
         """Median latency where a limit asks for it, measured once for each network."""
@@ -296,5 +341,16 @@ class Search:
                 return f"{name} {cost:,.6g} is above the limit of {most:,.6g}"
         return ""
 
-    def _reached(self, trial: Trial, evaluation: Evaluation) -> bool:
-        return evaluation.details.get("fidelity", trial.fidelity) >= trial.fidelity
+
+def check_network(trial: Trial, children: Children) -> None:
+    """Check that a recorded genotype still stands for the network it stood for.
+
+    Raises:
+        NasError: If it does not (exit code 4).
+    """
+    if children.child(trial.genotype).digest != trial.digest:
+        raise NasError(
+            f"journal: the space builds another network for trial {trial.ordinal} than it did; "
+            "go on with the version that began the run",
+            exit_code=4,
+        )

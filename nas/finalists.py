@@ -1,18 +1,19 @@
 """The last word on the best few: scores on fresh seeds, which take the luck out."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import final
 
-from estimators.estimator import Evaluation
 from nas.children import Child, Children
+from nas.engine import RETRIED, RETRIES, check_network
 from nas.journal import Journal
-from nas.plan import RESCORING, Plan, training_seed
+from nas.plan import FINALISTS, FRESH_SEEDS, RESCORING, Plan, training_seed
+from nas.record import Kept, Reading, Record
 from nas.trial import Trial
-from nas.workers import Failure, Job, Workers
-
-FINALISTS = 3
-FRESH_SEEDS = 2
+from nas.weights import keep, still_there
+from nas.workers import Failure, Job, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +24,13 @@ class Finalist:
         trial: The trial that found it.
         child: Its network.
         scores: The objective's metric on each fresh seed.
-        evaluation: The evaluation with the best of them.
+        weights: What the best of these trainings left; None if the estimator trains nothing.
     """
 
     trial: Trial
     child: Child
     scores: tuple[float, ...]
-    evaluation: Evaluation
+    weights: Kept | None
 
     @property
     def mean(self) -> float:
@@ -37,74 +38,136 @@ class Finalist:
         return sum(self.scores) / len(self.scores)
 
 
-class Audience(Protocol):
-    """Is told of each finalist, to show it."""
+@final
+class Rescoring:
+    """Scores the best ``FINALISTS`` complete trials on ``FRESH_SEEDS`` fresh seeds each.
 
-    def rescored(self, finalist: Finalist) -> None:
-        """A finalist has all its fresh scores."""
-        ...
-
-
-def rescore(
-    ranking: Sequence[Trial],
-    plan: Plan,
-    *,
-    children: Children,
-    workers: Workers,
-    journal: Journal,
-    audience: Audience,
-) -> list[Finalist]:
-    """Score the best ``FINALISTS`` of ``ranking`` on ``FRESH_SEEDS`` fresh seeds each.
-
-    A score that was picked as the best of many is too good on average; fresh ones are not.
+    A score that was picked as the best of many is too good on average; fresh ones are not. It is
+    driven as ``Search`` is: ``next_job`` while a worker is free, ``settle`` for each outcome.
+    What the record has already, with its weights still there, is not done again. For a child that
+    now fails the next one of the ranking is scored, down to the first ``2 * FINALISTS``.
 
     Args:
-        ranking: Complete trials of one fidelity, best first.
         plan: The plan of the search.
         children: Makes the networks.
-        workers: Scores them, with nothing else in hand.
+        record: A search that is over.
         journal: Receives every score.
-        audience: Is shown every finalist.
-
-    Returns:
-        Finalists, best mean first, the cheaper one of equals. For a child that now fails the
-        next one of the ranking is scored, down to the first ``2 * FINALISTS``.
+        folder: The run folder, for weights.
     """
-    found: list[Finalist] = []
-    for trial in ranking[: 2 * FINALISTS]:
-        if len(found) == FINALISTS:
-            break
-        child = children.child(trial.genotype)
-        evaluations = _evaluations(trial, child, plan, workers=workers, journal=journal)
-        if evaluations:
-            metric = plan.objective.metric
-            scores = tuple(one.metrics[metric] for one in evaluations)
-            best = max(evaluations, key=lambda one: plan.objective.reward(one.metrics[metric]))
-            finalist = Finalist(trial, child, scores, best)
-            found.append(finalist)
-            audience.rescored(finalist)
-    return sorted(found, key=lambda one: (-plan.objective.reward(one.mean), one.trial.macs))
+
+    def __init__(
+        self, plan: Plan, *, children: Children, record: Record, journal: Journal, folder: Path
+    ) -> None:
+        self._plan = plan
+        self._children = children
+        self._record = record
+        self._journal = journal
+        self._folder = folder
+        self._ranking = record.ranking()[: 2 * FINALISTS]
+        self._open: set[int] = set()
+        self._losses: Counter[int] = Counter()
+        self._usable = {key for key in record.readings if self._is_whole(record.readings[key])}
+
+    @property
+    def over(self) -> bool:
+        """Whether every finalist has all its scores."""
+        return not self._open and next(self._missing(), None) is None
+
+    def title(self, key: int) -> str:
+        """What a job is, for the eye."""
+        ordinal, repeat = divmod(key, FRESH_SEEDS)
+        return f"trial {ordinal}, fresh seed {repeat + 1} of {FRESH_SEEDS}"
+
+    def next_job(self) -> Job | None:
+        """The next training; None if there is none to begin."""
+        place = next(self._missing(), None)
+        if place is None:
+            return None
+        trial, repeat = place
+        check_network(trial, self._children)
+        key = _key(trial.ordinal, repeat)
+        self._open.add(key)
+        seed = training_seed(self._plan.seed, RESCORING, trial.ordinal, repeat)
+        graph = self._children.child(trial.genotype).graph
+        return Job(key, graph, trial.fidelity, seed, weights=True)
+
+    def settle(self, outcome: Outcome) -> list[Trial]:
+        """Record what became of a job.
+
+        Returns:
+            The trial it was for, if it has all its fresh scores now.
+
+        Raises:
+            NasError: If the journal or the weights cannot be written.
+        """
+        ordinal, repeat = divmod(outcome.key, FRESH_SEEDS)
+        trial, result = self._record.trials[ordinal], outcome.result
+        self._open.discard(outcome.key)
+        if isinstance(result, Failure) and result.cause in RETRIED:
+            self._losses[outcome.key] += 1
+            if self._losses[outcome.key] <= RETRIES:
+                return []
+        failed = isinstance(result, Failure)
+        kept = None
+        if not isinstance(result, Failure) and result.weights is not None:
+            kept = keep(self._folder, f"{ordinal}-fresh-{repeat}", result.weights)
+        self._journal.append(
+            "rescored",
+            ordinal=ordinal,
+            repeat=repeat,
+            seed=training_seed(self._plan.seed, RESCORING, ordinal, repeat),
+            seconds=round(outcome.seconds, 6),
+            metrics={} if isinstance(result, Failure) else dict(result.metrics),
+            weights=None if kept is None else {"file": kept.file, "sha256": kept.sha256},
+            cause=result.cause if isinstance(result, Failure) else "",
+            message=result.message if isinstance(result, Failure) else "",
+        )
+        self._usable.add((ordinal, repeat))
+        whole = not failed and all(key in self._usable for key in _places(ordinal))
+        return [trial] if whole else []
+
+    def finalists(self) -> list[Finalist]:
+        """All finalists, best mean first, the cheaper one of equals."""
+        found = [self.finalist(trial) for trial in self._chosen()]
+        objective = self._plan.objective
+        return sorted(found, key=lambda one: (-objective.reward(one.mean), one.trial.macs))
+
+    def finalist(self, trial: Trial) -> Finalist:
+        """One that has all its scores."""
+        objective = self._plan.objective
+        readings = [self._record.readings[place] for place in _places(trial.ordinal)]
+        best = max(readings, key=lambda one: objective.reward(one.metrics[objective.metric]))
+        scores = tuple(one.metrics[objective.metric] for one in readings)
+        return Finalist(trial, self._children.child(trial.genotype), scores, best.weights)
+
+    def _chosen(self) -> list[Trial]:
+        """The best trials of which no fresh score has failed."""
+        sound = [trial for trial in self._ranking if not self._has_failed(trial)]
+        return sound[:FINALISTS]
+
+    def _has_failed(self, trial: Trial) -> bool:
+        readings = self._record.readings
+        return any(
+            place in readings and bool(readings[place].failed) for place in _places(trial.ordinal)
+        )
+
+    def _missing(self) -> Iterator[tuple[Trial, int]]:
+        """What is neither scored nor in hand."""
+        for trial in self._chosen():
+            for ordinal, repeat in _places(trial.ordinal):
+                open_ = _key(ordinal, repeat) in self._open
+                if not open_ and (ordinal, repeat) not in self._usable:
+                    yield trial, repeat
+
+    def _is_whole(self, reading: Reading) -> bool:
+        return reading.weights is None or still_there(self._folder, reading.weights)
 
 
-def _evaluations(
-    trial: Trial, child: Child, plan: Plan, *, workers: Workers, journal: Journal
-) -> list[Evaluation]:
-    """All fresh evaluations of one child; none if one fails."""
-    found: list[Evaluation] = []
-    for repeat in range(FRESH_SEEDS):
-        seed = training_seed(plan.seed, RESCORING, trial.ordinal, repeat)
-        workers.submit(Job(trial.ordinal, child.graph, trial.fidelity, seed))
-        outcome = workers.wait()
-        event: dict[str, Any] = {
-            "ordinal": trial.ordinal,
-            "repeat": repeat,
-            "seed": seed,
-            "seconds": round(outcome.seconds, 6),
-        }
-        result = outcome.result
-        if isinstance(result, Failure):
-            journal.append("rescored", **event, cause=result.cause, message=result.message)
-            return []
-        journal.append("rescored", **event, metrics=dict(result.metrics))
-        found.append(result)
-    return found
+def _places(ordinal: int) -> list[tuple[int, int]]:
+    """Where the record has the fresh scores of a trial."""
+    return [(ordinal, repeat) for repeat in range(FRESH_SEEDS)]
+
+
+def _key(ordinal: int, repeat: int) -> int:
+    """What a job is called; ``divmod`` by ``FRESH_SEEDS`` reads it back."""
+    return ordinal * FRESH_SEEDS + repeat

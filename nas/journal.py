@@ -1,7 +1,9 @@
 """The truth of a run: ``events.jsonl``, one event a line, appended and flushed to disk."""
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
@@ -9,7 +11,9 @@ from typing import Any, Self, final
 from nas.errors import NasError
 from search_spaces.strict_json import JsonError, dumps, loads
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+Event = Mapping[str, Any]
 
 _HEADER: dict[str, Any] = {"event": "header", "schema_version": SCHEMA_VERSION}
 
@@ -18,43 +22,71 @@ _HEADER: dict[str, Any] = {"event": "header", "schema_version": SCHEMA_VERSION}
 class Journal:
     """Appends events; the only writer of its file.
 
-    An event is a JSON object with ``event`` (``header``, ``asked``, ``started``, ``finished``,
-    ``told``, ``rescored``, ``final_training``, ``test_read``, ``ended``) and what belongs to it.
-    When ``append`` returns, the event is on the disk.
+    An event is a JSON object with ``event``, ``at`` (seconds since this process opened the
+    journal) and what belongs to it; ``nas.record`` says which there are. When ``append`` returns,
+    the event is on the disk, or will be with the rest of its group.
 
     Args:
         path: The file. A torn last line, left by a process that died while writing, is cut off.
+        listener: Is handed every event that is appended; None for nobody.
 
     Raises:
         NasError: If the file cannot be opened (exit code 5), or is no journal of this version (4);
             it is left as it was then.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, listener: Callable[[Event], None] | None = None) -> None:
         self._path = path
+        self._listener = listener
+        self._begin = time.monotonic()
+        self._lines = b""
+        self._grouped = False
         _cut_torn_line(path)
         try:
             self._file = path.open("ab", buffering=0)
         except OSError as error:
             raise NasError(f"journal: cannot open {path}: {error.strerror}", exit_code=5) from error
         if self._file.tell() == 0:
-            self.append(**_HEADER)
+            self._lines = _line(_HEADER)
+            self._write()
 
     def append(self, event: str, **values: Any) -> None:
-        """Add one event and wait until it is on the disk.
+        """Add one event and wait until it is on the disk, unless it is one of a group.
 
         Raises:
             NasError: If it cannot be written (exit code 5), as on a full disk.
             ValueError: If a value is NaN or infinite.
         """
-        line = _line({"event": event, **values})
+        whole = {"event": event, "at": round(time.monotonic() - self._begin, 3), **values}
+        self._lines += _line(whole)
+        if not self._grouped:
+            self._write()
+        if self._listener is not None:
+            self._listener(whole)
+
+    @contextmanager
+    def group(self) -> Iterator[None]:
+        """Events appended within go to the disk together, when it ends: one wait instead of many.
+
+        Nothing outside this process may have seen any of them before that.
+        """
+        self._grouped = True
         try:
-            while line:  # a disk that fills up takes a part first
-                line = line[self._file.write(line) :]
+            yield
+        finally:
+            self._grouped = False
+            self._write()
+
+    def _write(self) -> None:
+        lines, self._lines = self._lines, b""
+        try:
+            while lines:  # a disk that fills up takes a part first
+                lines = lines[self._file.write(lines) :]
             os.fsync(self._file.fileno())
         except OSError as error:
             raise NasError(
-                f"journal: cannot write {self._path}: {error.strerror}; free space and go on",
+                f"journal: cannot write {self._path}: {error.strerror}; free space, then go on "
+                f"with: nas resume {self._path.parent}",
                 exit_code=5,
             ) from error
 

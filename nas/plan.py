@@ -9,6 +9,9 @@ from nas.limits import Limits, Objective
 # First numbers of the spawn keys that keep the generators of a run apart.
 ASK, TRAINING, RESCORING, PREFLIGHT, FINAL = range(5)
 
+FINALISTS = 3  # of the best trials, to be scored again
+FRESH_SEEDS = 2  # that each of them is scored on
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

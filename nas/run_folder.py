@@ -1,21 +1,27 @@
 """The folder of a run: its names, and files that are whole or absent."""
 
+import json
 import os
 import platform
 import re
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nas.errors import NasError, usage_error
+from nas.lock import HOLDER, LOCK
 from search_spaces.strict_json import JsonError, dumps, loads
 
 SCHEMA_VERSION = 1
 RUN, EVENTS, SUMMARY, BEST = "run.json", "events.jsonl", "summary.json", "best"
+STUDY, TRIALS = "study.db", "trials"
+MAY_CHANGE = frozenset({"budget", "versions"})  # from one session of a run to the next
 
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -37,6 +43,7 @@ class RunRecord(BaseModel):
     seed: int
     device: str
     objective: str
+    direction: Literal["maximize", "minimize"]
     fidelity: float
     max_params: int | None
     max_macs: int | None
@@ -59,35 +66,118 @@ def versions() -> dict[str, str]:
     return found
 
 
-def create(out: Path | None, space: str) -> Path:
-    """A new, empty run folder.
+def create(out: Path | None, run: RunRecord) -> Path:
+    """A run folder to begin in.
 
     Args:
-        out: Where; must not exist yet, or be empty. None: the first free ``runs/<space>-<n>``.
-        space: Name of the space, for the default.
+        out: Where; must not exist yet, or hold nothing. None: the first free ``runs/<space>-<n>``.
+        run: What is to be begun.
 
     Raises:
-        NasError: If the folder holds something (exit code 4) or cannot be made (5).
+        NasError: If the name cannot be used (exit code 2), the folder holds something (4), or it
+            cannot be made (5).
     """
-    if out is None:
-        stem = re.sub(r"[^a-z0-9]+", "-", space.lower()).strip("-")[:40] or "run"
-        places = (Path("runs") / f"{stem}-{number}" for number in count(1))
-        out = next(place for place in places if not place.exists())
-    if not _RUN_NAME.fullmatch(out.name):
+    if out is not None and not _RUN_NAME.fullmatch(out.name):
         raise usage_error(
             f"--out: the last part must be 1 to 64 letters, digits, '.', '_' or '-', "
             f"got {out.name[:80]!r}"
         )
     try:
+        if out is None:
+            return _next_free(run.space)
         out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()):
+        if (out / RUN).exists():
+            raise _taken(out, run)
+        if any(path.name not in {LOCK, HOLDER} for path in out.iterdir()):
             raise NasError(f"--out: {out} is not empty; choose another folder", exit_code=4)
     except OSError as error:
         raise NasError(f"--out: cannot make {out}: {error.strerror}", exit_code=5) from error
     return out
 
 
-def write_text(path: Path, text: str) -> None:
+def _taken(out: Path, run: RunRecord) -> NasError:
+    """What to say of a folder that holds a run, by how that differs from the one to be begun."""
+    there = read_record(out)
+    unequal = differences(there, run)
+    if there.budget != run.budget:
+        unequal.append(f"budget is {there.budget} in the run, {run.budget} here")
+    says = f"another one ({'; '.join(unequal)})" if unequal else "the same"
+    return NasError(
+        f"--out: {out} holds a run already, {says}; go on with it by `nas resume {out}`, or choose "
+        "another folder",
+        exit_code=4,
+    )
+
+
+def _next_free(space: str) -> Path:
+    """A new ``runs/<space>-<n>``, made for this process alone."""
+    stem = re.sub(r"[^a-z0-9]+", "-", space.lower()).strip("-")[:40] or "run"
+    Path("runs").mkdir(exist_ok=True)
+    for number in count(1):
+        place = Path("runs") / f"{stem}-{number}"
+        try:
+            place.mkdir()
+        except FileExistsError:
+            continue
+        return place
+    raise AssertionError  # count never ends
+
+
+def read_record(folder: Path) -> RunRecord:
+    """``run.json`` of a run folder.
+
+    Raises:
+        NasError: If there is none (exit code 2), or it is damaged or of another version (4).
+    """
+    path = folder / RUN
+    if not path.is_file():
+        raise usage_error(f"run: {folder} holds no {RUN}; name the folder of a search")
+    try:
+        document = read_json(path, what="run")
+        version_found = document.get("schema_version") if isinstance(document, dict) else None
+        if version_found != SCHEMA_VERSION:
+            raise NasError(
+                f"run: {path} must have schema version {SCHEMA_VERSION}, got {version_found!r}",
+                exit_code=4,
+            )
+        return RunRecord.model_validate_json(dumps(document))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise NasError(f"run: {path}: {place}: {first['msg']}", exit_code=4) from error
+
+
+def differences(there: RunRecord, here: RunRecord) -> list[str]:
+    """Fields in which a run and a configuration differ, beyond those that may, in words."""
+    one, other = there.model_dump(mode="json"), here.model_dump(mode="json")
+    return [
+        f"{place} is {mine} in the run, {theirs} here"
+        for name in one
+        if name not in MAY_CHANGE
+        for place, mine, theirs in _unequal(name, one[name], other[name])
+    ]
+
+
+def _unequal(place: str, mine: Any, theirs: Any) -> Iterator[tuple[str, str, str]]:
+    """Where two JSON values differ, with what is there."""
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        for key in sorted({*mine, *theirs}):
+            yield from _unequal(f"{place}.{key}", mine.get(key), theirs.get(key))
+    elif mine != theirs:
+        yield place, f"{json.dumps(mine):.80}", f"{json.dumps(theirs):.80}"
+
+
+def tidy(folder: Path) -> None:
+    """Remove what a killed process left half written; only under the lock."""
+    for path in folder.glob("*.tmp-*"):
+        path.unlink(missing_ok=True)
+    for path in (folder / TRIALS).glob("*.tmp-*"):
+        path.unlink(missing_ok=True)
+    for path in folder.glob(f".{BEST}.*-*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
     """Write a file so that it is either the old one or the new one, whatever happens.
 
     Raises:
@@ -95,14 +185,33 @@ def write_text(path: Path, text: str) -> None:
     """
     temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        path.parent.mkdir(exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise NasError(f"cannot write {path}: {error.strerror}", exit_code=5) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names in a folder last, where the system can."""
+    if os.name == "nt":  # folders cannot be opened there
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text as ``write_bytes`` does."""
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:

@@ -4,15 +4,14 @@ import sys
 import time
 import traceback
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
 from torch import Tensor
 
-from estimators.estimator import Checkpoint, Estimator, Evaluation, EvaluationError
+from estimators.estimator import Estimator, Evaluation, EvaluationError
 from estimators.task import Metric
 from search_spaces.graph import Graph
 
@@ -26,14 +25,15 @@ class Job:
         graph: The network.
         fidelity: Share of full training, in (0, 1].
         seed: Decides all chance in its training.
-        start: Where to go on from, or None.
+        weights: Whether the evaluation brings weights and checkpoint back; most are only scores,
+            and weights have a long way from a worker.
     """
 
     key: int
     graph: Graph
     fidelity: float
     seed: int
-    start: Checkpoint | None = None
+    weights: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,10 @@ class Failure:
 
     Attributes:
         cause: As in ``EvaluationError``; ``plugin`` for an evaluation that breaks the contract,
-            ``user_code`` for any other exception.
+            ``user_code`` for any other exception; ``timeout`` for a child that was killed because
+            it took too long; ``worker_died`` or ``node_lost`` where the worker was lost under it.
         message: Type and text of the exception.
-        trace: Its traceback, for the eye.
+        trace: Its traceback, for the eye; empty if there is none.
     """
 
     cause: str
@@ -67,11 +68,30 @@ class Outcome:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What one worker does, for the eye.
+
+    Attributes:
+        worker: What to call it.
+        key: Key of its job; None while it has none.
+        state: ``starting``, ``idle`` or ``busy``.
+        seconds: Since when.
+    """
+
+    worker: str
+    key: int | None
+    state: Literal["starting", "idle", "busy"]
+    seconds: float
+
+
 class Workers(ABC):
     """Scores jobs, possibly several at once.
 
-    Life cycle: ``submit`` while ``free`` is above 0, then ``wait`` for one outcome; each job has
-    exactly one outcome, in any order. ``close`` ends what still runs.
+    Life cycle: ``submit`` while ``free`` is above 0, ``wait`` for outcomes; each job has exactly
+    one outcome, in any order. ``free`` can be 0 with no job in hand, while workers start; ``wait``
+    then returns when one has. ``close`` ends what still runs. Nothing is retried here: a worker
+    that is lost is replaced, and its job has a failure.
     """
 
     @property
@@ -84,8 +104,16 @@ class Workers(ABC):
         """Hand over a job; only while ``free`` is above 0."""
 
     @abstractmethod
-    def wait(self) -> Outcome:
-        """Wait for the next outcome; only while a job is in hand."""
+    def wait(self, timeout: float) -> Outcome | None:
+        """The next outcome; None after ``timeout`` seconds, or earlier if a worker became free.
+
+        Raises:
+            NasError: If there are no workers left and none can be started (exit code 5).
+        """
+
+    @abstractmethod
+    def activity(self) -> tuple[Activity, ...]:
+        """What each worker does, in a fixed order."""
 
     @abstractmethod
     def close(self) -> None:
@@ -106,28 +134,37 @@ class InProcessWorkers(Workers):
         self._estimator = estimator
         self._device = device
         self._metrics = metrics
-        self._jobs: deque[Job] = deque()
+        self._job: Job | None = None
+        self._since = time.monotonic()
 
     @property
     def free(self) -> int:
         """1, or 0 while a job is in hand."""
-        return 1 - len(self._jobs)
+        return 1 if self._job is None else 0
 
     def submit(self, job: Job) -> None:
         """See the contract."""
-        self._jobs.append(job)
+        self._job, self._since = job, time.monotonic()
 
-    def wait(self) -> Outcome:
-        """See the contract."""
-        job = self._jobs[0]
+    def wait(self, timeout: float) -> Outcome | None:
+        """See the contract; a job is run to its end, however long that takes."""
+        job = self._job
+        if job is None:
+            return None
         begin = time.monotonic()
         result = run_job(self._estimator, job, device=self._device, metrics=self._metrics)
-        self._jobs.popleft()
+        self.close()
         return Outcome(job.key, result, time.monotonic() - begin)
 
+    def activity(self) -> tuple[Activity, ...]:
+        """See the contract."""
+        key = None if self._job is None else self._job.key
+        state: Literal["idle", "busy"] = "idle" if self._job is None else "busy"
+        return (Activity("in process", key, state, time.monotonic() - self._since),)
+
     def close(self) -> None:
-        """Forget the jobs in hand."""
-        self._jobs.clear()
+        """Forget the job in hand."""
+        self._job, self._since = None, time.monotonic()
 
 
 def run_job(
@@ -143,10 +180,11 @@ def run_job(
             in its range, is a failure.
     """
     try:
-        found = estimator.evaluate(
-            job.graph, fidelity=job.fidelity, seed=job.seed, device=device, start=job.start
+        found = _checked(
+            estimator.evaluate(job.graph, fidelity=job.fidelity, seed=job.seed, device=device),
+            metrics,
         )
-        return _checked(found, metrics)
+        return found if job.weights else replace(found, weights=None, checkpoint=None)
     except EvaluationError as error:
         return Failure(error.cause, str(error), traceback.format_exc())
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a plug-in may raise anything

@@ -1,0 +1,137 @@
+"""``nas search --dry-run``: what a search would cost, from one child that is trained."""
+
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+
+from nas.configuration import Configuration, Prepared, prepare
+from nas.errors import NasError
+from nas.latency import latency_ms
+from nas.limits import format_quantity
+from nas.panel import duration
+from nas.plan import FINALISTS, FRESH_SEEDS, PREFLIGHT, rng_of, training_seed
+from nas.workers import Failure, Job, run_job
+from search_spaces.genome import Genotype
+from search_spaces.modules import build
+
+SAMPLES = 200
+
+
+def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> dict[str, Any]:
+    """Size of the space, share within the limits, costs of children, and expected hours.
+
+    Nothing is written. One child is trained, of median MACs among the feasible samples, in this
+    process; the search would train ``budget`` children and the finalists on fresh seeds.
+
+    Args:
+        configuration: As for a search.
+        workers: As for a search; ``auto`` is one for each CPU or GPU of this machine.
+
+    Raises:
+        NasError: As a search does before its first child, and if the one child fails (exit
+            code 3).
+    """
+    prepared = prepare(configuration)
+    plan, children = prepared.plan, prepared.children
+    rng = rng_of(plan.seed, PREFLIGHT, 1)
+    drawn = [prepared.space.genome.sample_options(rng) for _ in range(SAMPLES)]
+    feasible = [genotype for genotype in drawn if children.feasible(genotype)]
+    if not feasible:
+        feasible = [children.nearest_feasible(rng_of(plan.seed, PREFLIGHT)).genotype]
+    costs = _costs(prepared, feasible)
+    middle = sorted(feasible, key=lambda genotype: children.child(genotype).macs)
+    calibration = _calibration(prepared, middle[len(middle) // 2])
+    count = _count(plan.device, plan.budget) if workers == "auto" else max(1, workers)
+    trainings = plan.budget + FINALISTS * FRESH_SEEDS
+    return {
+        "space": prepared.record.space,
+        "data": prepared.record.data,
+        "input_shape": list(prepared.record.input_shape),
+        "genotypes": prepared.record.genotypes,
+        "samples": SAMPLES,
+        "feasible_share": sum(map(children.feasible, drawn)) / SAMPLES,
+        "costs": costs,
+        "calibration": calibration,
+        "budget": plan.budget,
+        "trainings": trainings,
+        "workers": count,
+        "device": plan.device,
+        "seconds_per_child": calibration["seconds"],
+        "expected_hours": calibration["seconds"] * trainings / count / 3600,
+    }
+
+
+def text(document: Mapping[str, Any]) -> str:
+    """The same for the eye."""
+    shape = "x".join(str(side) for side in document["input_shape"])
+    size = int(document["genotypes"])
+    child, seconds = document["calibration"], 3600 * document["expected_hours"]
+    latency = "" if child["latency_ms"] is None else f", latency {child['latency_ms']:.3g} ms"
+    share, samples = document["feasible_share"], document["samples"]
+    rows = {
+        "space": f"{document['space']} for {document['data']} ({shape}): {_size(size)} genotypes",
+        "feasible": f"{share:.0%} of {samples} samples are within the limits",
+        **{name: _spread(cost) for name, cost in document["costs"].items()},
+        "one child": f"{format_quantity(child['params'])} parameters, "
+        f"{format_quantity(child['macs'])} MACs: {child['seconds']:.2f} s{latency}",
+        "expected": f"{duration(seconds)} ({document['expected_hours']:.2g} h) for "
+        f"{document['trainings']} trainings, {document['workers']} at a time on "
+        f"{document['device']}",
+    }
+    return "\n".join(f"{name:<11}{row}" for name, row in rows.items())
+
+
+def _size(genotypes: int) -> str:
+    return f"{genotypes:,}" if genotypes < 10**9 else f"about 10^{math.log10(genotypes):.1f}"
+
+
+def _spread(cost: Mapping[str, int]) -> str:
+    return ", ".join(f"{key} {format_quantity(value)}" for key, value in cost.items())
+
+
+def _costs(prepared: Prepared, genotypes: Sequence[Genotype]) -> dict[str, dict[str, int]]:
+    children = [prepared.children.child(genotype) for genotype in genotypes]
+    found = {}
+    for name in ("params", "macs"):
+        values = sorted(getattr(child, name) for child in children)
+        middle = values[len(values) // 2]
+        found[name] = {"smallest": values[0], "median": middle, "largest": values[-1]}
+    return found
+
+
+def _calibration(prepared: Prepared, genotype: Genotype) -> dict[str, Any]:
+    """Train one child as the search would.
+
+    Raises:
+        NasError: If it fails (exit code 3).
+    """
+    plan, child = prepared.plan, prepared.children.child(genotype)
+    job = Job(0, child.graph, plan.fidelity, training_seed(plan.seed, PREFLIGHT, 2))
+    begin = time.monotonic()
+    metrics = prepared.task.metrics
+    result = run_job(prepared.estimator, job, device=plan.device, metrics=metrics)
+    seconds = time.monotonic() - begin
+    if isinstance(result, Failure):
+        raise NasError(f"dry run: the child failed: {result.cause}: {result.message}", exit_code=3)
+    latency = None
+    if plan.limits.max_latency_ms is not None:
+        shape = child.graph.input_shape
+        latency = latency_ms(build(child.graph), shape, device=plan.device)
+    return {
+        "params": child.params,
+        "macs": child.macs,
+        "seconds": seconds,
+        "latency_ms": latency,
+        "metrics": dict(result.metrics),
+    }
+
+
+def _count(device: str, budget: int) -> int:
+    """How many children this machine trains at a time."""
+    cards = torch.cuda.device_count() if device == "cuda" else 1
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(budget, cards if device != "cpu" else (1 if cpus is None else cpus)))

@@ -1,0 +1,312 @@
+"""What the events of a run add up to: the one state of a run, alive or read from its journal."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, final
+
+from nas.errors import NasError
+from nas.journal import Event
+from nas.limits import Objective
+from nas.trial import Trial
+from search_spaces.genome import Genotype
+from strategies.strategy import Proposal
+
+FINAL_TRAINING = -1
+OVER = frozenset({"complete", "stopped", "failed", "infeasible", "duplicate"})
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Weights that were written into the run folder.
+
+    Attributes:
+        file: Path from the run folder.
+        sha256: Of its content.
+    """
+
+    file: str
+    sha256: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A finished training beside the search: a fresh score, or the final training.
+
+    Attributes:
+        metrics: Every metric of the task; empty if it failed.
+        weights: What it left; None if the estimator trains nothing.
+        failed: The cause if it failed, else empty.
+    """
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    weights: Kept | None = None
+    failed: str = ""
+
+
+@final
+class Record:
+    """The fold of a run's events, in their order.
+
+    A search changes nothing here by itself: it appends an event to the journal, and the journal
+    hands it on to ``apply``. So what a search knows is what its journal says, and a search that
+    goes on from a journal knows what the one before it knew.
+
+    ====================  =======================================================================
+    event                 what it says
+    ====================  =======================================================================
+    ``opened``            a process has begun to work on the run: ``budget``, ``pid``, ``host``,
+                          ``time``, ``workers``, ``versions``
+    ``asked``             the strategy proposed trial ``ordinal``: all that is known before training
+    ``started``           it was handed to a worker, for the ``attempt``-th time
+    ``lost``              the worker died under that attempt
+    ``reported``          ``metrics`` at a lower ``fidelity`` on the way
+    ``finished``          its final ``state``, with metrics or cause
+    ``told``              the strategy was told ``rewards``, or null
+    ``rescored``          a finalist's score on fresh seed ``repeat``, or why there is none
+    ``final_training``    the winner was trained for its weights
+    ``test_read``         the test images were read, with these ``metrics``
+    ``exported``          ``best/`` is whole; ``relative_error`` of its check
+    ``ended``             the search is over for a ``reason``; its ``outcome`` is ``done``,
+                          ``paused`` (a time limit) or ``failed`` (too many children did)
+    ====================  =======================================================================
+
+    Attributes:
+        objective: What is searched for.
+        budget: Trials to start, as of the latest session.
+        trials: Every ask, in order.
+        proposals: What the strategy proposed, by ordinal.
+        attempts: Trials that were started and are not over, with the number of the attempt.
+        began: When these attempts began, in seconds of their session.
+        losses: How often a worker died under a trial.
+        untold: Trials that are over and were not told yet.
+        started: Trials that count against the budget.
+        fruitless: Proposals in a row that brought nothing new.
+        failures: Failed children by cause and message, since the search last ended.
+        failures_in_a_row: The last of them, without a success between.
+        judged: Trials that count against the budget and are over, since the search last ended.
+        best: The best complete trial.
+        readings: Fresh scores by ordinal and repeat, final trainings by ordinal and
+            ``FINAL_TRAINING``.
+        test_reads: Every reading of the test images.
+        exported: The last export, or None.
+        ended: Why the search ended; empty while it has not.
+        outcome: ``done``, ``paused`` or ``failed`` once it ended; empty while it has not.
+        sessions: Every ``opened`` event.
+        seconds: Time worked on the run, over all sessions.
+    """
+
+    def __init__(self, objective: Objective, budget: int) -> None:
+        self.objective = objective
+        self.budget = budget
+        self.trials: list[Trial] = []
+        self.proposals: list[Proposal] = []
+        self.attempts: dict[int, int] = {}
+        self.began: dict[int, float] = {}
+        self.losses: Counter[int] = Counter()
+        self.untold: list[int] = []
+        self.started = 0
+        self.fruitless = 0
+        self.failures: Counter[str] = Counter()
+        self.failures_in_a_row = 0
+        self.judged = 0
+        self.best: Trial | None = None
+        self.readings: dict[tuple[int, int], Reading] = {}
+        self.test_reads: list[Event] = []
+        self.exported: Event | None = None
+        self.ended = ""
+        self.outcome = ""
+        self.sessions: list[Event] = []
+        self._scored: dict[tuple[str, float], list[int]] = {}
+        self._seconds_before = 0.0
+        self._at = 0.0
+        self._handlers: Mapping[str, Callable[[Event], None]] = {
+            "opened": self._opened,
+            "asked": self._asked,
+            "started": self._started,
+            "lost": self._lost,
+            "reported": self._reported,
+            "finished": self._finished,
+            "told": self._told,
+            "rescored": self._rescored,
+            "final_training": self._final_training,
+            "test_read": self._test_read,
+            "exported": self._exported,
+            "ended": self._ended,
+        }
+
+    @classmethod
+    def of(cls, events: Iterable[Event], objective: Objective, budget: int) -> "Record":
+        """The record of a whole journal.
+
+        Raises:
+            NasError: If an event cannot be (exit code 4); the message says which.
+        """
+        record = cls(objective, budget)
+        for number, event in enumerate(events, start=2):
+            try:
+                record.apply(event)
+            except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+                reason = f"{type(error).__name__}: {error}"
+                raise NasError(
+                    f"journal: line {number} is damaged: {reason}", exit_code=4
+                ) from error
+        return record
+
+    @property
+    def seconds(self) -> float:
+        """Time worked on the run, over all sessions, up to the latest event."""
+        return self._seconds_before + self._at
+
+    @property
+    def session_seconds(self) -> float:
+        """Time of the latest event, from the beginning of its session."""
+        return self._at
+
+    @property
+    def waiting(self) -> list[int]:
+        """Trials that were asked and neither started nor finished."""
+        return [
+            trial.ordinal
+            for trial in self.trials
+            if trial.state == "running" and trial.ordinal not in self.attempts
+        ]
+
+    def scored(self, digest: str, fidelity: float) -> Sequence[int]:
+        """Complete trials of networks with that digest, at that fidelity."""
+        return self._scored.get((digest, fidelity), ())
+
+    def ranking(self) -> list[Trial]:
+        """Complete trials at the highest fidelity reached, best first, the cheaper of equals."""
+        complete = sorted(
+            (trial for trial in self.trials if trial.state == "complete"), key=self._order
+        )
+        return [trial for trial in complete if trial.fidelity == complete[0].fidelity]
+
+    def states(self) -> Counter[str]:
+        """How many trials are in each state."""
+        return Counter(trial.state for trial in self.trials)
+
+    def apply(self, event: Event) -> None:
+        """Take in the next event.
+
+        Raises:
+            KeyError, IndexError, TypeError, ValueError: If it does not fit what came before.
+        """
+        if event["event"] not in self._handlers:
+            raise ValueError(f"there is no event {event['event']!r}")
+        if event["event"] == "opened":
+            self._seconds_before += self._at
+        self._at = float(event["at"])
+        self._handlers[event["event"]](event)
+
+    def _opened(self, event: Event) -> None:
+        self.budget = int(event["budget"])
+        self.sessions.append(event)
+        self.ended = self.outcome = ""
+
+    def _asked(self, event: Event) -> None:
+        if event["ordinal"] != len(self.trials):
+            raise ValueError(f"ordinal must be {len(self.trials)}, got {event['ordinal']}")
+        genotype = Genotype(tuple(event["genotype"].items()))
+        trial = Trial(
+            ordinal=event["ordinal"],
+            genotype=genotype,
+            digest=event["hash"],
+            state="running",
+            params=event["params"],
+            macs=event["macs"],
+            fidelity=event["fidelity"],
+            seed=event["seed"],
+            latency_ms=event["latency_ms"],
+        )
+        self.trials.append(trial)
+        self.proposals.append(Proposal(genotype, event["proposed_fidelity"]))
+        self.fruitless += 1
+
+    def _started(self, event: Event) -> None:
+        ordinal = self._running(event).ordinal
+        if ordinal not in self.attempts:
+            self.started += 1
+        self.attempts[ordinal] = int(event["attempt"])
+        self.began[ordinal] = self._at
+        self.fruitless = 0
+
+    def _lost(self, event: Event) -> None:
+        self.losses[self._running(event).ordinal] += 1
+
+    def _reported(self, event: Event) -> None:
+        trial = self._running(event)
+        self.trials[trial.ordinal] = replace(trial, metrics=dict(event["metrics"]))
+
+    def _finished(self, event: Event) -> None:
+        trial, state = self._running(event), event["state"]
+        if state not in OVER:
+            raise ValueError(f"state must be final, got {state!r}")
+        trial = replace(
+            trial,
+            state=state,
+            metrics=dict(event["metrics"]),
+            seconds=event["seconds"],
+            cause=event["cause"],
+            message=event["message"],
+            trace=event["trace"],
+            of=event["of"],
+        )
+        self.trials[trial.ordinal] = trial
+        self.untold.append(trial.ordinal)
+        if self.attempts.pop(trial.ordinal, None) is None:
+            return
+        del self.began[trial.ordinal]
+        self.fruitless = 0
+        self.judged += 1
+        self.failures_in_a_row += 1
+        if state == "failed":
+            self.failures[f"{trial.cause}: {trial.message:.200}"] += 1
+            return
+        self.failures_in_a_row = 0
+        if state == "complete":
+            self._scored.setdefault((trial.digest, trial.fidelity), []).append(trial.ordinal)
+            self.best = min(filter(None, (self.best, trial)), key=self._order)
+
+    def _told(self, event: Event) -> None:
+        self.untold.remove(event["ordinal"])
+
+    def _rescored(self, event: Event) -> None:
+        self.readings[event["ordinal"], event["repeat"]] = _reading(event)
+
+    def _final_training(self, event: Event) -> None:
+        self.readings[event["ordinal"], FINAL_TRAINING] = _reading(event)
+
+    def _test_read(self, event: Event) -> None:
+        self.test_reads.append(event)
+
+    def _exported(self, event: Event) -> None:
+        self.exported = event
+
+    def _ended(self, event: Event) -> None:
+        self.ended, self.outcome = str(event["reason"]), str(event["outcome"])
+        self.failures.clear()
+        self.failures_in_a_row = self.judged = self.fruitless = 0
+
+    def _running(self, event: Event) -> Trial:
+        trial = self.trials[event["ordinal"]]
+        if trial.state != "running":
+            raise ValueError(f"trial {trial.ordinal} is over already")
+        return trial
+
+    def _order(self, trial: Trial) -> tuple[float, float, int, int]:
+        """Sorts the best complete trial first."""
+        reward = self.objective.reward(trial.metrics[self.objective.metric])
+        return -trial.fidelity, -reward, trial.macs, trial.ordinal
+
+
+def _reading(event: Event) -> Reading:
+    weights: Any = event["weights"]
+    return Reading(
+        dict(event["metrics"]),
+        None if weights is None else Kept(weights["file"], weights["sha256"]),
+        event["cause"],
+    )

@@ -1,0 +1,473 @@
+"""One process at work on a run, from where the record ends to the exported winner."""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, final
+
+import torch
+
+from estimators.estimator import EvaluationError
+from estimators.training import Training, measure
+from nas.configuration import Prepared
+from nas.engine import BUDGET_SPENT, Search, SearchFailed
+from nas.errors import NasError
+from nas.export import ARCHITECTURE, Preprocessing, Winner, export
+from nas.finalists import Finalist, Rescoring
+from nas.interrupts import Interrupted, Interrupts
+from nas.journal import Journal, read_events
+from nas.plan import FINAL, training_seed
+from nas.progress import Progress
+from nas.record import FINAL_TRAINING, Kept, Record
+from nas.result import Result, outline, summary
+from nas.run_folder import BEST, EVENTS, STUDY, SUMMARY, tidy, versions, write_json
+from nas.trial import Trial
+from nas.weights import forget_others, keep, read, still_there
+from nas.workers import InProcessWorkers, Job, Outcome, Workers
+from search_spaces import architecture as architecture_format
+from search_spaces.modules import build
+
+if TYPE_CHECKING:
+    from nas.study import StudyMirror
+
+TICK = 0.5  # seconds between looks at the clock and at signals
+SYNC_EVERY = 1.0  # seconds between writes of the study
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How one session of a run is carried out; the next may have another.
+
+    Attributes:
+        workers: Worker processes; None for as many as fit, 0 to train in this process.
+        gpus_per_child: GPUs reserved for each worker; None for 1 on ``cuda`` and 0 elsewhere.
+        address: ``host:port`` of a Ray cluster; None for this machine.
+        child_timeout: Seconds after which a child is killed; None for 20 times the longest so
+            far, at least 600.
+        grace: Seconds that running children have to finish after Ctrl-C or SIGTERM.
+        max_hours: After how many hours of this session nothing is started any more; None for
+            no limit. What runs is finished, and the winner exported.
+        study: Whether to keep ``study.db``.
+    """
+
+    workers: int | None = None
+    gpus_per_child: float | None = None
+    address: str | None = None
+    child_timeout: float | None = None
+    grace: float = 30.0
+    max_hours: float | None = None
+    study: bool = True
+
+
+class Stage(Protocol):
+    """Part of a run that needs workers: the search, then the fresh scores."""
+
+    @property
+    def over(self) -> bool:
+        """Whether no job is in hand and none will come."""
+        ...
+
+    def next_job(self) -> Job | None:
+        """The next job to hand out; None if one in hand has to be settled first, or all is done."""
+        ...
+
+    def settle(self, outcome: Outcome) -> list[Trial]:
+        """Take what became of a job; the trials that are done by it."""
+        ...
+
+    def title(self, key: int) -> str:
+        """What a job is, for the eye."""
+        ...
+
+
+@final
+class Session:
+    """Works on a run folder that this process has locked.
+
+    Args:
+        folder: The run folder, with its ``run.json``.
+        prepared: All that the run needs; its plan has the budget of this session.
+        execution: How to carry it out.
+        progress: Is shown everything.
+        interrupts: Entered; says when to stop.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        prepared: Prepared,
+        execution: Execution,
+        *,
+        progress: Progress,
+        interrupts: Interrupts,
+    ) -> None:
+        self._folder = folder
+        self._prepared = prepared
+        self._plan = prepared.plan
+        self._execution = execution
+        self._progress = progress
+        self._interrupts = interrupts
+        self._begin = time.monotonic()
+        self._synced = 0.0
+        self._record: Record
+        self._journal: Journal
+        self._mirror: StudyMirror | None = None
+
+    def run(self) -> Result:
+        """Go on where the record ends, to the exported winner.
+
+        Raises:
+            NasError: If nothing was found (exit code 3), the record is damaged or does not fit
+                (4), or the surroundings fail (5).
+            Interrupted: If a signal came.
+        """
+        tidy(self._folder)
+        path = self._folder / EVENTS
+        events = list(read_events(path)) if path.exists() else []
+        record = Record.of(events, self._plan.objective, self._plan.budget)
+        self._record = record
+        with Journal(path, record.apply) as self._journal, self._mirrored():
+            if self._is_done():
+                return self._conclude(self._rescoring())
+            self._opened()
+            search = Search(
+                self._plan,
+                self._prepared.strategy,
+                children=self._prepared.children,
+                record=record,
+                journal=self._journal,
+            )
+            search.give_back(events)
+            with self._workers() as workers:
+                self._progress.begin(self._folder, record, workers)
+                self._search(search, workers)
+                rescoring = self._rescoring()
+                self._drive(rescoring, workers)
+            return self._conclude(rescoring)
+
+    def _is_done(self) -> bool:
+        """Whether an earlier session came to the end, and nothing more is asked for."""
+        record = self._record
+        return (
+            record.outcome == "done"
+            and record.exported is not None
+            and record.budget == self._plan.budget
+            and (self._folder / SUMMARY).exists()
+            and (self._folder / BEST / ARCHITECTURE).exists()
+            and self._rescoring().over
+        )
+
+    def _opened(self) -> None:
+        (self._folder / SUMMARY).unlink(missing_ok=True)  # of what is no longer the end
+        self._journal.append("opened", **opened(self._plan.budget, self._execution.workers))
+
+    @contextmanager
+    def _mirrored(self) -> Iterator[None]:
+        """With the study kept up to date, and closed at the end."""
+        if not self._execution.study:
+            yield
+            return
+        from nas.study import StudyMirror  # noqa: PLC0415 - Optuna takes a second to import
+
+        objective = self._plan.objective
+        self._mirror = StudyMirror(
+            self._folder / STUDY,
+            name=self._folder.resolve().name,
+            genome=self._prepared.space.genome,
+            metric=objective.metric,
+            direction=objective.direction,
+        )
+        try:
+            yield
+        finally:
+            self._mirror.sync(self._record.trials)
+            self._mirror.close()
+
+    @contextmanager
+    def _workers(self) -> Iterator[Workers]:
+        """The workers of this session."""
+        prepared, execution = self._prepared, self._execution
+        metrics, device = prepared.task.metrics, self._plan.device
+        if execution.workers == 0:
+            yield InProcessWorkers(prepared.estimator, device, metrics=metrics)
+            return
+        from nas.ray_workers import RaySession, RayWorkers  # noqa: PLC0415 - Ray takes a second
+
+        gpus = execution.gpus_per_child
+        session = RaySession(execution.address)
+        session.start()
+        self._interrupts.again()
+        try:
+            workers = RayWorkers(
+                session,
+                prepared.estimator,
+                device,
+                metrics=metrics,
+                count=execution.workers,
+                most=self._plan.budget,
+                gpus_per_child=float(device == "cuda") if gpus is None else gpus,
+                child_timeout=execution.child_timeout,
+            )
+            try:
+                yield workers
+            finally:
+                workers.close()
+        finally:
+            session.close()
+
+    def _search(self, search: Search, workers: Workers) -> None:
+        """Spend the budget, or the time.
+
+        Raises:
+            NasError: If too many children failed (exit code 3).
+        """
+        try:
+            reason = self._drive(search, workers, until=self._time_is_up)
+        except SearchFailed as error:
+            raise self._nothing_found() from error
+        if reason:
+            search.stop(reason, "paused")
+
+    def _time_is_up(self) -> str:
+        hours = self._execution.max_hours
+        if hours is None or time.monotonic() - self._begin < 3600 * hours:
+            return ""
+        return f"time limit of {hours:g} h reached"
+
+    def _drive(
+        self, stage: Stage, workers: Workers, *, until: Callable[[], str] = lambda: ""
+    ) -> str:
+        """Work on a stage to its end, or until told to stop.
+
+        Returns:
+            Why it stopped early, or nothing.
+
+        Raises:
+            Interrupted: If a signal came; children in hand had their time to finish.
+        """
+        in_hand = 0
+        with self._interrupts.orderly():
+            while True:
+                reason, signal = until(), self._interrupts.requested
+                stopping = bool(reason) or signal is not None
+                job = stage.next_job() if workers.free and not stopping else None
+                if job is not None:
+                    workers.submit(job)
+                    in_hand += 1
+                    self._progress.started(job.key, stage.title(job.key))
+                    continue
+                if in_hand == 0 and (stopping or stage.over):
+                    break
+                self._sync()
+                outcome = workers.wait(TICK)
+                if outcome is not None:
+                    in_hand -= 1
+                    for trial in stage.settle(outcome):
+                        self._show(stage, trial)
+                self._progress.tick()
+        if signal is not None:
+            raise Interrupted(signal)
+        return reason
+
+    def _show(self, stage: Stage, trial: Trial) -> None:
+        if isinstance(stage, Rescoring):
+            self._progress.rescored(stage.finalist(trial))
+        else:
+            self._progress.finished(trial)
+
+    def _sync(self) -> None:
+        """Bring the study up to date, now and then: between handing out and waiting."""
+        if self._mirror is not None and time.monotonic() - self._synced > SYNC_EVERY:
+            self._mirror.sync(self._record.trials)
+            self._synced = time.monotonic()
+
+    def _rescoring(self) -> Rescoring:
+        return Rescoring(
+            self._plan,
+            children=self._prepared.children,
+            record=self._record,
+            journal=self._journal,
+            folder=self._folder,
+        )
+
+    def _conclude(self, rescoring: Rescoring) -> Result:
+        """Weights, test images, export, summary: whatever of it is not done yet."""
+        finalists, record = rescoring.finalists(), self._record
+        if not finalists:
+            raise self._nothing_found()
+        best, recipe = finalists[0], self._prepared.estimator.recipe
+        if best.weights is None:
+            best, recipe = self._trained(best)
+        assert best.weights is not None  # noqa: S101 - every training leaves weights
+        kept = [one.weights.file for one in (best, *finalists) if one.weights is not None]
+        test = self._test(best, best.weights)
+        check = self._exported(best, best.weights, test, recipe)
+        forget_others(self._folder, frozenset(kept))
+        result = Result(
+            folder=self._folder,
+            best=best,
+            finalists=tuple(finalists),
+            trials=tuple(record.trials),
+            test=test,
+            ended=record.ended,
+            seconds=record.seconds,
+            weights_check=check,
+        )
+        write_json(self._folder / SUMMARY, summary(result, record))
+        return result
+
+    def _nothing_found(self) -> NasError:
+        """What to say of a search without a winner; ``summary.json`` says the rest."""
+        record, folder = self._record, self._folder
+        write_json(folder / SUMMARY, outline(record))
+        return NasError(f"no architecture found: {_why(record)}; see {folder}", exit_code=3)
+
+    def _trained(self, best: Finalist) -> tuple[Finalist, Mapping[str, float | int | str]]:
+        """The winner, trained by ``Training`` as its own estimator trains nothing.
+
+        Returns:
+            The winner with weights, and the recipe they come from.
+
+        Raises:
+            NasError: If that training diverges (exit code 3).
+        """
+        prepared, ordinal = self._prepared, best.trial.ordinal
+        training = Training()
+        training.prepare(prepared.images, prepared.task)
+        known = self._record.readings.get((ordinal, FINAL_TRAINING))
+        kept = None if known is None else known.weights
+        if kept is not None and still_there(self._folder, kept):
+            return replace(best, weights=kept), training.recipe
+        seed, fidelity = training_seed(self._plan.seed, FINAL, ordinal), self._plan.fidelity
+        begin = time.monotonic()
+        try:
+            evaluation = training.evaluate(
+                best.child.graph, fidelity=fidelity, seed=seed, device=self._device()
+            )
+        except EvaluationError as error:
+            raise NasError(
+                f"final training of trial {ordinal} failed: {error}", exit_code=3
+            ) from error
+        assert evaluation.weights is not None  # noqa: S101 - training returns weights
+        kept = keep(self._folder, f"{ordinal}-final", evaluation.weights)
+        self._journal.append(
+            "final_training",
+            ordinal=ordinal,
+            seed=seed,
+            fidelity=fidelity,
+            recipe=dict(training.recipe),
+            metrics=dict(evaluation.metrics),
+            weights={"file": kept.file, "sha256": kept.sha256},
+            cause="",
+            seconds=round(time.monotonic() - begin, 6),
+        )
+        return replace(best, weights=kept), training.recipe
+
+    def _test(self, best: Finalist, kept: Kept) -> dict[str, float]:
+        """Metrics of the winner on the test split, read once for these weights."""
+        for read_before in self._record.test_reads:
+            if read_before["sha256"] == kept.sha256:
+                return dict(read_before["metrics"])
+        graph, device = best.child.graph, self._device()
+        model = build(graph)
+        model.load_state_dict(read(self._folder, kept, graph), strict=True)
+        size = tuple(int(side) for side in graph.input_shape[1:])
+        images, task = self._prepared.images, self._prepared.task
+        metrics = measure(model.to(device), images.test, task, size=size, device=device)
+        ordinal, sha256 = best.trial.ordinal, kept.sha256
+        self._journal.append("test_read", ordinal=ordinal, sha256=sha256, metrics=metrics)
+        return metrics
+
+    def _exported(
+        self,
+        best: Finalist,
+        kept: Kept,
+        test: Mapping[str, float],
+        recipe: Mapping[str, float | int | str],
+    ) -> float:
+        """Write ``best/`` unless it is there with these weights; the error of its check."""
+        done, folder = self._record.exported, self._folder / BEST
+        whole = (folder / ARCHITECTURE).is_file()
+        if whole and done is not None and done["sha256"] == kept.sha256:
+            return float(done["relative_error"])
+        if folder.exists():  # of an earlier winner, or not known to be whole
+            old = self._folder / f".{BEST}.old-{os.getpid()}"
+            folder.rename(old)
+        check = export(self._winner(best, kept, test, recipe), folder)
+        assert check is not None  # noqa: S101 - there are weights
+        ordinal, sha256 = best.trial.ordinal, kept.sha256
+        self._journal.append("exported", ordinal=ordinal, sha256=sha256, relative_error=check)
+        tidy(self._folder)
+        return check
+
+    def _device(self) -> str:
+        """Where this process computes: the run's device, if there is one here."""
+        device = self._plan.device
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            return "cpu"  # the workers have it
+        return device
+
+    def _winner(
+        self,
+        best: Finalist,
+        kept: Kept,
+        test: Mapping[str, float],
+        recipe: Mapping[str, float | int | str],
+    ) -> Winner:
+        """What is exported, with the lines of its card."""
+        prepared, metric = self._prepared, self._plan.objective.metric
+        images, run = prepared.images, prepared.record
+        sizes = (len(images.train), len(images.validation), len(images.test))
+        own = recipe == prepared.estimator.recipe
+        scored = metric if own else f"{metric} as the estimator {run.estimator} has it"
+        scores = ", ".join(f"{score:.4g}" for score in best.scores)
+        mean = f"{best.mean:.4g}, mean of {len(best.scores)} fresh seeds ({scores})"
+        trial = best.trial
+        searched = f"{trial.metrics[metric]:.4g} in trial {trial.ordinal} of {self._plan.budget}"
+        weights = "the better of the trainings on fresh seeds" if own else "a training of their own"
+        steps = ", ".join(f"{name} {value}" for name, value in recipe.items() if name != "data")
+        reads = len(self._record.test_reads)
+        times = "read once" if reads == 1 else f"read {reads} times, for {reads} winners in turn"
+        return Winner(
+            graph=best.child.graph,
+            architecture=architecture_format.to_document(best.child.architecture),
+            weights=read(self._folder, kept, best.child.graph),
+            preprocessing=Preprocessing(images.classes, images.mean, images.std),
+            figures={
+                "Data": "{}: {:,} training, {:,} validation, {:,} test images".format(
+                    images.name, *sizes
+                ),
+                f"Test {metric}": f"{test[metric]:.4g}, {times}",
+                f"Validation {scored}": mean,
+                f"Search {scored}": f"{searched}, seed {run.seed}",
+                "Weights": f"from {weights}: {steps}; fidelity {trial.fidelity:g}",
+            },
+        )
+
+
+def opened(budget: int, workers: int | None) -> dict[str, Any]:
+    """What a journal says of a process that begins to work on its run."""
+    return {
+        "budget": budget,
+        "pid": os.getpid(),
+        "host": platform.node(),
+        "time": round(time.time(), 3),
+        "workers": workers,
+        "versions": versions(),
+    }
+
+
+def _why(record: Record) -> str:
+    """Why nothing was found, with the nearest value of a limit that only measuring can tell."""
+    latencies = [trial.latency_ms for trial in record.trials if trial.latency_ms is not None]
+    if latencies and not record.best:
+        return f"{record.ended}; the lowest latency measured is {min(latencies):.3g} ms"
+    if record.best and record.ended == BUDGET_SPENT:
+        return "the best children failed when they were scored again"
+    complete = len(record.ranking())
+    return f"{record.ended}; {complete} have scores" if complete else record.ended

@@ -1,0 +1,190 @@
+"""How a run stands: the same figures for a live panel and for ``nas status`` from any shell."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, final
+
+from nas.journal import read_events
+from nas.limits import Objective, format_quantity
+from nas.lock import held, holder
+from nas.record import Record
+from nas.run_folder import EVENTS, SUMMARY, RunRecord, read_json, read_record
+from nas.trial import Trial
+
+COUNTED = ("complete", "stopped", "failed")
+_ORDER = ("running", *COUNTED, "infeasible", "duplicate")
+
+Phase = Literal["running", "finished", "paused", "failed", "stopped"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Figures of a run at one moment.
+
+    Attributes:
+        name: What to call the run.
+        phase: ``running`` in a process now; ``finished``, with a winner exported; ``paused``, the
+            same after a time limit; ``failed``, without a winner; or ``stopped`` in between.
+        budget: Trials to start in all.
+        states: Number of trials in each state.
+        best: The best complete trial of the search.
+        metric: What it is judged by.
+        seconds: Time worked on the run.
+        ended: Why the search ended; empty while it has not.
+        extra: Trainings beside the search: fresh scores of finalists.
+        workers: Each worker with what it does and since how many seconds.
+    """
+
+    name: str
+    phase: Phase
+    budget: int
+    states: Mapping[str, int]
+    best: Trial | None
+    metric: str
+    seconds: float
+    ended: str
+    extra: int = 0
+    workers: tuple[tuple[str, str, float], ...] = ()
+
+    @property
+    def trained(self) -> int:
+        """Trials that were trained to their end."""
+        return sum(self.states.get(state, 0) for state in COUNTED)
+
+    @property
+    def per_hour(self) -> float | None:
+        """Children trained in an hour; None before the first one."""
+        trained = self.trained + self.extra
+        return 3600 * trained / self.seconds if trained and self.seconds else None
+
+    def later(self, seconds: float) -> "Standing":
+        """The same, that many seconds later."""
+        workers = tuple((name, does, since + seconds) for name, does, since in self.workers)
+        return replace(self, seconds=self.seconds + seconds, workers=workers)
+
+    def left(self, extra: int) -> float | None:
+        """Seconds to the end at this pace; None before the first child is trained.
+
+        Args:
+            extra: Trainings that follow the search.
+        """
+        if self.per_hour is None:
+            return None
+        return 3600 * (max(0, self.budget - self.trained) + extra - self.extra) / self.per_hour
+
+
+def read(folder: Path) -> tuple[RunRecord, Record]:
+    """The configuration and the record of a run folder, whoever works on it.
+
+    Raises:
+        NasError: If there is no run (exit code 2), or it is damaged (4).
+    """
+    run = read_record(folder)
+    path = folder / EVENTS
+    events = read_events(path) if path.exists() else ()
+    return run, Record.of(events, Objective(run.objective, run.direction), run.budget)
+
+
+def document(folder: Path) -> dict[str, Any]:
+    """What ``nas status --json`` prints.
+
+    Raises:
+        NasError: As ``read``.
+    """
+    run, record = read(folder)
+    found = standing(folder, record)
+    best: dict[str, Any] | None = None
+    if found.phase in {"finished", "paused"}:
+        best = read_json(folder / SUMMARY, what="summary")["best"]
+    elif record.best is not None:
+        best = {
+            "trial": record.best.ordinal,
+            "score": record.best.metrics[run.objective],
+            "params": record.best.params,
+            "macs": record.best.macs,
+            "genotype": record.best.genotype.to_dict(),
+        }
+    return {
+        "run": str(folder),
+        "state": found.phase,
+        "budget": record.budget,
+        "states": dict(found.states),
+        "best": best,
+        "objective": run.objective,
+        "seconds": round(found.seconds, 3),
+        "per_hour": found.per_hour,
+        "ended": record.ended,
+        "sessions": len(record.sessions),
+        "holder": holder(folder) if found.phase == "running" else None,
+        "in_training": sorted(record.attempts) if found.phase == "running" else [],
+        "failures": failures(record),
+    }
+
+
+def failures(record: Record) -> list[dict[str, Any]]:
+    """Every failed trial with its cause."""
+    return [
+        {"trial": trial.ordinal, "cause": trial.cause, "message": trial.message}
+        for trial in record.trials
+        if trial.state == "failed"
+    ]
+
+
+def now(folder: Path) -> Standing:
+    """How the run in a folder stands.
+
+    Raises:
+        NasError: As ``read``.
+    """
+    return standing(folder, read(folder)[1])
+
+
+def standing(folder: Path, record: Record) -> Standing:
+    """Figures of a run in a folder, now."""
+    busy = held(folder)
+    seconds = record.seconds
+    workers: tuple[tuple[str, str, float], ...] = ()
+    if busy and record.sessions:  # wall clock, for the eye alone
+        since_opening = max(0.0, time.time() - record.sessions[-1]["time"])
+        seconds += max(0.0, since_opening - record.session_seconds)
+        workers = tuple(
+            (f"{number}", f"trial {ordinal}", max(0.0, since_opening - begin))
+            for number, (ordinal, begin) in enumerate(record.began.items(), start=1)
+            if ordinal in record.attempts
+        )
+    return Standing(
+        name=folder.name,
+        phase="running" if busy else _phase(folder, record),
+        budget=record.budget,
+        states=ordered(record),
+        best=record.best,
+        metric=record.objective.metric,
+        seconds=seconds,
+        ended=record.ended,
+        extra=len(record.readings),
+        workers=workers,
+    )
+
+
+def _phase(folder: Path, record: Record) -> Phase:
+    """How a run stands that no process works on: a summary is written last."""
+    if not (folder / SUMMARY).exists():
+        return "stopped"
+    if record.outcome == "paused":
+        return "paused"
+    return "finished" if record.exported is not None else "failed"
+
+
+def ordered(record: Record) -> dict[str, int]:
+    """How many trials are in each state, those that are under way first."""
+    counts = record.states()
+    return {state: counts[state] for state in _ORDER if counts[state]}
+
+
+def best_line(trial: Trial, metric: str) -> str:
+    """A trial in a few words."""
+    costs = f"{format_quantity(trial.params)} parameters, {format_quantity(trial.macs)} MACs"
+    return f"trial {trial.ordinal}: {metric} {trial.metrics[metric]:.4f}, {costs}"

@@ -1,0 +1,417 @@
+"""The run as an Optuna study in ``study.db``, for optuna-dashboard, Optuna's plots and SQL.
+
+A projection of the record: written after it, in batches, never read back, and written anew
+whenever it differs. So it needs no durability of its own (SQLite in WAL mode with ``synchronous``
+NORMAL), and no fault of it may end a search.
+
+Optuna's interface writes a trial of twenty decisions in tens of milliseconds, one transaction for
+each attribute; here a batch of them is a few bulk inserts into Optuna's own tables, about 0.15
+milliseconds per trial. The tables are those of Optuna 5, on which this project depends.
+"""
+
+import json
+import math
+import sqlite3
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, final
+
+import optuna
+from optuna.distributions import CategoricalDistribution, distribution_to_json
+from optuna.exceptions import OptunaError
+from optuna.storages import RDBStorage
+from optuna.storages._rdb import models
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from nas.errors import usage_error
+from nas.terminal import say
+from nas.trial import Trial
+from search_spaces.genome import Decision, Genome, OptionValue
+
+BUSY_SECONDS = 1.0  # to wait for a reader during the search
+LAST_BUSY_SECONDS = 10.0  # and at its end
+_FAULTS = (SQLAlchemyError, OptunaError, sqlite3.Error, OSError, RuntimeError, KeyError, ValueError)
+_STATES: Mapping[str, TrialState] = {
+    "running": TrialState.RUNNING,
+    "complete": TrialState.COMPLETE,
+    "failed": TrialState.FAIL,
+    # Not complete: plots and dashboards would take them for winners.
+    "stopped": TrialState.PRUNED,
+    "infeasible": TrialState.PRUNED,
+    "duplicate": TrialState.PRUNED,
+}
+_METRIC_NAMES = "study:metric_names"  # where ``Study.set_metric_names`` keeps them
+_TRIALS, _PARAMS = models.TrialModel.__table__, models.TrialParamModel.__table__
+_ATTRIBUTES = models.TrialUserAttributeModel.__table__
+_VALUES = models.TrialValueModel.__table__
+_FINITE = models.TrialValueModel.TrialValueType.FINITE
+
+
+@final
+class StudyMirror:
+    """Keeps ``study.db`` like the trials of a run; the number of a trial is its ordinal.
+
+    Args:
+        path: The database, made where there is none. What is no database of Optuna's is moved
+            aside.
+        name: Name of the study.
+        genome: Whose decisions are the parameters.
+        metric: Name of the objective's metric, whose value a complete trial has.
+        direction: ``maximize`` or ``minimize``.
+    """
+
+    def __init__(
+        self, path: Path, *, name: str, genome: Genome, metric: str, direction: str
+    ) -> None:
+        self._path = path
+        self._name = name
+        self._metric = metric
+        self._direction = direction
+        self._decisions = _distributions(genome)
+        self._storage: RDBStorage | None = None
+        self._study_id = 0
+        self._first = 1  # trial_id of number 0
+        self._states: list[str] = []  # of the trials as they were written
+        self._trials: Sequence[Trial] = ()
+        self._quiet = False
+
+    def sync(self, trials: Sequence[Trial]) -> None:
+        """Write what is new among the trials of the run, all of them, in order of ordinals.
+
+        Where the database is locked it stays behind until the next call; any other fault is said
+        once and ends the mirror, not the search.
+        """
+        self._trials = trials
+        if not self._quiet:
+            self._attempt(BUSY_SECONDS)
+
+    def close(self) -> None:
+        """Write what is left, with more patience, and let go of the database."""
+        if not self._quiet and not self._attempt(LAST_BUSY_SECONDS):
+            say(f"{self._path} is locked and lags behind the record; nas resume brings it up")
+        self._release()
+
+    def _attempt(self, patience: float) -> bool:
+        """Write what is new; whether that was possible."""
+        try:
+            self._write(patience)
+        except _FAULTS as error:
+            self._release()
+            if _is_locked(error):
+                return False
+            say(f"{self._path} is not kept any more: {_line(error)}; the record is whole")
+            self._quiet = True
+        return True
+
+    def _write(self, patience: float) -> None:
+        if self._storage is None:
+            self._open(patience)
+        changed = [
+            trial
+            for number, trial in enumerate(self._trials)
+            if number >= len(self._states) or self._states[number] != trial.state
+        ]
+        if not changed:
+            return
+        try:
+            self._insert(changed)
+        except _Differs:
+            self._begin_anew()
+            self._insert(self._trials)
+        except IntegrityError:  # somebody else has written here
+            self._begin_anew()
+            self._insert(self._trials)
+
+    def _open(self, patience: float) -> None:
+        """Open the database, and see what of it can stay."""
+        try:
+            self._storage = self._connected(patience)
+        except _FAULTS as error:
+            if _is_locked(error) or not self._path.is_file():
+                raise
+            aside = _move_aside(self._path)
+            say(f"{self._path} was no study of this run; it is now {aside.name}")
+            self._storage = self._connected(patience)
+        self._states = []
+        with suppress(KeyError):  # there is none of that name
+            study_id = self._storage.get_study_id_from_name(self._name)
+            if self._agrees(study_id):
+                self._study_id = study_id
+                return
+        self._begin_anew()
+
+    def _connected(self, patience: float) -> RDBStorage:
+        # A connection that is handed over needs no URL, which some paths cannot be written in.
+        arguments = {"creator": lambda: _connect(self._path, patience), "poolclass": NullPool}
+        with _silent():
+            return RDBStorage("sqlite://", engine_kwargs=arguments)
+
+    def _agrees(self, study_id: int) -> bool:
+        """Whether the study is this run's, as it was some time ago; notes what it has then."""
+        assert self._storage is not None  # noqa: S101 - opened
+        names = self._storage.get_study_system_attrs(study_id).get(_METRIC_NAMES)
+        directions = [one.name.lower() for one in self._storage.get_study_directions(study_id)]
+        if names != [self._metric] or directions != [self._direction]:
+            return False
+        query = (
+            select(_TRIALS.c.trial_id, _TRIALS.c.number, _TRIALS.c.state, _VALUES.c.value)
+            .outerjoin(_VALUES, _VALUES.c.trial_id == _TRIALS.c.trial_id)
+            .where(_TRIALS.c.study_id == study_id)
+            .order_by(_TRIALS.c.number)
+        )
+        with self._storage.engine.connect() as connection:
+            rows = connection.execute(query).all()
+        if len(rows) > len(self._trials):
+            return False
+        first = rows[0].trial_id if rows else self._next_id()
+        states: list[str] = []
+        for row, trial in zip(rows, self._trials, strict=False):
+            running = row.state is TrialState.RUNNING
+            same = row.state is _STATES[trial.state] and row.value == self._value(trial)
+            if row.trial_id != first + trial.ordinal or row.number != trial.ordinal:
+                return False
+            if not running and not same:
+                return False
+            states.append("running" if running else trial.state)
+        self._states, self._first = states, first
+        return True
+
+    def _begin_anew(self) -> None:
+        """An empty study in place of whatever has its name."""
+        storage = self._storage
+        assert storage is not None  # noqa: S101 - opened
+        with suppress(KeyError):  # there is none of that name
+            storage.delete_study(storage.get_study_id_from_name(self._name))
+        direction = StudyDirection[self._direction.upper()]
+        with _silent():
+            self._study_id = storage.create_new_study([direction], self._name)
+        storage.set_study_system_attr(self._study_id, _METRIC_NAMES, [self._metric])
+        self._first, self._states = self._next_id(), []
+
+    def _next_id(self) -> int:
+        assert self._storage is not None  # noqa: S101 - opened
+        with self._storage.engine.connect() as connection:
+            last = connection.execute(select(func.max(_TRIALS.c.trial_id))).scalar()
+        return 1 if last is None else int(last) + 1
+
+    def _insert(self, trials: Sequence[Trial]) -> None:
+        """Write trials, new ones and those that are over now, in one transaction.
+
+        Raises:
+            _Differs: If the study or a trial of it has gone.
+        """
+        assert self._storage is not None  # noqa: S101 - opened
+        known = len(self._states)
+        new = [trial for trial in trials if trial.ordinal >= known]
+        over = [trial for trial in trials if trial.ordinal < known]
+        with self._storage.engine.begin() as connection:
+            studies = models.StudyModel.__table__
+            mine = select(studies.c.study_id).where(studies.c.study_id == self._study_id)
+            if connection.execute(mine).first() is None:
+                raise _Differs
+            _many(connection, _TRIALS, [self._row(trial) for trial in new])
+            _many(connection, _PARAMS, [row for trial in new for row in self._param_rows(trial)])
+            ended = [trial for trial in (*new, *over) if trial.state != "running"]
+            rows = [self._first_attributes(trial) for trial in new]
+            rows += [self._last_attributes(trial) for trial in ended]
+            _many(connection, _ATTRIBUTES, [row for group in rows for row in group])
+            _many(connection, _VALUES, [row for trial in ended for row in self._value_rows(trial)])
+            self._end(connection, over)
+        self._states += [trial.state for trial in new]
+        for trial in over:
+            self._states[trial.ordinal] = trial.state
+
+    def _end(self, connection: Connection, trials: Sequence[Trial]) -> None:
+        if not trials:
+            return
+        statement = (
+            update(_TRIALS)
+            .where(_TRIALS.c.trial_id == bindparam("which"))
+            .values(state=bindparam("end"), datetime_complete=bindparam("at"))
+        )
+        rows = [
+            {"which": self._first + trial.ordinal, "end": _STATES[trial.state], "at": _now()}
+            for trial in trials
+        ]
+        if connection.execute(statement, rows).rowcount not in {-1, len(rows)}:
+            raise _Differs
+
+    def _row(self, trial: Trial) -> dict[str, Any]:
+        running = trial.state == "running"
+        return {
+            "trial_id": self._first + trial.ordinal,
+            "number": trial.ordinal,
+            "study_id": self._study_id,
+            "state": _STATES[trial.state],
+            "datetime_start": _now() - timedelta(seconds=trial.seconds),
+            "datetime_complete": None if running else _now(),
+        }
+
+    def _param_rows(self, trial: Trial) -> Iterator[dict[str, Any]]:
+        for name, value in trial.genotype.answers:
+            position, distribution = self._decisions[name]
+            yield {
+                "trial_id": self._first + trial.ordinal,
+                "param_name": name,
+                "param_value": float(position[type(value), value]),
+                "distribution_json": distribution,
+            }
+
+    def _first_attributes(self, trial: Trial) -> list[dict[str, Any]]:
+        found: dict[str, Any] = {
+            "hash": trial.digest,
+            "params": trial.params,
+            "macs": trial.macs,
+            "fidelity": trial.fidelity,
+            "seed": trial.seed,
+        }
+        if trial.latency_ms is not None:
+            found["latency_ms"] = trial.latency_ms
+        return self._attribute_rows(trial, found)
+
+    def _last_attributes(self, trial: Trial) -> list[dict[str, Any]]:
+        found: dict[str, Any] = {"state": trial.state, "seconds": trial.seconds, **trial.metrics}
+        if trial.cause:
+            found |= {"cause": trial.cause, "message": trial.message[:1000]}
+        if trial.of is not None:
+            found["duplicate_of"] = trial.of
+        return self._attribute_rows(trial, found)
+
+    def _attribute_rows(self, trial: Trial, found: Mapping[str, Any]) -> list[dict[str, Any]]:
+        number = self._first + trial.ordinal
+        return [
+            {"trial_id": number, "key": key, "value_json": json.dumps(value)}
+            for key, value in found.items()
+        ]
+
+    def _value_rows(self, trial: Trial) -> Iterator[dict[str, Any]]:
+        value = self._value(trial)
+        if value is not None:
+            yield {
+                "trial_id": self._first + trial.ordinal,
+                "objective": 0,
+                "value": value,
+                "value_type": _FINITE,
+            }
+
+    def _value(self, trial: Trial) -> float | None:
+        value = trial.metrics.get(self._metric) if trial.state == "complete" else None
+        return value if value is not None and math.isfinite(value) else None
+
+    def _release(self) -> None:
+        if self._storage is not None:
+            with suppress(*_FAULTS):
+                self._storage.remove_session()
+                self._storage.engine.dispose()
+            self._storage = None
+
+
+class _Differs(Exception):  # noqa: N818 - says what was found
+    """The database has not what was written to it."""
+
+
+def load_study(path: Path) -> optuna.Study:
+    """The study in a file, for reading.
+
+    Raises:
+        NasError: If there is none (exit code 2).
+    """
+    if not path.is_file():
+        raise usage_error(f"study: there is no {path}")
+    arguments = {"creator": lambda: _connect(path, BUSY_SECONDS), "poolclass": NullPool}
+    try:
+        with _silent():
+            storage = RDBStorage("sqlite://", engine_kwargs=arguments)
+            return optuna.load_study(study_name=None, storage=storage)
+    except _FAULTS as error:
+        raise usage_error(f"study: cannot read {path}: {_line(error)}") from error
+
+
+def _distributions(
+    genome: Genome,
+) -> dict[str, tuple[dict[tuple[type, OptionValue], int], str]]:
+    """Position of each option and the distribution as JSON, by decision.
+
+    A decision may stand in several branches, and a categorical distribution must not change
+    within a study: the options are those of all branches.
+    """
+    options: dict[str, dict[tuple[type, OptionValue], None]] = {}
+    waiting: list[Decision] = list(reversed(genome.decisions))
+    while waiting:
+        decision = waiting.pop()
+        known = options.setdefault(decision.name, {})
+        for option in decision.options:
+            known.setdefault((type(option.value), option.value))
+            waiting.extend(reversed(option.opens))
+    return {
+        name: (
+            {key: place for place, key in enumerate(known)},
+            distribution_to_json(CategoricalDistribution(tuple(value for _, value in known))),
+        )
+        for name, known in options.items()
+    }
+
+
+def _many(connection: Connection, table: Any, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        connection.execute(insert(table), rows)
+
+
+def _connect(path: Path, patience: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=patience, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without Optuna's notices of what it makes and what is experimental."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def _move_aside(path: Path) -> Path:
+    """Give a file and what belongs to it the first free name ``<name>.bad-<n>``."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.bad-{number}")).exists():
+        number += 1
+    path.rename(aside)
+    for tail in ("-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + tail).rename(aside.with_name(aside.name + tail))
+    return aside
+
+
+def _is_locked(error: BaseException) -> bool:
+    text = f"{error} {error.__cause__}"
+    return "database is locked" in text or "database table is locked" in text
+
+
+def _line(error: BaseException) -> str:
+    """The first line of what happened at the bottom."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}".partition("\n")[0][:200]
+
+
+def _now() -> datetime:
+    """Optuna stores UTC without saying so."""
+    return datetime.now(UTC).replace(tzinfo=None)
