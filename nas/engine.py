@@ -108,9 +108,18 @@ class Search:
             raise NasError(f"journal: does not fit this space: {error}", exit_code=4) from error
         for ordinal in tuple(record.untold):
             self._tell(record.trials[ordinal])
-        self._again.extend([*sorted(record.attempts), *record.waiting])
-        for ordinal in self._again:
+        self._again.extend(sorted(record.attempts))
+        for ordinal in (*self._again, *record.waiting):
             check_network(record.trials[ordinal], self._children)
+        for ordinal in record.waiting:
+            trial = record.trials[ordinal]
+            first = record.waits.get(ordinal, self._twin(trial))
+            if first in record.attempts:
+                self._wait_for(trial, first)
+            elif ordinal in record.waits:
+                self._repeat(trial, record.trials[record.waits[ordinal]])
+            else:
+                self._again.append(ordinal)
 
     def next_job(self) -> Job | None:
         """The next child to train; None if one in hand has to be settled first, or all is done.
@@ -204,7 +213,7 @@ class Search:
                 return None
             twin = self._twin(trial)
             if twin in record.attempts:
-                self._twins.setdefault(twin, []).append(ordinal)
+                self._wait_for(trial, twin)
                 return None
             if twin is not None:
                 self._repeat(trial, record.trials[twin])
@@ -232,6 +241,12 @@ class Search:
             if same_network(other, network):
                 return ordinal
         return None
+
+    def _wait_for(self, trial: Trial, first: int) -> None:
+        """Leave a duplicate until the first trial of its network is over."""
+        if trial.ordinal not in self._record.waits:
+            self._journal.append("waits", ordinal=trial.ordinal, of=first)
+        self._twins.setdefault(first, []).append(trial.ordinal)
 
     def _settle(self, ordinal: int, result: Evaluation | Failure, seconds: float) -> list[Trial]:
         record, trial = self._record, self._record.trials[ordinal]

@@ -61,6 +61,7 @@ class Record:
                           ``time``, ``workers``, ``versions``
     ``asked``             the strategy proposed trial ``ordinal``: all that is known before training
     ``started``           it was handed to a worker, for the ``attempt``-th time
+    ``waits``             it is a duplicate of trial ``of``, which is in hand
     ``lost``              the worker died under that attempt
     ``reported``          ``metrics`` at a lower ``fidelity`` on the way
     ``finished``          its final ``state``, with metrics or cause
@@ -81,6 +82,7 @@ class Record:
         attempts: Trials that were started and are not over, with the number of the attempt.
         began: When these attempts began, in seconds of their session.
         losses: How often a worker died under a trial.
+        waits: The trial whose score a duplicate waits for, by the duplicate's ordinal.
         untold: Trials that are over and were not told yet.
         started: Trials that count against the budget.
         fruitless: Proposals in a row that brought nothing new.
@@ -106,6 +108,7 @@ class Record:
         self.attempts: dict[int, int] = {}
         self.began: dict[int, float] = {}
         self.losses: Counter[int] = Counter()
+        self.waits: dict[int, int] = {}
         self.untold: list[int] = []
         self.started = 0
         self.fruitless = 0
@@ -126,6 +129,7 @@ class Record:
             "opened": self._opened,
             "asked": self._asked,
             "started": self._started,
+            "waits": self._waits,
             "lost": self._lost,
             "reported": self._reported,
             "finished": self._finished,
@@ -234,6 +238,9 @@ class Record:
         self.began[ordinal] = self._at
         self.fruitless = 0
 
+    def _waits(self, event: Event) -> None:
+        self.waits[self._running(event).ordinal] = self.trials[event["of"]].ordinal
+
     def _lost(self, event: Event) -> None:
         self.losses[self._running(event).ordinal] += 1
 
@@ -257,6 +264,7 @@ class Record:
         )
         self.trials[trial.ordinal] = trial
         self.untold.append(trial.ordinal)
+        self.waits.pop(trial.ordinal, None)
         if self.attempts.pop(trial.ordinal, None) is None:
             return
         del self.began[trial.ordinal]

@@ -12,11 +12,13 @@ import pytest
 from estimators.estimator import Evaluation
 from nas.children import Children
 from nas.engine import FRUITLESS_ASKS, Search, SearchFailed
+from nas.errors import NasError
 from nas.journal import Journal, read_events
 from nas.limits import Limits, Objective
 from nas.plan import Plan
+from nas.record import Record
 from nas.trial import Trial
-from nas.workers import Failure, Job, Outcome, Workers
+from nas.workers import Activity, Failure, Job, Outcome, Workers
 from search_spaces.genome import Genotype
 from search_spaces.graph import Graph
 from search_spaces.space import SearchSpace
@@ -58,9 +60,12 @@ class Slots(Workers):
         self.taken.append(job)
         self.busiest = max(self.busiest, len(self.jobs))
 
-    def wait(self) -> Outcome:
+    def wait(self, timeout: float) -> Outcome:
         job = self.jobs.pop(self._order(len(self.jobs)))
         return Outcome(job.key, self._score(job), 0.5)
+
+    def activity(self) -> tuple[Activity, ...]:
+        raise AssertionError("nobody looks")
 
     def close(self) -> None:
         raise AssertionError("workers belong to the caller")
@@ -100,7 +105,8 @@ class Bench:
         self.space, self.path = space, folder / "events.jsonl"
         self.workers: Slots
         self.strategy: Strategy
-        self.shown: list[tuple[Trial, int]] = []
+        self.settled: list[Trial] = []
+        self.record: Record
 
     def run(
         self,
@@ -111,7 +117,7 @@ class Bench:
         order: Callable[[int], int] = first,
         limits: Limits | None = None,
         **plan: Any,
-    ) -> Search:
+    ) -> Record:
         limits = Limits() if limits is None else limits
         plan = {"budget": 4, "seed": 0, "objective": Objective("accuracy", "maximize"), **plan}
         children = Children(self.space, limits)
@@ -125,24 +131,34 @@ class Bench:
             ]
             self.strategy = Listed(*arguments, proposals=proposals)
         self.workers = Slots(slots, score, order)
-        with Journal(self.path) as journal:
-            search = Search(
-                Plan(limits=limits, **plan),
-                self.strategy,
-                children=children,
-                workers=self.workers,
-                journal=journal,
-                observer=self,
-            )
-            search.run()
-        return search
+        self.path.unlink(missing_ok=True)
+        plan_of_it = Plan(limits=limits, **plan)
+        return self.go_on(plan_of_it, children)
 
-    def finished(self, trial: Trial, best: Trial | None, started: int) -> None:
-        self.shown.append((trial, started))
+    def go_on(self, plan: Plan, children: Children) -> Record:
+        """Search from where the journal ends, as a session does."""
+        events = list(read_events(self.path)) if self.path.exists() else []
+        self.record = Record.of(events, plan.objective, plan.budget)
+        with Journal(self.path, self.record.apply) as journal:
+            search = Search(
+                plan, self.strategy, children=children, record=self.record, journal=journal
+            )
+            search.give_back(events)
+            while not search.over:
+                job = search.next_job() if self.workers.free else None
+                if job is not None:
+                    self.workers.submit(job)
+                elif not search.over:
+                    self.settled += search.settle(self.workers.wait(1))
+        return self.record
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        return list(read_events(self.path))
+        """All but the time at which they came."""
+        return [
+            {name: value for name, value in event.items() if name != "at"}
+            for event in read_events(self.path)
+        ]
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [event for event in self.events if event["event"] == kind]
@@ -153,7 +169,7 @@ def bench(mini: type[SearchSpace], tmp_path: Path) -> Bench:
     return Bench(mini(SHAPE, 2), tmp_path)
 
 
-def states(search: Search) -> list[str]:
+def states(search: Record) -> list[str]:
     return [trial.state for trial in search.trials]
 
 
@@ -206,7 +222,7 @@ def test_a_proposal_that_waits_for_its_twin_does_not_hold_a_slot(bench: Bench) -
     search = bench.run(strategy=[0, 1, 2, 4], budget=3, slots=3)
     assert bench.workers.busiest == 3
     assert states(search) == ["complete", "duplicate", "complete", "complete"]
-    assert max(started for _, started in bench.shown) == 3
+    assert search.started == 3
 
 
 # Duplicates --------------------------------------------------------------------------------
@@ -280,7 +296,7 @@ def test_a_space_smaller_than_the_budget_ends_early_with_the_reason(
     search = bench.run(budget=100, slots=slots)
     assert search.ended == "the strategy has nothing left to propose"
     assert Counter(states(search)) == {"complete": 6, "duplicate": 6}
-    assert bench.events[-1] == {"event": "ended", "reason": search.ended}
+    assert bench.events[-1] == {"event": "ended", "reason": search.ended, "outcome": "done"}
 
 
 def test_a_hundred_fruitless_asks_in_a_row_end_the_run(bench: Bench) -> None:
@@ -372,7 +388,8 @@ def test_ten_failures_in_a_row_end_the_run_with_their_causes(bench: Bench) -> No
     assert str(caught.value).startswith("10 of 10 children failed: 8 x nan: text")
     assert "2 x oom_device: text" in str(caught.value)
     assert len(str(caught.value)) < 600
-    assert bench.events[-1] == {"event": "ended", "reason": str(caught.value)}
+    reason = str(caught.value)
+    assert bench.events[-1] == {"event": "ended", "reason": reason, "outcome": "failed"}
 
 
 @pytest.mark.parametrize("budget", [1, 3])
@@ -454,6 +471,7 @@ def test_every_ask_is_told_once_and_recorded_in_order(
     assert len(bench.strategy.history.asked) == count
     for ordinal in range(count):
         kinds = [event["event"] for event in bench.events if event.get("ordinal") == ordinal]
+        kinds = [kind for kind in kinds if kind != "waits"]
         started = ["started"] if search.trials[ordinal].state in {"complete", "failed"} else []
         assert kinds == ["asked", *started, "finished", "told"]
     assert bench.events[-1]["event"] == "ended"
@@ -505,10 +523,9 @@ def test_every_trial_has_a_seed_of_its_own(bench: Bench) -> None:
     assert taken == {key: seeds[key] for key in taken}
 
 
-def test_the_observer_is_shown_every_trial_with_its_final_state(bench: Bench) -> None:
-    search = bench.run(strategy=[0, 1, 2], budget=2)
-    assert [trial for trial, _ in bench.shown] == search.trials
-    assert [started for _, started in bench.shown] == [1, 1, 2]
+def test_settling_a_job_names_every_trial_that_is_over_by_it(bench: Bench) -> None:
+    search = bench.run(strategy=[0, 1, 2], budget=2, slots=2)
+    assert bench.settled == [search.trials[0], search.trials[1], search.trials[2]]
 
 
 # Rewards and the best ----------------------------------------------------------------------
@@ -570,3 +587,241 @@ def test_children_get_the_graph_of_their_genotype(bench: Bench) -> None:
     search = bench.run(strategy=[0, 4, 8], budget=3)
     graphs: list[Graph] = [job.graph for job in bench.workers.taken]
     assert [graph.params for graph in graphs] == [trial.params for trial in search.trials]
+
+
+# Going on from a record ----------------------------------------------------------------------
+
+
+def history(record: Record) -> list[tuple[Any, ...]]:
+    return [(t.ordinal, t.genotype, t.seed, t.state, t.metrics, t.of) for t in record.trials]
+
+
+def mixed(job: Job) -> Evaluation | Failure:
+    """Fails for one width in three."""
+    return failing(job) if job.graph.params % 3 == 0 else by_size(job)
+
+
+def public(record: Record) -> dict[str, Any]:
+    """All that a record says, but for the clock."""
+    return {
+        name: value
+        for name, value in vars(record).items()
+        if name not in {"_handlers", "_at", "began", "objective"}
+    }
+
+
+class Again:
+    """The search of a bench once more, from a journal that ends early."""
+
+    def __init__(self, bench: Bench, strategy: type[Strategy], **plan: Any) -> None:
+        self.bench, self.strategy, self.plan = bench, strategy, plan
+
+    def run(self, journal: bytes, slots: int, score: Score = mixed) -> Record:
+        bench = self.bench
+        children = Children(bench.space, limit(bench))
+        plan = Plan(
+            budget=self.plan["budget"],
+            seed=0,
+            objective=Objective("accuracy", "maximize"),
+            limits=limit(bench),
+        )
+        arguments = bench.space.genome, plan.budget, ("maximize",), children
+        bench.strategy = self.strategy(*arguments)
+        bench.workers = Slots(slots, score, first)
+        bench.path.write_bytes(journal)
+        return bench.go_on(plan, children)
+
+
+@pytest.mark.parametrize("strategy", [RandomSearch, Evolution])
+def test_with_one_worker_a_search_cut_anywhere_ends_like_the_calm_one(
+    bench: Bench, strategy: type[Strategy]
+) -> None:
+    calm = history(bench.run(strategy=strategy, budget=5, score=mixed, limits=limit(bench)))
+    lines = bench.path.read_bytes().splitlines(keepends=True)
+    again = Again(bench, strategy, budget=5)
+    assert len(lines) > 20
+    for count in range(1, len(lines) + 1):
+        for torn in (b"", b'{"event":"as'):
+            record = again.run(b"".join(lines[:count]) + torn, slots=1)
+            assert history(record) == calm, f"after {lines[count - 1]!r}"
+            assert record.started == 5
+            assert not +bench.strategy.history._open
+
+
+@pytest.mark.parametrize("strategy", [RandomSearch, Evolution])
+def test_with_several_workers_a_search_cut_anywhere_loses_and_repeats_nothing(
+    bench: Bench, strategy: type[Strategy]
+) -> None:
+    arguments = {"budget": 5, "score": mixed, "slots": 3, "order": last, "limits": limit(bench)}
+    bench.run(strategy=strategy, **arguments)
+    lines = bench.path.read_bytes().splitlines(keepends=True)
+    again = Again(bench, strategy, budget=5)
+    for count in range(1, len(lines) + 1):
+        bench.path.write_bytes(b"".join(lines[:count]))
+        before = Record.of(read_events(bench.path), Objective("accuracy", "maximize"), 5)
+        after = again.run(b"".join(lines[:count]), slots=2)
+        over = [trial for trial in before.trials if trial.state != "running"]
+        assert [after.trials[trial.ordinal] for trial in over] == over
+        assert [trial.ordinal for trial in after.trials] == list(range(len(after.trials)))
+        assert "running" not in states(after)
+        trained = [t for t in after.trials if t.state in {"complete", "failed", "stopped"}]
+        assert len(trained) == after.started <= 5
+        told = [event["ordinal"] for event in bench.of("told")]
+        assert sorted(told) == list(range(len(after.trials)))
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+def test_the_record_of_a_journal_is_the_record_that_wrote_it(bench: Bench, slots: int) -> None:
+    bench.run(strategy=Evolution, budget=5, score=mixed, slots=slots, limits=limit(bench))
+    read = Record.of(read_events(bench.path), Objective("accuracy", "maximize"), 5)
+    assert public(read) == public(bench.record)
+
+
+def test_a_trial_in_hand_is_taken_up_under_its_ordinal_and_seed(bench: Bench) -> None:
+    bench.run(strategy=RandomSearch, budget=5, score=mixed, limits=limit(bench))
+    lines = bench.path.read_bytes().splitlines(keepends=True)
+    place = next(at for at, line in enumerate(lines) if b'"started"' in line)
+    again = Again(bench, RandomSearch, budget=5)
+    again.run(b"".join(lines[: place + 1]), slots=1)
+    job = bench.workers.taken[0]
+    started = [event for event in bench.of("started") if event["ordinal"] == job.key]
+    assert [event["attempt"] for event in started] == [1, 2]
+    asked = bench.of("asked")[job.key]
+    assert (asked["ordinal"], asked["seed"]) == (job.key, job.seed)
+
+
+@pytest.mark.parametrize("cause", ["worker_died", "node_lost"])
+def test_a_child_whose_worker_was_lost_is_tried_once_more(bench: Bench, cause: str) -> None:
+    deaths: Counter[int] = Counter()
+
+    def dies(job: Job) -> Evaluation | Failure:
+        deaths[job.key] += 1
+        fatal = job.key == 1 or (job.key == 0 and deaths[0] == 1)
+        return Failure(cause, "it died", "") if fatal else by_size(job)
+
+    record = bench.run(strategy=[0, 2, 4], budget=3, score=dies)
+    assert states(record) == ["complete", "failed", "complete"]
+    assert deaths == {0: 2, 1: 2, 2: 1}
+    assert record.trials[1].cause == cause
+    assert [event["ordinal"] for event in bench.of("lost")] == [0, 1, 1]
+    seeds = [job.seed for job in bench.workers.taken if job.key == 0]
+    assert seeds[0] == seeds[1]
+
+
+def test_a_twin_of_a_child_that_is_tried_again_waits_on(bench: Bench) -> None:
+    deaths: Counter[int] = Counter()
+
+    def dies(job: Job) -> Evaluation | Failure:
+        deaths[job.key] += 1
+        return Failure("worker_died", "", "") if deaths[job.key] == 1 else by_size(job)
+
+    record = bench.run(strategy=[0, 1, 2, 0], budget=2, slots=2, score=dies)
+    assert states(record) == ["complete", "duplicate", "complete"]
+    assert record.trials[1].metrics == record.trials[0].metrics != {}
+
+
+def test_losses_are_counted_across_sessions(bench: Bench) -> None:
+    def dies(job: Job) -> Failure:
+        return Failure("worker_died", "it died", "")
+
+    with pytest.raises(SearchFailed):
+        bench.run(strategy=RandomSearch, budget=1, score=dies)
+    lines = bench.path.read_bytes().splitlines(keepends=True)
+    once = next(at for at, line in enumerate(lines) if b'"lost"' in line) + 1
+    record = Record.of(read_events(bench.path), Objective("accuracy", "maximize"), 1)
+    assert record.losses[0] == 2
+    again = Again(bench, RandomSearch, budget=1)
+    bench.path.write_bytes(b"".join(lines[:once]))
+    after = again.run(bench.path.read_bytes(), slots=1, score=by_size)
+    assert (after.losses[0], after.trials[0].state) == (1, "complete")
+
+
+def test_failures_are_counted_anew_after_an_end(bench: Bench) -> None:
+    with pytest.raises(SearchFailed):
+        bench.run(strategy=RandomSearch, budget=3, score=failing)
+    assert bench.record.outcome == "failed"
+    assert bench.record.failures_in_a_row == 0
+
+
+def test_a_larger_budget_goes_on(bench: Bench) -> None:
+    bench.run(strategy=RandomSearch, budget=2, limits=limit(bench))
+    before = history(bench.record)
+    with Journal(bench.path) as journal:
+        journal.append("opened", budget=4)
+    again = Again(bench, RandomSearch, budget=4)
+    record = again.run(bench.path.read_bytes(), slots=1, score=by_size)
+    assert history(record)[: len(before)] == before
+    assert record.started == 4
+
+
+def test_a_proposal_of_another_space_is_refused(bench: Bench) -> None:
+    bench.run(strategy=RandomSearch, budget=2)
+    journal = bench.path.read_bytes().replace(b'"width":', b'"breadth":')
+    with pytest.raises(NasError, match="does not fit this space") as caught:
+        Again(bench, RandomSearch, budget=2).run(journal, slots=1)
+    assert caught.value.exit_code == 4
+
+
+def test_a_space_that_builds_another_network_now_is_refused(bench: Bench) -> None:
+    bench.run(strategy=RandomSearch, budget=2)
+    lines = bench.path.read_bytes().splitlines(keepends=True)
+    digest = bench.of("asked")[0]["hash"].encode()
+    place = next(at for at, line in enumerate(lines) if b'"started"' in line)
+    journal = b"".join(lines[: place + 1]).replace(digest, b"0" * len(digest))
+    with pytest.raises(NasError, match="builds another network for trial 0") as caught:
+        Again(bench, RandomSearch, budget=2).run(journal, slots=1)
+    assert caught.value.exit_code == 4
+
+
+ASKED = {
+    "ordinal": 0,
+    "genotype": {"width": 2, "label": "a"},
+    "proposed_fidelity": 1.0,
+    "fidelity": 1.0,
+    "hash": "ab",
+    "params": 1,
+    "macs": 1,
+    "latency_ms": None,
+    "seed": 1,
+}
+FINISHED = {
+    "ordinal": 0,
+    "attempt": 1,
+    "state": "complete",
+    "metrics": {"accuracy": 0.5},
+    "seconds": 1.0,
+    "cause": "",
+    "message": "",
+    "of": None,
+    "trace": "",
+}
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [("invented", {})],
+        [("asked", {**ASKED, "ordinal": 1})],
+        [("asked", {name: value for name, value in ASKED.items() if name != "hash"})],
+        [("asked", {**ASKED, "genotype": 3})],
+        [("asked", {**ASKED, "proposed_fidelity": 2.0})],
+        [("started", {"ordinal": 0, "attempt": 1})],
+        [("asked", ASKED), ("started", {"ordinal": 0, "attempt": "x"})],
+        [("asked", ASKED), ("finished", {**FINISHED, "state": "running"})],
+        [("asked", ASKED), ("finished", FINISHED), ("finished", FINISHED)],
+        [("asked", ASKED), ("told", {"ordinal": 0, "rewards": None})],
+        [("asked", ASKED), ("finished", {**FINISHED, "metrics": None})],
+        [("rescored", {"ordinal": 0})],
+        [("opened", {"budget": None})],
+    ],
+)
+def test_a_journal_that_contradicts_itself_is_refused_with_its_line(
+    bench: Bench, events: list[tuple[str, dict[str, Any]]]
+) -> None:
+    with Journal(bench.path) as journal:
+        for event, values in events:
+            journal.append(event, **values)
+    with pytest.raises(NasError, match=f"line {len(events) + 1} is damaged:") as caught:
+        Record.of(read_events(bench.path), Objective("accuracy", "maximize"), 5)
+    assert caught.value.exit_code == 4
+    assert "\n" not in str(caught.value)

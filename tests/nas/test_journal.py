@@ -21,6 +21,13 @@ def written(path: Path, count: int = 3) -> list[dict[str, Any]]:
     return events
 
 
+def read(path: Path) -> list[dict[str, Any]]:
+    """All events, but for the time at which they came."""
+    events = [dict(event) for event in read_events(path)]
+    assert all(event.pop("at") >= 0 for event in events)
+    return events
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "events.jsonl"
@@ -28,9 +35,9 @@ def path(tmp_path: Path) -> Path:
 
 def test_events_come_back_in_their_order_without_the_header(path: Path) -> None:
     events = written(path)
-    assert list(read_events(path)) == events
+    assert read(path) == events
     lines = path.read_bytes().split(b"\n")
-    assert json.loads(lines[0]) == {"event": "header", "schema_version": 1}
+    assert json.loads(lines[0]) == {"event": "header", "schema_version": 2}
     assert len(lines) == 1 + 3 + 1
 
 
@@ -55,7 +62,7 @@ def test_a_journal_is_gone_on_with(path: Path) -> None:
     events = written(path)
     with Journal(path) as journal:
         journal.append("ended")
-    assert list(read_events(path)) == [*events, {"event": "ended"}]
+    assert read(path) == [*events, {"event": "ended"}]
 
 
 @pytest.mark.parametrize("left", range(1, 20))
@@ -66,10 +73,10 @@ def test_a_torn_last_line_is_skipped_by_readers_and_cut_off_by_writers(
     whole = path.read_bytes()
     last = whole.rstrip(b"\n").rfind(b"\n") + 1
     path.write_bytes(whole[: last + left])
-    assert list(read_events(path)) == events[:-1]
+    assert read(path) == events[:-1]
     with Journal(path) as journal:
         journal.append("ended")
-    assert list(read_events(path)) == [*events[:-1], {"event": "ended"}]
+    assert read(path) == [*events[:-1], {"event": "ended"}]
     assert path.read_bytes().startswith(whole[:last])
 
 
@@ -77,7 +84,7 @@ def test_a_torn_last_line_is_skipped_by_readers_and_cut_off_by_writers(
 def test_a_torn_header_is_written_again(path: Path, left: int) -> None:
     written(path, 0)
     path.write_bytes(path.read_bytes()[:left])
-    assert written(path) == list(read_events(path))
+    assert written(path) == read(path)
 
 
 @pytest.mark.parametrize(
@@ -86,14 +93,14 @@ def test_a_torn_header_is_written_again(path: Path, left: int) -> None:
         b"notes of mine",
         b"notes of mine\n",
         b'{"event":"asked"}\n',
-        b'{"event":"header","schema_version":2}\n{"event":"asked"}\n{"eve',
+        b'{"event":"header","schema_version":1}\n{"event":"asked"}\n{"eve',
     ],
 )
 def test_a_file_that_is_no_journal_of_ours_is_refused_and_left_alone(
     path: Path, content: bytes
 ) -> None:
     path.write_bytes(content)
-    with pytest.raises(NasError, match="is no journal of schema version 1") as caught:
+    with pytest.raises(NasError, match="is no journal of schema version 2") as caught:
         Journal(path)
     assert caught.value.exit_code == 4
     assert path.read_bytes() == content
@@ -103,7 +110,7 @@ def test_a_file_that_is_no_journal_of_ours_is_refused_and_left_alone(
     ("line", "damage"),
     [
         (1, b"{}"),
-        (1, b'{"event":"header","schema_version":2}'),
+        (1, b'{"event":"header","schema_version":1}'),
         (1, b'{"event":"asked"}'),
         (2, b'{"event":"asked","ordinal":'),
         (3, b""),
@@ -196,4 +203,37 @@ def test_a_disk_that_fills_up_within_a_line_leaves_a_torn_line_only(path: Path) 
     with pytest.raises(NasError, match="No space left"), journal:
         journal.append("asked", ordinal=3)
     assert path.read_bytes().endswith(b'{"event')
-    assert list(read_events(path)) == events
+    assert read(path) == events
+
+
+def test_a_group_reaches_the_disk_as_a_whole_and_its_listener_at_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[str] = []
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    with Journal(path, lambda event: heard.append(event["event"])) as journal:
+        waits = len(synced)
+        with journal.group():
+            journal.append("asked", ordinal=0)
+            journal.append("started", ordinal=0)
+            assert heard == ["asked", "started"]
+            assert read(path) == []
+            assert len(synced) == waits
+        assert [event["event"] for event in read(path)] == heard
+        assert len(synced) == waits + 1
+        journal.append("told")
+        assert len(synced) == waits + 2
+
+
+def test_what_a_group_has_is_kept_where_it_ends_by_an_error(path: Path) -> None:
+    with Journal(path) as journal:
+
+        def group() -> None:
+            with journal.group():
+                journal.append("asked", ordinal=0)
+                raise KeyError
+
+        with pytest.raises(KeyError):
+            group()
+    assert [event["event"] for event in read(path)] == ["asked"]
