@@ -1,12 +1,14 @@
 """The Python interface: ``nas.search``, ``nas.resume`` and ``nas.load``."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from estimators.estimator import Estimator
-from nas.configuration import Arrays, Configuration, Prepared, of_run, prepare
+from nas.configuration import Arrays, Configuration, of_run, prepare
 from nas.errors import NasError, usage_error
 from nas.interrupts import Interrupted, Interrupts
 from nas.loading import load
@@ -18,6 +20,9 @@ from nas.session import Execution, Session
 from nas.status import read
 from search_spaces.space import SearchSpace
 from strategies.strategy import Strategy
+
+if TYPE_CHECKING:
+    from nas.ray_workers import RaySession
 
 __all__ = ["Result", "load", "resume", "search"]
 
@@ -91,12 +96,12 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
     execution = _execution(
         workers=workers,
         gpus_per_child=gpus_per_child,
-        address=address,
         child_timeout=child_timeout,
         grace=grace,
         max_hours=max_hours,
         study=study,
     )
+    _check_workers(execution, address)
     configuration = Configuration(
         space=space,
         budget=budget,
@@ -112,12 +117,23 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         max_latency_ms=max_latency_ms,
         settings={} if settings is None else settings,
     )
-    with Interrupts(execution.grace) as interrupts:
-        prepared = prepare(configuration)
+    with Interrupts(execution.grace) as interrupts, _joined(address) as cluster:
+        if cluster is not None and device == "auto":
+            found = "cuda" if cluster.gpus else "cpu"
+            configuration = replace(configuration, device=found)
+        prepared = prepare(configuration, elsewhere=cluster is not None)
         folder = create(None if out is None else Path(out), prepared.record)
         with RunLock(folder):
             write_json(folder / RUN, prepared.record.model_dump(mode="json"))
-            return _work(folder, prepared, execution, progress=progress, interrupts=interrupts)
+            session = Session(
+                folder,
+                prepared,
+                execution,
+                progress=Silent() if progress is None else progress,
+                interrupts=interrupts,
+                cluster=cluster,
+            )
+            return _work(session, folder)
 
 
 def resume(  # noqa: PLR0913 - the options of the command line, by name
@@ -169,16 +185,20 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
     execution = _execution(
         workers=workers,
         gpus_per_child=gpus_per_child,
-        address=address,
         child_timeout=child_timeout,
         grace=grace,
         max_hours=max_hours,
         study=study,
     )
+    _check_workers(execution, address)
     folder = Path(folder)
     read_record(folder)  # a folder without a run is told before it is locked
     given = {"space": space, "data": data, "strategy": strategy, "estimator": estimator}
-    with Interrupts(execution.grace) as interrupts, RunLock(folder):
+    with (
+        Interrupts(execution.grace) as interrupts,
+        _joined(address) as cluster,
+        RunLock(folder),
+    ):
         run, record = read(folder)
         budget = record.budget if budget is None else budget
         if budget < record.started:
@@ -186,44 +206,73 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
                 f"--budget must be at least {record.started}, as many children as were started, "
                 f"got {budget}"
             )
-        prepared = prepare(of_run(run, budget=budget, given=given))
+        configuration = of_run(run, budget=budget, given=given)
+        prepared = prepare(configuration, elsewhere=cluster is not None)
         unequal = differences(run, prepared.record)
         if unequal:
             raise NasError(
                 f"run: {folder} was begun with another configuration: {'; '.join(unequal)}",
                 exit_code=4,
             )
-        return _work(folder, prepared, execution, progress=progress, interrupts=interrupts)
+        session = Session(
+            folder,
+            prepared,
+            execution,
+            progress=Silent() if progress is None else progress,
+            interrupts=interrupts,
+            cluster=cluster,
+        )
+        return _work(session, folder)
 
 
-def _work(
-    folder: Path,
-    prepared: Prepared,
-    execution: Execution,
-    *,
-    progress: Progress | None,
-    interrupts: Interrupts,
-) -> Result:
-    """Work on a locked run folder to the end.
+def _work(session: Session, folder: Path) -> Result:
+    """Work to the end.
 
     Raises:
         Interrupted: If a signal came; the message says how to go on.
     """
-    progress = Silent() if progress is None else progress
-    session = Session(folder, prepared, execution, progress=progress, interrupts=interrupts)
     try:
-        with progress:
-            return session.run()
+        return session.run()
     except Interrupted as error:
         text = f"stopped by {error.name}; go on with: nas resume {folder}"
         raise Interrupted(error.number, text) from error
 
 
-def _execution(  # noqa: PLR0913 - its fields
+@contextmanager
+def _joined(address: str | None) -> Iterator["RaySession | None"]:
+    """The cluster at an address, joined; None for this machine."""
+    if address is None:
+        yield None
+        return
+    from nas.ray_workers import RaySession  # noqa: PLC0415 - Ray takes a second to import
+
+    session = RaySession(address)
+    session.start()
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+def _check_workers(execution: Execution, address: str | None) -> None:
+    """Refuse what has no meaning without workers.
+
+    Raises:
+        NasError: Then (exit code 2).
+    """
+    for flag, value in (
+        ("--address", address),
+        ("--gpus-per-child", execution.gpus_per_child),
+        ("--child-timeout", execution.child_timeout),
+    ):
+        if execution.workers == 0 and value:
+            raise usage_error(f"{flag} needs a worker; --workers 0 trains in this process")
+
+
+def _execution(
     *,
     workers: Count,
     gpus_per_child: float | None,
-    address: str | None,
     child_timeout: float | None,
     grace: float,
     max_hours: float | None,
@@ -242,11 +291,6 @@ def _execution(  # noqa: PLR0913 - its fields
         raise usage_error(
             f"--gpus-per-child must be from 0 to 1, or a whole number, got {gpus_per_child}"
         )
-    if workers == 0 and (address or gpus_per_child or child_timeout):
-        raise usage_error(
-            "--workers 0 trains in this process: --address, --gpus-per-child and --child-timeout "
-            "need a worker"
-        )
     for flag, value in (("--child-timeout", child_timeout), ("--max-hours", max_hours)):
         if value is not None and not 0 < value < math.inf:
             raise usage_error(f"{flag} must be above 0 and finite, got {value}")
@@ -255,7 +299,6 @@ def _execution(  # noqa: PLR0913 - its fields
     return Execution(
         None if workers == "auto" else int(workers),
         gpus_per_child,
-        address,
         child_timeout,
         grace,
         max_hours,

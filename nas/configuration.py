@@ -87,8 +87,13 @@ class Prepared:
     record: RunRecord
 
 
-def prepare(configuration: Configuration) -> Prepared:
+def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepared:
     """Check everything and make it.
+
+    Args:
+        configuration: What is asked for.
+        elsewhere: Whether children are trained on other machines, which may have the device that
+            this one lacks.
 
     Raises:
         NasError: If a value cannot be used (exit code 2), no network of the space is within the
@@ -96,7 +101,9 @@ def prepare(configuration: Configuration) -> Prepared:
     """
     settings = _settings(configuration)
     limits, plan_numbers = _limits(configuration), _numbers(configuration)
-    device = resolve_device(configuration.device)
+    device = configuration.device
+    if not elsewhere or device in {"auto", "cpu"} or limits.max_latency_ms is not None:
+        device = resolve_device(device)  # latency is measured here
     images = _images(configuration.data)
     task = Classification(len(images.classes))
     objective = _objective(task, configuration.objective)

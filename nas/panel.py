@@ -47,21 +47,19 @@ def show(folder: Path, *, watch: bool) -> None:
     """
     console = Console(highlight=False)
     standing = now(folder)
-    if not watch or standing.phase != "running":
-        console.print(panel(standing))
-    elif not console.is_terminal:
-        while standing.phase == "running":
-            console.print(Text(_line(standing)))
-            time.sleep(10 * WATCH_EVERY)
-            standing = now(folder)
-    else:
-        with Live(panel(standing), console=console, auto_refresh=False) as live:
+    if watch and console.is_terminal:
+        with Live(panel(standing), console=console, auto_refresh=False, transient=True) as live:
             while standing.phase == "running":
                 time.sleep(WATCH_EVERY)
                 standing = now(folder)
                 live.update(panel(standing), refresh=True)
+    while watch and standing.phase == "running":
+        console.print(Text(_line(standing)), soft_wrap=True)
+        time.sleep(10 * WATCH_EVERY)
+        standing = now(folder)
+    console.print(panel(standing))
     if standing.phase in {"stopped", "paused", "failed"}:
-        console.print(Text(f"go on with: nas resume {folder}"))
+        console.print(Text(f"go on with: nas resume {folder}"), soft_wrap=True)
 
 
 def _line(standing: Standing) -> str:

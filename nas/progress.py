@@ -172,6 +172,7 @@ class LivePanel(Progress):
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._shown: tuple[Standing, float] | None = None
         self._live = Live(
             console=console,
             get_renderable=self._render,
@@ -180,7 +181,6 @@ class LivePanel(Progress):
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._shown: tuple[Standing, float] | None = None
         self._titles: dict[int, str] = {}
         self._before = 0.0, time.monotonic()
         self._run: tuple[Path, Record, Workers] | None = None

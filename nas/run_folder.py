@@ -169,10 +169,9 @@ def _unequal(place: str, mine: Any, theirs: Any) -> Iterator[tuple[str, str, str
 
 def tidy(folder: Path) -> None:
     """Remove what a killed process left half written; only under the lock."""
-    for path in folder.glob("*.tmp-*"):
-        path.unlink(missing_ok=True)
-    for path in (folder / TRIALS).glob("*.tmp-*"):
-        path.unlink(missing_ok=True)
+    for path in (*folder.glob("*.tmp-*"), *(folder / TRIALS).glob("*.tmp-*")):
+        if path.is_file():
+            path.unlink(missing_ok=True)
     for path in folder.glob(f".{BEST}.*-*"):
         shutil.rmtree(path, ignore_errors=True)
 

@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +32,7 @@ from search_spaces import architecture as architecture_format
 from search_spaces.modules import build
 
 if TYPE_CHECKING:
+    from nas.ray_workers import RaySession
     from nas.study import StudyMirror
 
 TICK = 0.5  # seconds between looks at the clock and at signals
@@ -46,7 +47,6 @@ class Execution:
     Attributes:
         workers: Worker processes; None for as many as fit, 0 to train in this process.
         gpus_per_child: GPUs reserved for each worker; None for 1 on ``cuda`` and 0 elsewhere.
-        address: ``host:port`` of a Ray cluster; None for this machine.
         child_timeout: Seconds after which a child is killed; None for 20 times the longest so
             far, at least 600.
         grace: Seconds that running children have to finish after Ctrl-C or SIGTERM.
@@ -57,7 +57,6 @@ class Execution:
 
     workers: int | None = None
     gpus_per_child: float | None = None
-    address: str | None = None
     child_timeout: float | None = None
     grace: float = 30.0
     max_hours: float | None = None
@@ -95,6 +94,7 @@ class Session:
         execution: How to carry it out.
         progress: Is shown everything.
         interrupts: Entered; says when to stop.
+        cluster: Where workers are, joined; None for this machine.
     """
 
     def __init__(
@@ -105,7 +105,9 @@ class Session:
         *,
         progress: Progress,
         interrupts: Interrupts,
+        cluster: "RaySession | None",
     ) -> None:
+        self._cluster = cluster
         self._folder = folder
         self._prepared = prepared
         self._plan = prepared.plan
@@ -127,6 +129,10 @@ class Session:
             Interrupted: If a signal came.
         """
         tidy(self._folder)
+        with self._progress:
+            return self._run()
+
+    def _run(self) -> Result:
         path = self._folder / EVENTS
         events = list(read_events(path)) if path.exists() else []
         record = Record.of(events, self._plan.objective, self._plan.budget)
@@ -196,14 +202,14 @@ class Session:
         if execution.workers == 0:
             yield InProcessWorkers(prepared.estimator, device, metrics=metrics)
             return
-        from nas.ray_workers import RaySession, RayWorkers  # noqa: PLC0415 - Ray takes a second
+        from nas import ray_workers  # noqa: PLC0415 - Ray takes a second to import
 
         gpus = execution.gpus_per_child
-        session = RaySession(execution.address)
+        session = ray_workers.RaySession() if self._cluster is None else self._cluster
         session.start()
-        self._interrupts.again()
+        self._interrupts.again()  # Ray has put its own handler in place
         try:
-            workers = RayWorkers(
+            workers = ray_workers.RayWorkers(
                 session,
                 prepared.estimator,
                 device,
@@ -218,7 +224,8 @@ class Session:
             finally:
                 workers.close()
         finally:
-            session.close()
+            if self._cluster is None:
+                session.close()
 
     def _search(self, search: Search, workers: Workers) -> None:
         """Spend the budget, or the time.
@@ -304,10 +311,9 @@ class Session:
         if best.weights is None:
             best, recipe = self._trained(best)
         assert best.weights is not None  # noqa: S101 - every training leaves weights
-        kept = [one.weights.file for one in (best, *finalists) if one.weights is not None]
         test = self._test(best, best.weights)
         check = self._exported(best, best.weights, test, recipe)
-        forget_others(self._folder, frozenset(kept))
+        self._forget([one.trial.ordinal for one in finalists])
         result = Result(
             folder=self._folder,
             best=best,
@@ -320,6 +326,16 @@ class Session:
         )
         write_json(self._folder / SUMMARY, summary(result, record))
         return result
+
+    def _forget(self, finalists: Sequence[int]) -> None:
+        """Delete the weights of trials that are no finalists any more."""
+        readings = self._record.readings.items()
+        kept = {
+            reading.weights.file
+            for (ordinal, _), reading in readings
+            if ordinal in finalists and reading.weights is not None
+        }
+        forget_others(self._folder, frozenset(kept))
 
     def _nothing_found(self) -> NasError:
         """What to say of a search without a winner; ``summary.json`` says the rest."""

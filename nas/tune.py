@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-import torch
 from ray import tune
 from ray.tune.search import Searcher
 
@@ -29,8 +28,6 @@ from nas.session import opened
 from nas.workers import Failure, Outcome
 from search_spaces.architecture import lower
 from search_spaces.space import SearchSpace
-
-CHECKPOINT = "child.pt"
 
 
 @final
@@ -209,21 +206,12 @@ class Child(tune.Trainable):  # not final: Tune derives from it
         return {**scores, "fidelity": fidelity, "done": done}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Where training stands, for schedulers that pause."""
-        start = self._start
-        if start is not None:
-            state = {
-                "step": start.step,
-                "weights": dict(start.weights),
-                "optimizer": dict(start.optimizer),
-            }
-            torch.save(state, Path(checkpoint_dir) / CHECKPOINT)
+        """Nothing: a child that a scheduler has paused trains from its start again.
+
+        Its seed makes that the same training; it costs time under schedulers that pause.
+        """
 
     def load_checkpoint(  # type: ignore[override] # Tune's type is that of an older form
         self, checkpoint_dir: str
     ) -> None:
-        """Take up what ``save_checkpoint`` wrote; tensors and plain values only."""
-        path = Path(checkpoint_dir) / CHECKPOINT
-        if path.exists():
-            state = torch.load(path, weights_only=True)
-            self._start = Checkpoint(state["step"], state["weights"], state["optimizer"])
+        """Nothing, as ``save_checkpoint``."""

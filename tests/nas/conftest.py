@@ -103,6 +103,7 @@ def finished(
         "strategy": "random",
         "budget": 3,
         "seed": 4,
+        "workers": 0,
         "settings": {"estimator": {"epochs": 2, "batch_size": 16}},
     }
     folder = tmp_path_factory.mktemp("finished") / "run"

@@ -16,13 +16,14 @@ import nas
 from estimators.data import ImageData, Split
 from estimators.estimator import Checkpoint, Estimator, Evaluation, EvaluationError, Report
 from estimators.task import Task
-from nas import api, plugins
+from nas import api, plugins, session
 from nas.errors import NasError
 from nas.journal import read_events
 from nas.run_folder import RunRecord
 from search_spaces.architecture import Architecture
 from search_spaces.genome import Genotype
 from search_spaces.graph import Graph
+from search_spaces.modules import build
 from search_spaces.space import SearchSpace
 from search_spaces.strict_json import loads
 from strategies.random import RandomSearch
@@ -37,6 +38,7 @@ def small(mini: type[SearchSpace], images: Data, **changes: Any) -> dict[str, An
         "data": images,
         "strategy": "random",
         "budget": 2,
+        "workers": 0,
         "settings": {"estimator": {"epochs": 1, "batch_size": 16}},
         **changes,
     }
@@ -69,7 +71,10 @@ def trials_of(result: nas.Result) -> list[tuple[object, ...]]:
 def test_a_run_folder_holds_exactly_these_files(finished: Any) -> None:
     folder = finished.result.folder
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
-    assert names == [
+    weights = [name for name in names if name.startswith("trials/")]
+    assert len(weights) == 6
+    assert [name for name in names if name not in weights] == [
+        ".lock",
         "best",
         "best/README.md",
         "best/architecture.json",
@@ -77,7 +82,9 @@ def test_a_run_folder_holds_exactly_these_files(finished: Any) -> None:
         "best/model.safetensors",
         "events.jsonl",
         "run.json",
+        "study.db",
         "summary.json",
+        "trials",
     ]
 
 
@@ -93,6 +100,8 @@ def test_the_summary_holds_what_scripts_read(finished: Any) -> None:
         "states",
         "ended",
         "seconds",
+        "budget",
+        "sessions",
     }
     assert set(summary["best"]) == {
         "trial",
@@ -105,6 +114,7 @@ def test_the_summary_holds_what_scripts_read(finished: Any) -> None:
         "latency_ms",
         "genotype",
         "test",
+        "test_reads",
     }
     assert summary["schema_version"] == 1
     assert summary["front"] is None
@@ -137,7 +147,7 @@ def test_every_event_names_a_trial_of_the_run(finished: Any) -> None:
     result = finished.result
     kinds = [event["event"] for event in events(result.folder)]
     assert kinds.count("rescored") == 6
-    assert kinds[-1] == "test_read"
+    assert kinds[-2:] == ["test_read", "exported"]
     assert kinds.index("ended") < kinds.index("rescored")
     ordinals = {event["ordinal"] for event in events(result.folder) if "ordinal" in event}
     assert ordinals == {trial.ordinal for trial in result.trials}
@@ -160,11 +170,11 @@ def test_the_test_images_are_read_once_and_by_the_winner(
     mini: type[SearchSpace], images: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    measure, prepare = api.measure, api.prepare
+    measure, prepare = session.measure, api.prepare
     tests: list[Split] = []
 
-    def prepared(*arguments: Any) -> Any:
-        found = prepare(*arguments)
+    def prepared(*arguments: Any, **options: Any) -> Any:
+        found = prepare(*arguments, **options)
         tests.append(found.images.test)
         return found
 
@@ -173,7 +183,7 @@ def test_the_test_images_are_read_once_and_by_the_winner(
         return measure(model, split, *arguments, **keywords)
 
     monkeypatch.setattr(api, "prepare", prepared)
-    monkeypatch.setattr(api, "measure", watched)
+    monkeypatch.setattr(session, "measure", watched)
     monkeypatch.setattr("estimators.training.measure", watched)
     result = nas.search(out=tmp_path / "run", **small(mini, images))
     assert read.count("test") == 1
@@ -277,7 +287,7 @@ def test_an_installed_estimator_that_trains_nothing_still_ends_with_weights(
     result = nas.search(out=tmp_path / "run", **options)
     assert document(result.folder / "run.json")["derived"]["estimator"]["luck"] == 0.5
     assert result.test["accuracy"] >= 0.5
-    assert result.model.state_dict().keys() == result.best.evaluation.weights.keys()
+    assert result.model.state_dict().keys() == build(result.best.child.graph).state_dict().keys()
 
 
 def test_a_plug_in_of_another_kind_is_refused(
@@ -402,7 +412,7 @@ def test_a_final_training_that_diverges_is_one_line(
     def diverge(*_: object, **__: object) -> None:
         raise EvaluationError("the loss became nan by step 3", cause="nan")
 
-    monkeypatch.setattr(api.Training, "evaluate", diverge)
+    monkeypatch.setattr(session.Training, "evaluate", diverge)
     with pytest.raises(NasError, match=r"final training of trial \d+ failed: the loss") as caught:
         nas.search(out=tmp_path / "run", **small(mini, images, estimator=cheap, settings={}))
     assert caught.value.exit_code == 3
@@ -427,7 +437,7 @@ def test_a_full_disk_is_an_error_of_the_surroundings(
     with pytest.raises(NasError, match="No space left on device") as caught:
         nas.search(out=tmp_path / "run", **small(mini, images))
     assert caught.value.exit_code == 5
-    assert list((tmp_path / "run").iterdir()) == []
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
 
 
 # Mistakes ----------------------------------------------------------------------------------
@@ -533,7 +543,7 @@ def test_a_folder_that_holds_something_is_left_alone(
 
 
 def test_importing_the_package_offers_these_names() -> None:
-    assert nas.__all__ == ["Result", "load", "search"]
+    assert nas.__all__ == ["Result", "load", "resume", "search"]
     assert all(callable(getattr(nas, name)) for name in nas.__all__)
     with pytest.raises(AttributeError, match="no attribute 'serch'"):
         getattr(nas, "ser" + "ch")

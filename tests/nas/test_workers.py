@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from estimators.data import ImageData
-from estimators.estimator import Estimator, Evaluation, EvaluationError
+from estimators.estimator import Checkpoint, Estimator, Evaluation, EvaluationError
 from estimators.task import Classification, Metric, Task
 from nas.workers import Failure, InProcessWorkers, Job, run_job
 from search_spaces.architecture import lower
@@ -64,7 +64,19 @@ def test_the_estimator_is_handed_the_job(graph: Graph) -> None:
         return Evaluation({"accuracy": 0.5, "log_loss": 1.0})
 
     run_job(Calls(note), Job(7, graph, 0.25, 99), device="cpu", metrics=METRICS)
-    assert seen == {"graph": graph, "fidelity": 0.25, "seed": 99, "device": "cpu", "start": None}
+    assert seen == {"graph": graph, "fidelity": 0.25, "seed": 99, "device": "cpu"}
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_weights_come_back_where_they_are_wanted(graph: Graph, *, wanted: bool) -> None:
+    scores, weights = {"accuracy": 0.5, "log_loss": 1.0}, {"w": torch.zeros(1)}
+    evaluation = Evaluation(scores, weights, Checkpoint(1, weights, {}))
+    job = Job(0, graph, 1.0, 0, weights=wanted)
+    found = run_job(Calls(lambda *_, **__: evaluation), job, device="cpu", metrics=METRICS)
+    assert isinstance(found, Evaluation)
+    assert (found.weights is not None) is wanted
+    assert (found.checkpoint is not None) is wanted
+    assert found.metrics == scores
 
 
 @pytest.mark.parametrize(
@@ -230,8 +242,12 @@ def test_a_worker_in_this_process_takes_one_job_at_a_time(graph: Graph) -> None:
     assert workers.free == 1
     workers.submit(Job(3, graph, 1.0, 0))
     assert workers.free == 0
-    done = workers.wait()
+    assert [(one.key, one.state) for one in workers.activity()] == [(3, "busy")]
+    done = workers.wait(0.0)
+    assert done is not None
     assert workers.free == 1
+    assert [(one.key, one.state) for one in workers.activity()] == [(None, "idle")]
+    assert workers.wait(0.0) is None
     assert done.key == 3
     assert isinstance(done.result, Evaluation)
     assert done.seconds >= 0

@@ -1,0 +1,83 @@
+"""Signals: noted while children run, obeyed at once anywhere else."""
+
+import signal
+import threading
+
+import pytest
+
+from nas.interrupts import Interrupted, Interrupts
+
+BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+
+
+@BOTH
+def test_the_first_one_is_only_noted_where_children_run(
+    number: signal.Signals, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Interrupts(30) as interrupts, interrupts.orderly():
+        assert interrupts.requested is None
+        signal.raise_signal(number)
+        assert interrupts.requested == number
+    assert "running children have 30 s to finish" in capfd.readouterr().err
+
+
+@BOTH
+def test_the_second_one_raises_with_the_code_of_the_first(number: signal.Signals) -> None:
+    with Interrupts(30) as interrupts, interrupts.orderly():
+        signal.raise_signal(number)
+        with pytest.raises(Interrupted) as caught:
+            signal.raise_signal(signal.SIGINT)
+    assert caught.value.exit_code == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+    assert caught.value.name == {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}[number]
+
+
+@BOTH
+def test_anywhere_else_the_first_one_raises(number: signal.Signals) -> None:
+    with Interrupts(30) as interrupts:
+        with interrupts.orderly():
+            pass
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+
+
+def test_the_end_of_the_grace_raises() -> None:
+    def wait() -> None:
+        signal.raise_signal(signal.SIGINT)
+        while True:
+            signal.pause()
+
+    with Interrupts(0.01) as interrupts, interrupts.orderly(), pytest.raises(Interrupted):
+        wait()
+
+
+def test_the_handlers_are_put_back() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with Interrupts(30) as interrupts:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as a library would
+        interrupts.again()
+        with pytest.raises(Interrupted):
+            signal.raise_signal(signal.SIGTERM)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_timer_does_not_outlive_what_it_was_for() -> None:
+    with Interrupts(1000) as interrupts, interrupts.orderly():
+        signal.raise_signal(signal.SIGINT)
+        timer = interrupts._timer
+    assert timer is not None
+    timer.join(5)
+    assert not timer.is_alive()
+
+
+def test_in_another_thread_nothing_is_done() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    seen: list[object] = []
+
+    def run() -> None:
+        with Interrupts(30) as interrupts, interrupts.orderly():
+            seen.extend([interrupts.requested, signal.getsignal(signal.SIGINT)])
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert seen == [None, before]
