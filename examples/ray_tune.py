@@ -1,6 +1,7 @@
 """Children of `mbconv` inside Ray Tune, with ASHA stopping the poor ones early."""
 
 import sys
+from pathlib import Path
 
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
@@ -21,6 +22,7 @@ with tune_run(folder, Configuration(space="mbconv", budget=budget), steps=STEPS)
             num_samples=budget,
             max_concurrent_trials=2,
         ),
+        run_config=tune.RunConfig(storage_path=str(Path(folder).resolve() / "tune"), verbose=1),
     )
     tuner.fit()
 
