@@ -117,7 +117,8 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         max_latency_ms=max_latency_ms,
         settings={} if settings is None else settings,
     )
-    with Interrupts(execution.grace) as interrupts, _joined(address) as cluster:
+    progress = Silent() if progress is None else progress
+    with Interrupts(execution.grace, progress.notice) as interrupts, _joined(address) as cluster:
         if cluster is not None and device == "auto":
             found = "cuda" if cluster.gpus else "cpu"
             configuration = replace(configuration, device=found)
@@ -129,7 +130,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
                 folder,
                 prepared,
                 execution,
-                progress=Silent() if progress is None else progress,
+                progress=progress,
                 interrupts=interrupts,
                 cluster=cluster,
             )
@@ -194,8 +195,9 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
     folder = Path(folder)
     read_record(folder)  # a folder without a run is told before it is locked
     given = {"space": space, "data": data, "strategy": strategy, "estimator": estimator}
+    progress = Silent() if progress is None else progress
     with (
-        Interrupts(execution.grace) as interrupts,
+        Interrupts(execution.grace, progress.notice) as interrupts,
         _joined(address) as cluster,
         RunLock(folder),
     ):
@@ -218,7 +220,7 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
             folder,
             prepared,
             execution,
-            progress=Silent() if progress is None else progress,
+            progress=progress,
             interrupts=interrupts,
             cluster=cluster,
         )

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self, final
@@ -36,10 +36,12 @@ class Interrupts:
 
     Args:
         grace: Seconds, at least 0.
+        tell: Is told of the first signal, within the handler: it must not wait for anything.
     """
 
-    def __init__(self, grace: float) -> None:
+    def __init__(self, grace: float, tell: Callable[[str], None]) -> None:
         self._grace = grace
+        self._tell = tell
         self._orderly = False
         self._before: dict[int, Any] = {}
         self._timer: threading.Timer | None = None
@@ -80,16 +82,8 @@ class Interrupts:
         if self.requested is not None or not self._orderly:
             raise Interrupted(number if self.requested is None else self.requested)
         self.requested = number
-        again = "" if number == signal.SIGTERM else "; again to stop at once"
-        _tell(f"stopping: running children have {self._grace:g} s to finish{again}")
+        again = "" if number == signal.SIGTERM else "; Ctrl-C again to stop at once"
+        self._tell(f"stopping: running children have {self._grace:g} s to finish{again}")
         self._timer = threading.Timer(self._grace, os.kill, (os.getpid(), number))
         self._timer.daemon = True
         self._timer.start()
-
-
-def _tell(text: str) -> None:
-    """Write to stderr from within a signal handler: past the buffers, which may be in use."""
-    try:
-        os.write(2, f"\n{text}\n".encode())
-    except OSError:
-        return

@@ -1,13 +1,15 @@
 """What a running search shows: a panel on a terminal, else a line per trial; on stderr."""
 
+import os
 import sys
 import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, final
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
@@ -60,6 +62,10 @@ class Progress(ABC):
     def tick(self) -> None:
         """Something may have changed."""
 
+    @abstractmethod
+    def notice(self, text: str) -> None:
+        """Say one line, from within a signal handler: past locks and buffers."""
+
 
 @final
 class Silent(Progress):
@@ -89,6 +95,9 @@ class Silent(Progress):
         """Do nothing."""
 
     def tick(self) -> None:
+        """Do nothing."""
+
+    def notice(self, text: str) -> None:
         """Do nothing."""
 
 
@@ -161,6 +170,11 @@ class Lines(Progress):
     def tick(self) -> None:
         """Do nothing."""
 
+    def notice(self, text: str) -> None:
+        """Write it to stderr as it is."""
+        with suppress(OSError):
+            os.write(2, f"{text}\n".encode())
+
 
 @final
 class LivePanel(Progress):
@@ -173,6 +187,7 @@ class LivePanel(Progress):
     def __init__(self, console: Console) -> None:
         self._console = console
         self._shown: tuple[Standing, float] | None = None
+        self._notice = ""
         self._live = Live(
             console=console,
             get_renderable=self._render,
@@ -231,6 +246,10 @@ class LivePanel(Progress):
         """Look at record and workers."""
         self._note()
 
+    def notice(self, text: str) -> None:
+        """Show it below the panel from its next drawing on."""
+        self._notice = text
+
     def _note(self) -> None:
         """Take the figures that are shown; only the thread that works on the run may look."""
         if self._run is None:
@@ -264,7 +283,8 @@ class LivePanel(Progress):
         if self._shown is None:
             return Text("starting ...")
         standing, at = self._shown
-        return panel(standing.later(time.monotonic() - at))
+        drawn = panel(standing.later(time.monotonic() - at))
+        return Group(drawn, Text(self._notice)) if self._notice else drawn
 
     def _say(self, line: str) -> None:
         self._console.print(Text(printable(line)))

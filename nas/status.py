@@ -151,8 +151,8 @@ def standing(folder: Path, record: Record) -> Standing:
         since_opening = max(0.0, time.time() - record.sessions[-1]["time"])
         seconds += max(0.0, since_opening - record.session_seconds)
         workers = tuple(
-            (f"{number}", f"trial {ordinal}", max(0.0, since_opening - begin))
-            for number, (ordinal, begin) in enumerate(record.began.items(), start=1)
+            (f"trial {ordinal}", "in training", max(0.0, since_opening - begin))
+            for ordinal, begin in record.began.items()
             if ordinal in record.attempts
         )
     return Standing(

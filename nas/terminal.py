@@ -1,10 +1,11 @@
 """Text on its way to a terminal: nothing that the terminal would obey, no fuss if it is gone."""
 
+import io
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import TextIO
+from typing import TextIO, final
 
 
 def printable(text: str, *, keep: str = "") -> str:
@@ -30,13 +31,37 @@ def discard(stream: TextIO) -> None:
 
 @contextmanager
 def stdout_kept() -> Iterator[None]:
-    """Whatever is printed within goes to stderr, also from other languages and other processes."""
+    """Whatever is printed within goes to stderr, also from other languages and other processes.
+
+    What Ray has to say of lost processes is dropped: the run says it in one line.
+    """
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)
     try:
-        with redirect_stdout(sys.stderr):
+        with redirect_stdout(_WithoutRay(sys.stderr)):
             yield
     finally:
         os.dup2(kept, 1)
         os.close(kept)
+
+
+@final
+class _WithoutRay(io.TextIOBase):
+    """Passes text on, but for lines that Ray prints on behalf of its daemons."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._dropped = False
+
+    def write(self, text: str) -> int:
+        """Write, or drop; the line end that ``print`` writes by itself goes with its line."""
+        if "(raylet)" in text[:20] or (self._dropped and text == "\n"):
+            self._dropped = text != "\n"
+            return len(text)
+        self._dropped = False
+        return self._stream.write(text)
+
+    def flush(self) -> None:
+        """Flush what text was passed on to."""
+        self._stream.flush()

@@ -10,20 +10,28 @@ from nas.interrupts import Interrupted, Interrupts
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 
 
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
 @BOTH
 def test_the_first_one_is_only_noted_where_children_run(
-    number: signal.Signals, capfd: pytest.CaptureFixture[str]
+    number: signal.Signals, said: list[str]
 ) -> None:
-    with Interrupts(30) as interrupts, interrupts.orderly():
+    with Interrupts(30, said.append) as interrupts, interrupts.orderly():
         assert interrupts.requested is None
         signal.raise_signal(number)
         assert interrupts.requested == number
-    assert "running children have 30 s to finish" in capfd.readouterr().err
+    assert len(said) == 1
+    assert "running children have 30 s to finish" in said[0]
 
 
 @BOTH
-def test_the_second_one_raises_with_the_code_of_the_first(number: signal.Signals) -> None:
-    with Interrupts(30) as interrupts, interrupts.orderly():
+def test_the_second_one_raises_with_the_code_of_the_first(
+    number: signal.Signals, said: list[str]
+) -> None:
+    with Interrupts(30, said.append) as interrupts, interrupts.orderly():
         signal.raise_signal(number)
         with pytest.raises(Interrupted) as caught:
             signal.raise_signal(signal.SIGINT)
@@ -32,27 +40,31 @@ def test_the_second_one_raises_with_the_code_of_the_first(number: signal.Signals
 
 
 @BOTH
-def test_anywhere_else_the_first_one_raises(number: signal.Signals) -> None:
-    with Interrupts(30) as interrupts:
+def test_anywhere_else_the_first_one_raises(number: signal.Signals, said: list[str]) -> None:
+    with Interrupts(30, said.append) as interrupts:
         with interrupts.orderly():
             pass
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
 
 
-def test_the_end_of_the_grace_raises() -> None:
+def test_the_end_of_the_grace_raises(said: list[str]) -> None:
     def wait() -> None:
         signal.raise_signal(signal.SIGINT)
         while True:
             signal.pause()
 
-    with Interrupts(0.01) as interrupts, interrupts.orderly(), pytest.raises(Interrupted):
+    with (
+        Interrupts(0.01, said.append) as interrupts,
+        interrupts.orderly(),
+        pytest.raises(Interrupted),
+    ):
         wait()
 
 
-def test_the_handlers_are_put_back() -> None:
+def test_the_handlers_are_put_back(said: list[str]) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with Interrupts(30) as interrupts:
+    with Interrupts(30, said.append) as interrupts:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as a library would
         interrupts.again()
         with pytest.raises(Interrupted):
@@ -60,8 +72,8 @@ def test_the_handlers_are_put_back() -> None:
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-def test_a_timer_does_not_outlive_what_it_was_for() -> None:
-    with Interrupts(1000) as interrupts, interrupts.orderly():
+def test_a_timer_does_not_outlive_what_it_was_for(said: list[str]) -> None:
+    with Interrupts(1000, said.append) as interrupts, interrupts.orderly():
         signal.raise_signal(signal.SIGINT)
         timer = interrupts._timer
     assert timer is not None
@@ -69,12 +81,12 @@ def test_a_timer_does_not_outlive_what_it_was_for() -> None:
     assert not timer.is_alive()
 
 
-def test_in_another_thread_nothing_is_done() -> None:
+def test_in_another_thread_nothing_is_done(said: list[str]) -> None:
     before = signal.getsignal(signal.SIGINT)
     seen: list[object] = []
 
     def run() -> None:
-        with Interrupts(30) as interrupts, interrupts.orderly():
+        with Interrupts(30, said.append) as interrupts, interrupts.orderly():
             seen.extend([interrupts.requested, signal.getsignal(signal.SIGINT)])
 
     thread = threading.Thread(target=run)

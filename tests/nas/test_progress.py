@@ -180,6 +180,7 @@ def test_silence_is_silent(
         silent.finished(run.trial("complete", 0.5))
         silent.rescored(finalist)
         silent.tick()
+        silent.notice("stopping")
     assert capsys.readouterr() == ("", "")
 
 
@@ -246,3 +247,13 @@ def test_the_clocks_of_the_panel_run_on_between_looks(run: Run) -> None:
     assert later.seconds == standing.seconds + 10
     assert [since for *_, since in later.workers] == [85.0, 12.0]
     assert replace(later, seconds=standing.seconds, workers=standing.workers) == standing
+
+
+def test_a_notice_of_a_signal_is_shown_by_both(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    Lines().notice("stopping: soon")
+    assert capfd.readouterr().err == "stopping: soon\n"
+    out = StringIO()
+    progress = LivePanel(Console(file=out, force_terminal=True, width=100))
+    progress.notice("stopping: soon")
+    drawn(progress, run)
+    assert "stopping: soon" in out.getvalue()

@@ -1,12 +1,13 @@
 """What reaches a terminal holds nothing that it would obey."""
 
 import os
+import subprocess
 import sys
 from io import TextIOWrapper
 
 import pytest
 
-from nas.terminal import discard, printable, say
+from nas.terminal import discard, printable, say, stdout_kept
 
 
 def test_control_characters_become_spaces() -> None:
@@ -37,3 +38,16 @@ def test_what_is_discarded_goes_nowhere() -> None:
         stream.flush()
     with os.fdopen(reading, "rb") as other:
         assert other.read() == b""
+
+
+def test_what_is_printed_within_goes_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
+    with stdout_kept():
+        print("from Python")  # noqa: T201 - on purpose
+        os.write(1, b"from C\n")
+        subprocess.run([sys.executable, "-c", "print('from a child')"], check=True)
+        print("\x1b[33m(raylet)\x1b[0m a worker died")  # noqa: T201 - as Ray does
+        print("after")  # noqa: T201 - on purpose
+    print("ours")  # noqa: T201 - on purpose
+    captured = capfd.readouterr()
+    assert captured.out == "ours\n"
+    assert sorted(captured.err.splitlines()) == ["after", "from C", "from Python", "from a child"]
