@@ -213,6 +213,9 @@ class Times(Progress):
     def tick(self) -> None:
         """Nothing."""
 
+    def notice(self, text: str) -> None:
+        """Nothing."""
+
     def _note(self) -> None:
         self.at.append(time.perf_counter())
         pages = int(Path("/proc/self/statm").read_text().split()[1])

@@ -66,7 +66,7 @@ class Result:
         """
         from nas.study import load_study  # noqa: PLC0415 - Optuna takes a second to import
 
-        return load_study(self.folder / STUDY)
+        return load_study(self.folder / STUDY, self.folder.resolve().name)
 
 
 def summary(result: Result, record: Record) -> dict[str, Any]:

@@ -196,10 +196,14 @@ class StudyMirror:
         self._first, self._states = self._next_id(), []
 
     def _next_id(self) -> int:
+        """A trial_id above all there are, also in rows that lost their trial."""
         assert self._storage is not None  # noqa: S101 - opened
         with self._storage.engine.connect() as connection:
-            last = connection.execute(select(func.max(_TRIALS.c.trial_id))).scalar()
-        return 1 if last is None else int(last) + 1
+            last = [
+                connection.execute(select(func.max(table.c.trial_id))).scalar()
+                for table in (_TRIALS, _PARAMS, _ATTRIBUTES, _VALUES)
+            ]
+        return max((0 if one is None else int(one)) for one in last) + 1
 
     def _insert(self, trials: Sequence[Trial]) -> None:
         """Write trials, new ones and those that are over now, in one transaction.
@@ -260,7 +264,7 @@ class StudyMirror:
             yield {
                 "trial_id": self._first + trial.ordinal,
                 "param_name": name,
-                "param_value": float(position[type(value), value]),
+                "param_value": float(position[value]),
                 "distribution_json": distribution,
             }
 
@@ -317,8 +321,8 @@ class _Differs(Exception):  # noqa: N818 - says what was found
     """The database has not what was written to it."""
 
 
-def load_study(path: Path) -> optuna.Study:
-    """The study in a file, for reading.
+def load_study(path: Path, name: str) -> optuna.Study:
+    """The study of that name in a file, for reading.
 
     Raises:
         NasError: If there is none (exit code 2).
@@ -329,34 +333,25 @@ def load_study(path: Path) -> optuna.Study:
     try:
         with _silent():
             storage = RDBStorage("sqlite://", engine_kwargs=arguments)
-            return optuna.load_study(study_name=None, storage=storage)
+            return optuna.load_study(study_name=name, storage=storage)
     except _FAULTS as error:
         raise usage_error(f"study: cannot read {path}: {_line(error)}") from error
 
 
-def _distributions(
-    genome: Genome,
-) -> dict[str, tuple[dict[tuple[type, OptionValue], int], str]]:
+def _distributions(genome: Genome) -> dict[str, tuple[dict[OptionValue, int], str]]:
     """Position of each option and the distribution as JSON, by decision.
 
-    A decision may stand in several branches, and a categorical distribution must not change
-    within a study: the options are those of all branches.
+    A decision that stands in several branches has the same options in each.
     """
-    options: dict[str, dict[tuple[type, OptionValue], None]] = {}
-    waiting: list[Decision] = list(reversed(genome.decisions))
+    found: dict[str, tuple[dict[OptionValue, int], str]] = {}
+    waiting: list[Decision] = list(genome.decisions)
     while waiting:
         decision = waiting.pop()
-        known = options.setdefault(decision.name, {})
-        for option in decision.options:
-            known.setdefault((type(option.value), option.value))
-            waiting.extend(reversed(option.opens))
-    return {
-        name: (
-            {key: place for place, key in enumerate(known)},
-            distribution_to_json(CategoricalDistribution(tuple(value for _, value in known))),
-        )
-        for name, known in options.items()
-    }
+        values = tuple(option.value for option in decision.options)
+        places = {value: place for place, value in enumerate(values)}
+        found[decision.name] = places, distribution_to_json(CategoricalDistribution(values))
+        waiting.extend(inner for option in decision.options for inner in option.opens)
+    return found
 
 
 def _many(connection: Connection, table: Any, rows: list[dict[str, Any]]) -> None:
