@@ -40,7 +40,7 @@ class Journal:
         self._listener = listener
         self._begin = time.monotonic()
         self._lines = b""
-        self._grouped = False
+        self._groups = 0  # that are open, one within the other
         _cut_torn_line(path)
         try:
             self._file = path.open("ab", buffering=0)
@@ -59,7 +59,7 @@ class Journal:
         """
         whole = {"event": event, "at": round(time.monotonic() - self._begin, 3), **values}
         self._lines += _line(whole)
-        if not self._grouped:
+        if not self._groups:
             self._write()
         if self._listener is not None:
             self._listener(whole)
@@ -68,17 +68,21 @@ class Journal:
     def group(self) -> Iterator[None]:
         """Events appended within go to the disk together, when it ends: one wait instead of many.
 
-        Nothing outside this process may have seen any of them before that.
+        Nothing outside this process may have seen any of them before that. A group within a group
+        ends with the outer one.
         """
-        self._grouped = True
+        self._groups += 1
         try:
             yield
         finally:
-            self._grouped = False
-            self._write()
+            self._groups -= 1
+            if not self._groups:
+                self._write()
 
     def _write(self) -> None:
         lines, self._lines = self._lines, b""
+        if not lines:
+            return
         try:
             while lines:  # a disk that fills up takes a part first
                 lines = lines[self._file.write(lines) :]

@@ -3,10 +3,12 @@
 import logging
 import math
 import os
+import pickle
 import re
 import secrets
 import shutil
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -104,8 +106,11 @@ class RaySession:
         if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
             # Ray would write one into the home folder, readable by all; it stays for this process.
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-        before = {name: os.environ.get(name) for name in _ENVIRONMENT}
-        os.environ.update({**_ENVIRONMENT, **{k: v for k, v in before.items() if v is not None}})
+        # Workers are to find the modules that this process finds.
+        wanted = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **_ENVIRONMENT}
+        before = {name: os.environ.get(name) for name in wanted}
+        mine = {name for name in _ENVIRONMENT if before[name] is not None}  # the user's stay
+        os.environ.update({name: wanted[name] for name in wanted if name not in mine})
         try:
             ray.init(
                 include_dashboard=False,
@@ -123,6 +128,8 @@ class RaySession:
             for name, value in before.items():
                 if value is None:
                     del os.environ[name]
+                else:
+                    os.environ[name] = value
 
     def _join(self, address: str) -> None:
         host, _, port = address.rpartition(":")
@@ -162,8 +169,9 @@ class _Actor:
         torch.zeros(1, device=self._device)
         return {"host": socket.gethostname(), "pid": os.getpid(), "versions": versions()}
 
-    def run(self, job: Job) -> Outcome:
-        """Score a child."""
+    def run(self, pickled: bytes) -> Outcome:
+        """Score the child of a pickled job."""
+        job: Job = pickle.loads(pickled)  # noqa: S301 - made by the driver
         begin = time.monotonic()
         result = run_job(self._estimator, job, device=self._device, metrics=self._metrics)
         return Outcome(job.key, result, time.monotonic() - begin)
@@ -254,7 +262,8 @@ class RayWorkers(Workers):
     def submit(self, job: Job) -> None:
         """See the contract."""
         slot = next(slot for slot in self._slots if slot.state == "idle")
-        slot.pending = slot.actor.run.remote(job)
+        # A network is a thousand small objects, which plain pickle is three times as fast with.
+        slot.pending = slot.actor.run.remote(pickle.dumps(job, protocol=5))
         slot.state, slot.since, slot.job = "busy", time.monotonic(), job
 
     def wait(self, timeout: float) -> Outcome | None:

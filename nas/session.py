@@ -188,6 +188,7 @@ class Session:
             metric=objective.metric,
             direction=objective.direction,
         )
+        self._mirror.sync(self._record.trials)  # makes the database before children wait for it
         try:
             yield
         finally:
@@ -257,26 +258,30 @@ class Session:
         Raises:
             Interrupted: If a signal came; children in hand had their time to finish.
         """
-        in_hand = 0
+        in_hand, outcome, over = 0, None, list[Trial]()
         with self._interrupts.orderly():
             while True:
                 reason, signal = until(), self._interrupts.requested
                 stopping = bool(reason) or signal is not None
-                job = stage.next_job() if workers.free and not stopping else None
+                with self._journal.group():
+                    over = stage.settle(outcome) if outcome is not None else []
+                    job = stage.next_job() if workers.free and not stopping else None
+                    if job is not None:  # the worker need not wait for the disk: a child that
+                        workers.submit(job)  # is handed out again is no loss
+                        in_hand += 1
+                # What is shown is on the disk.
                 if job is not None:
-                    workers.submit(job)
-                    in_hand += 1
                     self._progress.started(job.key, stage.title(job.key))
-                    continue
-                if in_hand == 0 and (stopping or stage.over):
+                for trial in over:
+                    self._show(stage, trial)
+                outcome = None
+                if job is None and in_hand == 0 and (stopping or stage.over):
                     break
-                self._sync()
-                outcome = workers.wait(TICK)
-                if outcome is not None:
-                    in_hand -= 1
-                    for trial in stage.settle(outcome):
-                        self._show(stage, trial)
-                self._progress.tick()
+                if job is None or workers.free == 0:
+                    self._sync()
+                    outcome = workers.wait(TICK)
+                    in_hand -= outcome is not None
+                    self._progress.tick()
         if signal is not None:
             raise Interrupted(signal)
         return reason
