@@ -114,8 +114,7 @@ def part_gaps(place: Path, children: int) -> None:
 
 
 TUNE = """
-import sys, time
-sys.path.insert(0, {here!r})
+import time
 from pathlib import Path
 from ray import tune
 from overhead import note, SECONDS
@@ -134,8 +133,7 @@ tune.Tuner(
 """
 
 OPTUNA = """
-import sys, time
-sys.path.insert(0, {here!r})
+import time
 import optuna
 from overhead import note, SECONDS
 def objective(trial):
@@ -154,14 +152,16 @@ study.optimize(objective, n_trials={children} // 2)
 def part_others(place: Path, children: int) -> None:
     """The same children through Ray Tune and through Optuna, as their users would write it."""
     here = str(Path(__file__).resolve().parent)
+    paths = os.pathsep.join([here, *filter(None, sys.path)])
+    environment = {**os.environ, "PYTHONPATH": paths}
     for name, script, processes in (("Ray Tune", TUNE, 1), ("Optuna", OPTUNA, 2)):
         log = place / name.split()[-1].lower()
-        text = script.format(here=here, log=str(log), place=str(place), children=children)
+        text = script.format(log=str(log), place=str(place), children=children)
         begin = time.monotonic()
         running = []
         for number in range(processes):
             command = [sys.executable, "-c", text]
-            running.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=-3))
+            running.append(subprocess.Popen(command, stdout=-3, stderr=-3, env=environment))
             if number == 0 and processes > 1:
                 time.sleep(5)  # the first one makes the database
         for process in running:
@@ -177,9 +177,7 @@ def part_others(place: Path, children: int) -> None:
         share = 100 * (2 * wall - busy) / busy
         total = time.monotonic() - begin
         found = gaps(log) if len(list(place.glob(f"{log.name}-*"))) <= 2 else "new processes"
-        print(
-            f"gaps    {name + ':':<23}{found}; idle {share:.1f} % of busy time; {total:.0f} s"
-        )
+        print(f"gaps    {name + ':':<23}{found}; idle {share:.1f} % of busy time; {total:.0f} s")
 
 
 class Times(Progress):

@@ -67,13 +67,10 @@ class RaySession:
             NasError: If the address is malformed (exit code 2), nothing answers there, or Ray
                 does not start (5).
         """
-        if ray.is_initialized():
-            return
-        self._ours = True
-        if self._address is None:
-            self._start_here()
-        else:
+        if self._address is not None:
             self._join(self._address)
+        elif not ray.is_initialized():
+            self._start_here()
 
     @property
     def gpus(self) -> float:
@@ -102,6 +99,7 @@ class RaySession:
 
     def _start_here(self) -> None:
         _remove_leftovers()
+        self._ours = True
         self._folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_short_folder()))
         if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
             # Ray would write one into the home folder, readable by all; it stays for this process.
@@ -135,6 +133,12 @@ class RaySession:
         host, _, port = address.rpartition(":")
         if not host or not port.isdecimal() or "/" in address:
             raise usage_error(f"--address must be HOST:PORT, got {address[:80]!r}")
+        if ray.is_initialized():
+            if self._ours:
+                return
+            raise usage_error(
+                "--address: Ray is initialised in this process; leave the address out"
+            )
         try:
             socket.create_connection((host, int(port)), timeout=PROBE_SECONDS).close()
         except (OSError, OverflowError) as error:
@@ -146,6 +150,7 @@ class RaySession:
         os.environ.setdefault(_JOIN_LIMIT, str(int(JOIN_SECONDS)))
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            self._ours = True
         except (RayError, OSError, RuntimeError, ValueError) as error:
             raise NasError(
                 f"--address: cannot join {address}: {_line(error)}", exit_code=5

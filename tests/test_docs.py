@@ -77,6 +77,21 @@ def test_an_example_runs(name: str, tmp_path: Path) -> None:
     assert "Trial(" in run([sys.executable, f"{name}.py", "2", "run"], tmp_path)
 
 
+@pytest.mark.ray
+def test_the_example_of_ray_tune_runs(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "examples" / "ray_tune.py", tmp_path)
+    assert "Trial(" in run([sys.executable, "ray_tune.py", "2", "run"], tmp_path)
+    assert (tmp_path / "run" / "best" / "model.py").exists()
+
+
+@pytest.mark.slow
+def test_the_benchmark_for_gpus_runs_without_one(tmp_path: Path) -> None:
+    script = str(ROOT / "benchmarks" / "gpu.py")
+    out = run([sys.executable, script, "--device=cpu", "--images=800", "--children=2"], tmp_path)
+    assert "plain loop" in out
+    assert "children an hour" in out
+
+
 @pytest.mark.parametrize(("name", "most"), [("own_block", 25), ("own_space", 40)])
 def test_an_example_is_as_short_as_the_docs_say(name: str, most: int) -> None:
     lines = (ROOT / "examples" / f"{name}.py").read_text().splitlines()

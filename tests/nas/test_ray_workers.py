@@ -1,0 +1,504 @@
+"""Workers in processes of their own: they may raise, hang, die and lose their node."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray import cloudpickle
+from ray.cluster_utils import Cluster
+
+from estimators.data import ImageData
+from estimators.estimator import Estimator, Evaluation
+from estimators.task import Classification, Task
+from nas.errors import NasError
+from nas.ray_workers import PREFIX, RaySession, RayWorkers, _fits
+from nas.workers import Failure, Job, Outcome
+from search_spaces.architecture import lower
+from search_spaces.graph import Graph
+from search_spaces.space import SearchSpace
+
+METRICS = Classification(2).metrics
+SCORES = {"accuracy": 0.5, "log_loss": 1.0}
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # Ray's own
+
+# What a child is to do, by its seed: plain numbers reach a worker by themselves.
+CALM, RAISES, EXITS, DIES, HANGS, NAPS, ODD_ERROR, ODD_RESULT = range(8)
+
+
+class Odd(Exception):  # noqa: N818 - an exception that pickles badly
+    """Cannot be unpickled."""
+
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(one)
+        self.lock = threading.Lock()
+
+
+class Acts(Estimator):
+    """Does what its seed says, and tells where it is."""
+
+    def __init__(self) -> None:
+        self.evaluations = 0
+
+    def prepare(self, data: ImageData, task: Task) -> None:
+        pass
+
+    @property
+    def recipe(self) -> Mapping[str, float | int | str]:
+        return {}
+
+    def evaluate(self, graph: Graph, **arguments: Any) -> Evaluation:
+        self.evaluations += 1
+        act = arguments["seed"]
+        if act == RAISES:
+            raise ValueError("a child that fails")
+        if act == EXITS:
+            raise SystemExit(3)
+        if act == DIES:
+            os._exit(7)
+        if act == HANGS:
+            time.sleep(1000)
+        if act == NAPS:
+            time.sleep(1.0)
+        if act == ODD_ERROR:
+            raise Odd("one", "two")
+        cards = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        details = {
+            "pid": float(os.getpid()),
+            "evaluations": float(self.evaluations),
+            "card": float(cards) if cards.isdecimal() else -1.0,
+        }
+        weights: Any = {"w": threading.Lock()} if act == ODD_RESULT else None
+        return Evaluation(SCORES, weights, details=details)
+
+
+class Unloadable(Acts):
+    """Cannot be unpickled in a worker."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return __import__, ("no_such_module_there",)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _by_value() -> None:
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+@pytest.fixture
+def graph(mini: type[SearchSpace]) -> Graph:
+    space = mini((1, 8, 8), 2)
+    return lower(space.architecture(space.genome.unrank(0)))
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[RaySession]:
+    """Ray with two cards and four CPUs that are only counted, as somebody else started it."""
+    ray.init(
+        num_cpus=4,
+        num_gpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=40,
+    )
+    session = RaySession()
+    session.start()
+    yield session
+    ray.shutdown()
+
+
+def workers(session: RaySession, **changes: Any) -> RayWorkers:
+    options: dict[str, Any] = {
+        "metrics": METRICS,
+        "count": 2,
+        "most": 10,
+        "gpus_per_child": 0.0,
+        "child_timeout": None,
+        **changes,
+    }
+    return RayWorkers(session, options.pop("estimator", Acts()), "cpu", **options)
+
+
+def until_free(team: RayWorkers, count: int, seconds: float = 60.0) -> None:
+    """Wait until so many workers are free."""
+    deadline = time.monotonic() + seconds
+    while team.free < count:
+        assert team.wait(1.0) is None
+        assert time.monotonic() < deadline, "workers do not start"
+
+
+def outcome(team: RayWorkers, seconds: float = 60.0) -> Outcome:
+    deadline = time.monotonic() + seconds
+    while (found := team.wait(1.0)) is None:
+        assert time.monotonic() < deadline, "no outcome"
+    return found
+
+
+def failure(found: Outcome) -> Failure:
+    assert isinstance(found.result, Failure)
+    assert "\n" not in found.result.message
+    return found.result
+
+
+def evaluation(found: Outcome) -> Evaluation:
+    assert isinstance(found.result, Evaluation), found.result
+    return found.result
+
+
+# Children ------------------------------------------------------------------------------------
+
+
+@pytest.mark.ray
+def test_every_job_has_one_outcome_and_the_estimator_goes_out_once(
+    session: RaySession, graph: Graph
+) -> None:
+    team = workers(session)
+    try:
+        until_free(team, 2)
+        found = []
+        for key in range(8):
+            if not team.free:
+                found.append(outcome(team))
+            team.submit(Job(key, graph, 1.0, CALM))
+        found += [outcome(team), outcome(team)]
+        assert sorted(one.key for one in found) == list(range(8))
+        counts: dict[float, list[float]] = {}
+        for one in found:
+            details = evaluation(one).details
+            counts.setdefault(details["pid"], []).append(details["evaluations"])
+        for evaluations in counts.values():
+            assert sorted(evaluations) == list(range(1, len(evaluations) + 1))
+        assert os.getpid() not in counts
+        assert [one.state for one in team.activity()] == ["idle", "idle"]
+    finally:
+        team.close()
+        team.close()
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    ("act", "cause", "message"),
+    [
+        (RAISES, "user_code", "ValueError: a child that fails"),
+        (EXITS, "user_code", "SystemExit: 3"),
+        (ODD_ERROR, "user_code", "one"),
+        (ODD_RESULT, "plugin", "lock"),
+        (DIES, "worker_died", "died"),
+    ],
+)
+def test_whatever_a_child_does_is_a_failure_and_the_next_one_is_scored(
+    session: RaySession, graph: Graph, act: int, cause: str, message: str
+) -> None:
+    team = workers(session, count=1)
+    try:
+        until_free(team, 1)
+        team.submit(Job(0, graph, 1.0, act, weights=True))
+        found = failure(outcome(team))
+        assert found.cause == cause
+        assert message in found.message
+        until_free(team, 1)
+        team.submit(Job(1, graph, 1.0, CALM))
+        details = evaluation(outcome(team)).details
+        assert details["evaluations"] == (1 if act == DIES else 2)
+    finally:
+        team.close()
+
+
+@pytest.mark.ray
+def test_a_killed_worker_is_replaced_while_the_other_goes_on(
+    session: RaySession, graph: Graph
+) -> None:
+    team = workers(session)
+    try:
+        until_free(team, 2)
+        team.submit(Job(0, graph, 1.0, HANGS))
+        team.submit(Job(1, graph, 1.0, NAPS))
+        victim = next(one.worker for one in team.activity() if one.key == 0)
+        begin = time.monotonic()
+        os.kill(int(victim.rpartition(":")[2]), signal.SIGKILL)
+        first = outcome(team)
+        assert (first.key, failure(first).cause) == (0, "worker_died")
+        assert time.monotonic() - begin < 3
+        second = outcome(team)
+        assert second.key == 1
+        evaluation(second)
+        until_free(team, 2)
+        assert time.monotonic() - begin < 20  # 2 to 3 s where nothing else runs
+        assert victim not in {one.worker for one in team.activity()}
+    finally:
+        team.close()
+
+
+@pytest.mark.ray
+def test_a_child_that_hangs_is_killed_at_its_time(session: RaySession, graph: Graph) -> None:
+    team = workers(session, count=1, child_timeout=0.5)
+    try:
+        until_free(team, 1)
+        team.submit(Job(0, graph, 1.0, HANGS))
+        found = failure(outcome(team))
+        assert (found.cause, found.message) == ("timeout", "took longer than 0.5 s and was killed")
+        until_free(team, 1)
+    finally:
+        team.close()
+
+
+@pytest.mark.ray
+def test_closing_does_not_wait_for_a_child(session: RaySession, graph: Graph) -> None:
+    team = workers(session, count=1)
+    until_free(team, 1)
+    team.submit(Job(0, graph, 1.0, HANGS))
+    begin = time.monotonic()
+    team.close()
+    assert time.monotonic() - begin < 2
+
+
+@pytest.mark.ray
+def test_an_estimator_that_does_not_arrive_is_an_error_of_the_surroundings(
+    session: RaySession,
+) -> None:
+    team = workers(session, estimator=Unloadable(), count=1)
+    try:
+        with pytest.raises(NasError, match=r"cannot start: .*no_such_module_there") as caught:
+            outcome(team)
+        assert caught.value.exit_code == 5
+        assert "\n" not in str(caught.value)
+    finally:
+        team.close()
+
+
+# Placement -----------------------------------------------------------------------------------
+
+
+@pytest.mark.ray
+def test_children_share_cards_in_the_parts_they_ask_for(session: RaySession, graph: Graph) -> None:
+    assert session.gpus == 2
+    assert session.capacity(0.5) == 4
+    team = workers(session, count=None, gpus_per_child=0.5)
+    try:
+        until_free(team, 4)
+        assert len(team.activity()) == 4
+        for key in range(4):
+            team.submit(Job(key, graph, 1.0, NAPS))
+        cards = [evaluation(outcome(team)).details["card"] for _ in range(4)]
+        assert sorted(cards) == [0, 0, 1, 1]
+    finally:
+        team.close()
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    "change", [{"count": 64}, {"gpus_per_child": 8}, {"count": 3, "gpus_per_child": 1}]
+)
+def test_what_can_never_be_placed_is_refused_at_once(
+    session: RaySession, change: dict[str, Any]
+) -> None:
+    begin = time.monotonic()
+    with pytest.raises(NasError, match=r"cannot be placed: .*4 CPUs and 2 GPUs") as caught:
+        workers(session, **change)
+    assert caught.value.exit_code == 5
+    assert time.monotonic() - begin < 5
+
+
+@pytest.mark.ray
+def test_a_device_that_is_not_there_is_refused(session: RaySession) -> None:
+    team = RayWorkers(
+        session,
+        Acts(),
+        "meta:7",
+        metrics=METRICS,
+        count=1,
+        most=1,
+        gpus_per_child=0,
+        child_timeout=None,
+    )
+    team.close()
+    team = RayWorkers(
+        session,
+        Acts(),
+        "xpu",
+        metrics=METRICS,
+        count=1,
+        most=1,
+        gpus_per_child=0,
+        child_timeout=None,
+    )
+    try:
+        with pytest.raises(NasError, match="xpu cannot be used there") as caught:
+            outcome(team)
+        assert caught.value.exit_code == 5
+    finally:
+        team.close()
+
+
+@pytest.mark.parametrize(
+    ("resources", "gpus", "count"),
+    [
+        ({"CPU": 4.0}, 0, 4),
+        ({"CPU": 4.0}, 1, 0),
+        ({"CPU": 4.0, "GPU": 2.0}, 1, 2),
+        ({"CPU": 4.0, "GPU": 2.0}, 0.5, 4),
+        ({"CPU": 16.0, "GPU": 2.0}, 0.3, 6),
+        ({"CPU": 16.0, "GPU": 2.0}, 0.1, 16),
+        ({"CPU": 16.0, "GPU": 5.0}, 2, 2),
+        ({"CPU": 16.0, "GPU": 1.0}, 2, 0),
+        ({}, 0, 0),
+    ],
+)
+def test_a_node_holds_so_many_children(
+    resources: dict[str, float], gpus: float, count: int
+) -> None:
+    assert _fits(resources, gpus) == count
+
+
+# Sessions ------------------------------------------------------------------------------------
+
+
+@pytest.mark.ray
+def test_a_ray_that_was_there_before_is_left_alone(session: RaySession) -> None:
+    other = RaySession()
+    other.start()
+    other.close()
+    assert ray.is_initialized()
+    with pytest.raises(NasError, match="leave the address out"):
+        RaySession("127.0.0.1:6379").start()
+
+
+def test_a_dead_address_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    begin = time.monotonic()
+    with pytest.raises(NasError, match=f"nothing answers at 127.0.0.1:{port}") as caught:
+        RaySession(f"127.0.0.1:{port}").start()
+    assert caught.value.exit_code == 5
+    assert time.monotonic() - begin < 8
+
+
+@pytest.mark.parametrize("address", ["x", ":1", "a:b", "ray://a:1", "a:99999999", ""])
+def test_an_address_that_is_none_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(NasError, match="--address") as caught:
+        RaySession(address).start()
+    assert caught.value.exit_code in {2, 5}
+
+
+def script(body: str) -> list[str]:
+    head = "import sys, os, time\nfrom nas.ray_workers import RaySession\n"
+    return [sys.executable, "-c", head + body]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
+def processes_of(folder: str) -> list[str]:
+    """Processes that have a temporary folder of Ray in their command line."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                line = (entry / "cmdline").read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+            if folder in line:
+                found.append(line)
+    return found
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("how", ["close", "kill"])
+def test_nothing_of_a_session_outlives_its_process(how: str) -> None:
+    body = (
+        "import ray\nsession = RaySession()\nsession.start()\n"
+        "found = ray.remote(lambda: (os.nice(0), os.environ['OMP_NUM_THREADS'])).remote()\n"
+        "print('up', session._folder, *ray.get(found), flush=True)\n"
+        "sys.stdin.readline()\nsession.close()\nsession.close()\n"
+    )
+    with subprocess.Popen(
+        script(body),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        _, folder, priority, threads = process.stdout.readline().split()
+        assert (priority, threads) == ("0", "1")
+        assert processes_of(folder)
+        if how == "kill":
+            process.kill()
+        else:
+            process.stdin.write("\n")
+            process.stdin.flush()
+        process.wait(30)
+    deadline = time.monotonic() + 15
+    while processes_of(folder) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert processes_of(folder) == []
+    if how == "close":
+        assert not Path(folder).exists()
+    else:  # a folder of files is left, until the next start
+        again = "session = RaySession()\nsession.start()\nsession.close()\n"
+        subprocess.run(script(again), check=True, env=environment())
+        assert not Path(folder).exists()
+    pid = process.pid
+    assert not list(Path(tempfile.gettempdir()).glob(f"{PREFIX}{pid}-*"))
+
+
+@pytest.mark.ray
+def test_the_terminals_ctrl_c_does_not_reach_the_workers() -> None:
+    body = (
+        "import signal, ray\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "session = RaySession()\nsession.start()\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "nap = ray.remote(lambda: (time.sleep(2), 'slept')[1]).remote()\n"
+        "ray.wait([nap], timeout=1)\nprint('up', flush=True)\n"
+        "print(ray.get(nap, timeout=30), flush=True)\nsession.close()\n"
+    )
+    with subprocess.Popen(
+        script(body), stdout=subprocess.PIPE, text=True, env=environment(), start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.stdout.read() == "slept\n"
+
+
+# Nodes ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.ray
+def test_a_lost_node_costs_its_children_and_a_new_one_is_used(graph: Graph) -> None:
+    if ray.is_initialized():
+        ray.shutdown()
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    try:
+        node = cluster.add_node(num_cpus=1)
+        ray.init(address=cluster.address, log_to_driver=False, logging_level=40)
+        session = RaySession()
+        session.start()
+        team = workers(session, count=None)
+        until_free(team, 1)
+        team.submit(Job(0, graph, 1.0, HANGS))
+        cluster.remove_node(node, allow_graceful=False)
+        found = failure(outcome(team, 90))
+        assert found.cause in {"node_lost", "worker_died"}
+        assert team.free == 0
+        cluster.add_node(num_cpus=2)
+        until_free(team, 2, 90)
+        team.submit(Job(1, graph, 1.0, CALM))
+        evaluation(outcome(team))
+        team.close()
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
