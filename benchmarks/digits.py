@@ -24,7 +24,11 @@ def main() -> None:
     for seed in range(options.seeds):
         with tempfile.TemporaryDirectory() as folder:
             result = nas.search(
-                space="mbconv", budget=options.budget, seed=seed, out=Path(folder) / "run"
+                space="mbconv",
+                budget=options.budget,
+                seed=seed,
+                workers=1,
+                out=Path(folder) / "run",
             )
         scores.append(result.test["accuracy"])
         best = result.best.trial
