@@ -131,10 +131,11 @@ class StudyMirror:
 
     def _open(self, patience: float) -> None:
         """Open the database, and see what of it can stay."""
+        was_there = self._path.is_file() and self._path.stat().st_size > 0
         try:
             self._storage = self._connected(patience)
         except _FAULTS as error:
-            if _is_locked(error) or not self._path.is_file():
+            if _is_locked(error) or not was_there:
                 raise
             aside = _move_aside(self._path)
             say(f"{self._path} was no study of this run; it is now {aside.name}")

@@ -220,7 +220,10 @@ def test_what_is_deleted_while_the_search_runs_is_written_anew(tmp_path: Path, w
     kept = mirror(tmp_path)
     kept.sync([trial(0), trial(1, "running")])
     if what == "study":
-        execute(tmp_path, "delete from trials", "delete from studies")
+        storage = study.RDBStorage(f"sqlite:///{tmp_path}/study.db")  # as the dashboard does
+        storage.delete_study(storage.get_study_id_from_name("run"))
+        storage.remove_session()
+        storage.engine.dispose()
     else:
         execute(tmp_path, "delete from trials where number = 1")
     kept.sync([trial(0), trial(1), trial(2)])
