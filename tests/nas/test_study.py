@@ -1,6 +1,7 @@
 """The Optuna study of a run: read as anybody would read it, rebuilt whenever it differs."""
 
 import sqlite3
+import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -374,6 +375,6 @@ def test_thousands_of_trials_cost_little_and_no_more_at_the_end(tmp_path: Path) 
         times.append(time.process_time() - begin)
     kept.close()
     assert sum(times) < 5
-    assert sum(times[-3:]) < 3 * sum(times[1:4])
+    assert statistics.median(times[-3:]) < 3 * statistics.median(times[1:4])
     found: list[FrozenTrial] = load_study(tmp_path / "study.db", "run").trials
     assert len(found) == 2000
