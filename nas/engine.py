@@ -45,7 +45,7 @@ class Search:
         strategy: A fresh strategy, constructed with the plan's budget.
         children: Makes the networks.
         record: What happened so far; the journal's listener.
-        journal: Receives every event before anything acts on it.
+        journal: Receives every event; what is shown to anybody is on the disk before.
     """
 
     def __init__(

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import ray
+import torch
 from ray import cloudpickle
 from ray.cluster_utils import Cluster
 
@@ -33,7 +34,7 @@ SCORES = {"accuracy": 0.5, "log_loss": 1.0}
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # Ray's own
 
 # What a child is to do, by its seed: plain numbers reach a worker by themselves.
-CALM, RAISES, EXITS, DIES, HANGS, NAPS, ODD_ERROR, ODD_RESULT = range(8)
+CALM, RAISES, EXITS, DIES, HANGS, NAPS, ODD_ERROR, ODD_RESULT, CRASHES = range(9)
 
 
 class Odd(Exception):  # noqa: N818 - an exception that pickles badly
@@ -49,9 +50,15 @@ class Acts(Estimator):
 
     def __init__(self) -> None:
         self.evaluations = 0
+        self.prepared = 0
+        self.pickled = 0
+
+    def __getstate__(self) -> dict[str, int]:
+        self.pickled += 1
+        return dict(self.__dict__)
 
     def prepare(self, data: ImageData, task: Task) -> None:
-        pass
+        self.prepared += 1
 
     @property
     def recipe(self) -> Mapping[str, float | int | str]:
@@ -66,8 +73,11 @@ class Acts(Estimator):
             raise SystemExit(3)
         if act == DIES:
             os._exit(7)
+        if act == CRASHES:
+            os.kill(os.getpid(), signal.SIGSEGV)
         if act == HANGS:
             time.sleep(1000)
+        begin = time.monotonic()  # one clock for all processes of a machine
         if act == NAPS:
             time.sleep(1.0)
         if act == ODD_ERROR:
@@ -76,6 +86,9 @@ class Acts(Estimator):
         details = {
             "pid": float(os.getpid()),
             "evaluations": float(self.evaluations),
+            "prepared": float(self.prepared),
+            "begin": begin,
+            "end": time.monotonic(),
             "card": float(cards) if cards.isdecimal() else -1.0,
         }
         weights: Any = {"w": threading.Lock()} if act == ODD_RESULT else None
@@ -125,7 +138,8 @@ def workers(session: RaySession, **changes: Any) -> RayWorkers:
         "child_timeout": None,
         **changes,
     }
-    return RayWorkers(session, options.pop("estimator", Acts()), "cpu", **options)
+    estimator, device = options.pop("estimator", None), options.pop("device", "cpu")
+    return RayWorkers(session, estimator or Acts(), device, **options)
 
 
 def until_free(team: RayWorkers, count: int, seconds: float = 60.0) -> None:
@@ -161,7 +175,9 @@ def evaluation(found: Outcome) -> Evaluation:
 def test_every_job_has_one_outcome_and_the_estimator_goes_out_once(
     session: RaySession, graph: Graph
 ) -> None:
-    team = workers(session)
+    estimator = Acts()
+    estimator.prepared = 1  # as the engine hands it over
+    team = workers(session, estimator=estimator)
     try:
         until_free(team, 2)
         found = []
@@ -174,10 +190,13 @@ def test_every_job_has_one_outcome_and_the_estimator_goes_out_once(
         counts: dict[float, list[float]] = {}
         for one in found:
             details = evaluation(one).details
+            assert details["prepared"] == 1
             counts.setdefault(details["pid"], []).append(details["evaluations"])
         for evaluations in counts.values():
             assert sorted(evaluations) == list(range(1, len(evaluations) + 1))
         assert os.getpid() not in counts
+        assert estimator.pickled == 1
+        assert estimator.evaluations == 0
         assert [one.state for one in team.activity()] == ["idle", "idle"]
     finally:
         team.close()
@@ -193,6 +212,7 @@ def test_every_job_has_one_outcome_and_the_estimator_goes_out_once(
         (ODD_ERROR, "user_code", "one"),
         (ODD_RESULT, "plugin", "lock"),
         (DIES, "worker_died", "died"),
+        (CRASHES, "worker_died", "died"),
     ],
 )
 def test_whatever_a_child_does_is_a_failure_and_the_next_one_is_scored(
@@ -208,7 +228,7 @@ def test_whatever_a_child_does_is_a_failure_and_the_next_one_is_scored(
         until_free(team, 1)
         team.submit(Job(1, graph, 1.0, CALM))
         details = evaluation(outcome(team)).details
-        assert details["evaluations"] == (1 if act == DIES else 2)
+        assert details["evaluations"] == (1 if act in {DIES, CRASHES} else 2)
     finally:
         team.close()
 
@@ -227,12 +247,15 @@ def test_a_killed_worker_is_replaced_while_the_other_goes_on(
         os.kill(int(victim.rpartition(":")[2]), signal.SIGKILL)
         first = outcome(team)
         assert (first.key, failure(first).cause) == (0, "worker_died")
+        assert victim in failure(first).message
         assert time.monotonic() - begin < 3
         second = outcome(team)
         assert second.key == 1
         evaluation(second)
         until_free(team, 2)
-        assert time.monotonic() - begin < 20  # 2 to 3 s where nothing else runs
+        seconds = time.monotonic() - begin
+        print(f"replaced after {seconds:.1f} s")  # noqa: T201 - 2 to 3 s where nothing else runs
+        assert seconds < 15
         assert victim not in {one.worker for one in team.activity()}
     finally:
         team.close()
@@ -240,13 +263,20 @@ def test_a_killed_worker_is_replaced_while_the_other_goes_on(
 
 @pytest.mark.ray
 def test_a_child_that_hangs_is_killed_at_its_time(session: RaySession, graph: Graph) -> None:
-    team = workers(session, count=1, child_timeout=0.5)
+    team = workers(session, count=1, child_timeout=1.0)
     try:
         until_free(team, 1)
+        victim = team.activity()[0].worker
         team.submit(Job(0, graph, 1.0, HANGS))
-        found = failure(outcome(team))
-        assert (found.cause, found.message) == ("timeout", "took longer than 0.5 s and was killed")
+        lost = outcome(team)
+        found = failure(lost)
+        assert (found.cause, found.message) == ("timeout", "took longer than 1 s and was killed")
+        assert 1 < lost.seconds < 5
         until_free(team, 1)
+        assert team.activity()[0].worker != victim
+        assert not Path(f"/proc/{victim.rpartition(':')[2]}").exists()
+        team.submit(Job(1, graph, 1.0, CALM))
+        evaluation(outcome(team))
     finally:
         team.close()
 
@@ -256,9 +286,32 @@ def test_closing_does_not_wait_for_a_child(session: RaySession, graph: Graph) ->
     team = workers(session, count=1)
     until_free(team, 1)
     team.submit(Job(0, graph, 1.0, HANGS))
+    child = Path(f"/proc/{team.activity()[0].worker.rpartition(':')[2]}")
+    assert child.exists()
     begin = time.monotonic()
     team.close()
-    assert time.monotonic() - begin < 2
+    team.close()
+    while child.exists() and time.monotonic() - begin < 3:
+        time.sleep(0.05)
+    assert not child.exists()
+    assert (team.free, team.activity(), team.wait(0)) == (0, (), None)
+
+
+@pytest.mark.ray
+def test_a_worker_that_died_idle_costs_one_job_and_is_replaced(
+    session: RaySession, graph: Graph
+) -> None:
+    team = workers(session, count=1)
+    try:
+        until_free(team, 1)
+        os.kill(int(team.activity()[0].worker.rpartition(":")[2]), signal.SIGKILL)
+        team.submit(Job(0, graph, 1.0, NAPS))
+        assert failure(outcome(team)).cause == "worker_died"
+        until_free(team, 1)
+        team.submit(Job(1, graph, 1.0, CALM))
+        evaluation(outcome(team))
+    finally:
+        team.close()
 
 
 @pytest.mark.ray
@@ -286,10 +339,19 @@ def test_children_share_cards_in_the_parts_they_ask_for(session: RaySession, gra
     try:
         until_free(team, 4)
         assert len(team.activity()) == 4
-        for key in range(4):
+        found = []
+        for key in range(8):
+            if not team.free:
+                found.append(evaluation(outcome(team)).details)
             team.submit(Job(key, graph, 1.0, NAPS))
-        cards = [evaluation(outcome(team)).details["card"] for _ in range(4)]
-        assert sorted(cards) == [0, 0, 1, 1]
+        found += [evaluation(outcome(team)).details for _ in range(4)]
+        assert {one["card"] for one in found} == {0, 1}
+        for card in (0, 1):
+            mine = [one for one in found if one["card"] == card]
+            together = [
+                sum(one["begin"] <= at["begin"] < one["end"] for one in mine) for at in mine
+            ]
+            assert max(together) == 2
     finally:
         team.close()
 
@@ -309,32 +371,23 @@ def test_what_can_never_be_placed_is_refused_at_once(
 
 
 @pytest.mark.ray
-def test_a_device_that_is_not_there_is_refused(session: RaySession) -> None:
-    team = RayWorkers(
-        session,
-        Acts(),
-        "meta:7",
-        metrics=METRICS,
-        count=1,
-        most=1,
-        gpus_per_child=0,
-        child_timeout=None,
-    )
-    team.close()
-    team = RayWorkers(
-        session,
-        Acts(),
+@pytest.mark.parametrize(
+    "device",
+    [
         "xpu",
-        metrics=METRICS,
-        count=1,
-        most=1,
-        gpus_per_child=0,
-        child_timeout=None,
-    )
+        "nonsense",
+        pytest.param(
+            "cuda", marks=pytest.mark.skipif(torch.cuda.is_available(), reason="has a card")
+        ),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused(session: RaySession, device: str) -> None:
+    team = workers(session, device=device, count=1)
     try:
-        with pytest.raises(NasError, match="xpu cannot be used there") as caught:
+        with pytest.raises(NasError, match=f"{device} cannot be used there") as caught:
             outcome(team)
         assert caught.value.exit_code == 5
+        assert "\n" not in str(caught.value)
     finally:
         team.close()
 
@@ -350,6 +403,11 @@ def test_a_device_that_is_not_there_is_refused(session: RaySession) -> None:
         ({"CPU": 16.0, "GPU": 2.0}, 0.1, 16),
         ({"CPU": 16.0, "GPU": 5.0}, 2, 2),
         ({"CPU": 16.0, "GPU": 1.0}, 2, 0),
+        ({"CPU": 2.0, "GPU": 8.0}, 0.25, 2),
+        ({"CPU": 16.0, "GPU": 1.0}, 1 / 3, 3),
+        ({"CPU": 16.0, "GPU": 3.0}, 0.7, 3),
+        ({"CPU": 0.5, "GPU": 1.0}, 0.5, 0),
+        ({"GPU": 4.0}, 1, 0),
         ({}, 0, 0),
     ],
 )
@@ -384,12 +442,32 @@ def test_a_dead_address_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     assert time.monotonic() - begin < 8
 
 
-@pytest.mark.parametrize("address", ["x", ":1", "a:b", "ray://a:1", "a:99999999", ""])
+@pytest.mark.parametrize("address", ["x", ":1", "a:", "a:b", "a:-1", "ray://a:1", "auto", ""])
 def test_an_address_that_is_none_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    with pytest.raises(NasError, match="--address") as caught:
+    with pytest.raises(NasError, match="--address must be HOST:PORT") as caught:
         RaySession(address).start()
-    assert caught.value.exit_code in {2, 5}
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:99999", "127.0.0.1:0", "no-such-host.invalid:1"])
+def test_an_address_where_nothing_can_be_is_refused(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(NasError, match="nothing answers") as caught:
+        RaySession(address).start()
+    assert caught.value.exit_code == 5
+
+
+@pytest.mark.xfail(raises=UnicodeError, reason="nas.ray_workers does not expect it of a host name")
+@pytest.mark.parametrize("address", ["a..b:1", "a" * 64 + ":1"])
+def test_a_host_name_that_cannot_be_is_refused(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(NasError, match="--address"):
+        RaySession(address).start()
 
 
 def script(body: str) -> list[str]:
@@ -434,7 +512,7 @@ def test_nothing_of_a_session_outlives_its_process(how: str) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         _, folder, priority, threads = process.stdout.readline().split()
-        assert (priority, threads) == ("0", "1")
+        assert (int(priority), threads) == (os.nice(0), "1")  # as here
         assert processes_of(folder)
         if how == "kill":
             process.kill()
@@ -456,22 +534,53 @@ def test_nothing_of_a_session_outlives_its_process(how: str) -> None:
     assert not list(Path(tempfile.gettempdir()).glob(f"{PREFIX}{pid}-*"))
 
 
+DRIVER = """
+import signal
+from estimators.estimator import Estimator, Evaluation
+from nas.ray_workers import RayWorkers
+from nas.workers import Job
+
+class Naps(Estimator):
+    def prepare(self, data, task):
+        pass
+
+    @property
+    def recipe(self):
+        return {}
+
+    def evaluate(self, graph, **arguments):
+        print("napping", flush=True)
+        time.sleep(2)
+        return Evaluation({})
+
+session = RaySession()
+session.start()
+signal.signal(signal.SIGINT, lambda *_: print("told", flush=True))
+team = RayWorkers(session, Naps(), "cpu", metrics={}, count=1, most=1, gpus_per_child=0,
+                  child_timeout=None)
+while not team.free:
+    team.wait(1)
+team.submit(Job(0, None, 1.0, 0))
+team.wait(0.5)
+print("up", flush=True)
+while (outcome := team.wait(1)) is None:
+    pass
+print(type(outcome.result).__name__, flush=True)
+team.close()
+session.close()
+"""
+
+
 @pytest.mark.ray
-def test_the_terminals_ctrl_c_does_not_reach_the_workers() -> None:
-    body = (
-        "import signal, ray\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-        "session = RaySession()\nsession.start()\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-        "nap = ray.remote(lambda: (time.sleep(2), 'slept')[1]).remote()\n"
-        "ray.wait([nap], timeout=1)\nprint('up', flush=True)\n"
-        "print(ray.get(nap, timeout=30), flush=True)\nsession.close()\n"
-    )
+def test_the_terminals_ctrl_c_does_not_reach_a_running_child() -> None:
     with subprocess.Popen(
-        script(body), stdout=subprocess.PIPE, text=True, env=environment(), start_new_session=True
+        script(DRIVER), stdout=subprocess.PIPE, text=True, env=environment(), start_new_session=True
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
         os.killpg(process.pid, signal.SIGINT)
-        assert process.stdout.read() == "slept\n"
+        assert process.stdout.read() == "told\nEvaluation\n"
+    assert process.returncode == 0
 
 
 # Nodes ---------------------------------------------------------------------------------------
@@ -492,6 +601,7 @@ def test_a_lost_node_costs_its_children_and_a_new_one_is_used(graph: Graph) -> N
         team.submit(Job(0, graph, 1.0, HANGS))
         cluster.remove_node(node, allow_graceful=False)
         found = failure(outcome(team, 90))
+        print(found)  # noqa: T201
         assert found.cause in {"node_lost", "worker_died"}
         assert team.free == 0
         cluster.add_node(num_cpus=2)
