@@ -15,7 +15,7 @@ from nas.loading import load
 from nas.lock import RunLock
 from nas.progress import Progress, Silent
 from nas.result import Result
-from nas.run_folder import RUN, create, differences, read_record, write_json
+from nas.run_folder import RUN, check_plain, create, differences, read_record, write_json
 from nas.session import Execution, Session
 from nas.status import read
 from search_spaces.space import SearchSpace
@@ -119,6 +119,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
     )
     progress = Silent() if progress is None else progress
     with Interrupts(execution.grace, progress.notice) as interrupts, _joined(address) as cluster:
+        interrupts.again()  # joining puts Ray's own handlers in place
         if cluster is not None and device == "auto":
             found = "cuda" if cluster.gpus else "cpu"
             configuration = replace(configuration, device=found)
@@ -193,6 +194,7 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
     )
     _check_workers(execution, address)
     folder = Path(folder)
+    check_plain(folder)
     read_record(folder)  # a folder without a run is told before it is locked
     given = {"space": space, "data": data, "strategy": strategy, "estimator": estimator}
     progress = Silent() if progress is None else progress
@@ -201,6 +203,7 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
         _joined(address) as cluster,
         RunLock(folder),
     ):
+        interrupts.again()  # joining puts Ray's own handlers in place
         run, record = read(folder)
         budget = record.budget if budget is None else budget
         if budget < record.started:

@@ -107,7 +107,6 @@ class Rescoring:
             self._losses[outcome.key] += 1
             if self._losses[outcome.key] <= RETRIES:
                 return []
-        failed = isinstance(result, Failure)
         kept = None
         if not isinstance(result, Failure) and result.weights is not None:
             kept = keep(self._folder, f"{ordinal}-fresh-{repeat}", result.weights)
@@ -123,8 +122,8 @@ class Rescoring:
             message=result.message if isinstance(result, Failure) else "",
         )
         self._usable.add((ordinal, repeat))
-        whole = not failed and all(key in self._usable for key in _places(ordinal))
-        return [trial] if whole else []
+        whole = all(key in self._usable for key in _places(ordinal))
+        return [trial] if whole and not self._has_failed(trial) else []
 
     def finalists(self) -> list[Finalist]:
         """All finalists, best mean first, the cheaper one of equals."""

@@ -111,6 +111,7 @@ class RaySession:
         os.environ.update({name: wanted[name] for name in wanted if name not in mine})
         try:
             ray.init(
+                address="local",  # whatever RAY_ADDRESS says
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
@@ -273,8 +274,8 @@ class RayWorkers(Workers):
 
     def wait(self, timeout: float) -> Outcome | None:
         """See the contract."""
-        for slot in self._slots:
-            if self._is_overdue(slot):
+        for slot in self._slots:  # one that is done is not overdue, however late we look
+            if self._is_overdue(slot) and not ray.wait([slot.pending], timeout=0)[0]:
                 return self._kill(slot)
         self._grow()
         pending = {slot.pending: slot for slot in self._slots if slot.state != "idle"}
@@ -355,7 +356,8 @@ class RayWorkers(Workers):
             self._replace(slot)
             return Outcome(job.key, _lost(error, name), seconds)
         slot.state, slot.since, slot.job = "idle", time.monotonic(), None
-        self._longest = max(self._longest, outcome.seconds)
+        if not isinstance(outcome.result, Failure):
+            self._longest = max(self._longest, outcome.seconds)
         return outcome
 
     def _welcome(self, slot: _Slot) -> None:

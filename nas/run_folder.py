@@ -147,6 +147,20 @@ def read_record(folder: Path) -> RunRecord:
         raise NasError(f"run: {path}: {place}: {first['msg']}", exit_code=4) from error
 
 
+def check_plain(folder: Path) -> None:
+    """Refuse a run folder that leads elsewhere: whoever made it may be a stranger.
+
+    Raises:
+        NasError: If something that a run writes is a link (exit code 4).
+    """
+    for name in (RUN, EVENTS, SUMMARY, BEST, STUDY, TRIALS, LOCK, HOLDER):
+        if (folder / name).is_symlink():
+            raise NasError(
+                f"run: {folder / name} is a link; copy the folder with what it links to",
+                exit_code=4,
+            )
+
+
 def differences(there: RunRecord, here: RunRecord) -> list[str]:
     """Fields in which a run and a configuration differ, beyond those that may, in words."""
     one, other = there.model_dump(mode="json"), here.model_dump(mode="json")

@@ -282,6 +282,7 @@ class Session:
                     outcome = workers.wait(TICK)
                     in_hand -= outcome is not None
                     self._progress.tick()
+        signal = self._interrupts.requested  # also one of the last turn
         if signal is not None:
             raise Interrupted(signal)
         return reason

@@ -173,8 +173,8 @@ def _phase(folder: Path, record: Record) -> Phase:
     """How a run stands that no process works on: a summary is written last."""
     if not (folder / SUMMARY).exists():
         return "stopped"
-    if record.outcome == "paused":
-        return "paused"
+    if record.outcome in {"paused", "failed"}:
+        return "paused" if record.outcome == "paused" else "failed"
     return "finished" if record.exported is not None else "failed"
 
 

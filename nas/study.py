@@ -37,7 +37,16 @@ from search_spaces.genome import Decision, Genome, OptionValue
 
 BUSY_SECONDS = 1.0  # to wait for a reader during the search
 LAST_BUSY_SECONDS = 10.0  # and at its end
-_FAULTS = (SQLAlchemyError, OptunaError, sqlite3.Error, OSError, RuntimeError, KeyError, ValueError)
+_FAULTS = (
+    SQLAlchemyError,
+    OptunaError,
+    sqlite3.Error,
+    OSError,
+    RuntimeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
 _STATES: Mapping[str, TrialState] = {
     "running": TrialState.RUNNING,
     "complete": TrialState.COMPLETE,

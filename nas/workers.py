@@ -15,6 +15,8 @@ from estimators.estimator import Estimator, Evaluation, EvaluationError
 from estimators.task import Metric
 from search_spaces.graph import Graph
 
+MESSAGE, TRACE = 2000, 20_000  # most characters of a failure that are kept
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -186,10 +188,10 @@ def run_job(
         )
         return found if job.weights else replace(found, weights=None, checkpoint=None)
     except EvaluationError as error:
-        return Failure(error.cause, str(error), traceback.format_exc())
+        return Failure(error.cause, str(error)[:MESSAGE], traceback.format_exc()[-TRACE:])
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a plug-in may raise anything
         message = "".join(traceback.format_exception_only(error)).strip()
-        return Failure("user_code", message, traceback.format_exc())
+        return Failure("user_code", message[:MESSAGE], traceback.format_exc()[-TRACE:])
 
 
 def _checked(found: object, metrics: Mapping[str, Metric]) -> Evaluation:

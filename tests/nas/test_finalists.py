@@ -271,3 +271,14 @@ def test_a_journal_cannot_name_a_file_elsewhere(setting: Setting) -> None:
     with pytest.raises(NasError, match="must lie in trials/") as caught:
         setting.run(trained)
     assert caught.value.exit_code == 4
+
+
+def test_a_seed_that_fails_before_its_twin_succeeds_leaves_no_finalist(setting: Setting) -> None:
+    def first_fails(job: Job) -> Evaluation | Failure:
+        if place(job) == (9, 0):
+            return Failure("nan", "the loss became nan", "")
+        return Evaluation({"accuracy": 0.5, "log_loss": 0.5})
+
+    found = setting.run(first_fails, slots=2)
+    assert sorted(one.trial.ordinal for one in found) == [3, 5, 7]
+    assert sorted(one.trial.ordinal for one in setting.shown) == [3, 5, 7]

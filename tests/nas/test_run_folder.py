@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from nas.errors import NasError
 from nas.run_folder import (
     RunRecord,
+    check_plain,
     create,
     differences,
     read_json,
@@ -260,3 +261,13 @@ def test_tidying_removes_what_a_killed_process_left_and_nothing_else(tmp_path: P
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {"trials/file", "best/file", "summary.json", "my.tmp"}
     assert not (tmp_path / ".best.tmp-x").exists()
+
+
+@pytest.mark.parametrize("name", ["trials", "events.jsonl", "study.db", ".holder.json", "best"])
+def test_a_run_folder_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    folder = run_in(tmp_path / "run")
+    check_plain(folder)
+    (folder / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(NasError, match="is a link") as caught:
+        check_plain(folder)
+    assert caught.value.exit_code == 4
