@@ -142,7 +142,7 @@ class RaySession:
             )
         try:
             socket.create_connection((host, int(port)), timeout=PROBE_SECONDS).close()
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, UnicodeError) as error:
             raise NasError(
                 f"--address: nothing answers at {address} ({error}); start Ray there",
                 exit_code=5,

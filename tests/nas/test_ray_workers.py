@@ -460,7 +460,6 @@ def test_an_address_where_nothing_can_be_is_refused(
     assert caught.value.exit_code == 5
 
 
-@pytest.mark.xfail(raises=UnicodeError, reason="nas.ray_workers does not expect it of a host name")
 @pytest.mark.parametrize("address", ["a..b:1", "a" * 64 + ":1"])
 def test_a_host_name_that_cannot_be_is_refused(
     address: str, monkeypatch: pytest.MonkeyPatch
