@@ -126,6 +126,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         prepared = prepare(configuration, elsewhere=cluster is not None)
         folder = create(None if out is None else Path(out), prepared.record)
         with RunLock(folder):
+            create(folder, prepared.record)  # still free, now that nobody else can take it
             write_json(folder / RUN, prepared.record.model_dump(mode="json"))
             session = Session(
                 folder,
@@ -206,10 +207,10 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
         interrupts.again()  # joining puts Ray's own handlers in place
         run, record = read(folder)
         budget = record.budget if budget is None else budget
-        if budget < record.started:
+        least = record.started + len(record.waiting)  # the latter were about to be
+        if budget < least:
             raise usage_error(
-                f"--budget must be at least {record.started}, as many children as were started, "
-                f"got {budget}"
+                f"--budget must be at least {least}, as many children as were started, got {budget}"
             )
         configuration = of_run(run, budget=budget, given=given)
         prepared = prepare(configuration, elsewhere=cluster is not None)

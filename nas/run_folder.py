@@ -88,11 +88,16 @@ def create(out: Path | None, run: RunRecord) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         if (out / RUN).exists():
             raise _taken(out, run)
-        if any(path.name not in {LOCK, HOLDER} for path in out.iterdir()):
+        if any(_is_foreign(path) for path in out.iterdir()):
             raise NasError(f"--out: {out} is not empty; choose another folder", exit_code=4)
     except OSError as error:
         raise NasError(f"--out: cannot make {out}: {error.strerror}", exit_code=5) from error
     return out
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether a file is more than what a process leaves that is killed before it has begun."""
+    return path.name not in {LOCK, HOLDER} and not path.name.startswith(f"{RUN}.tmp-")
 
 
 def _taken(out: Path, run: RunRecord) -> NasError:

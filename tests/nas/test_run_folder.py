@@ -271,3 +271,9 @@ def test_a_run_folder_that_leads_elsewhere_is_refused(tmp_path: Path, name: str)
     with pytest.raises(NasError, match="is a link") as caught:
         check_plain(folder)
     assert caught.value.exit_code == 4
+
+
+def test_a_folder_in_which_nothing_had_begun_is_taken(tmp_path: Path) -> None:
+    for name in (".lock", ".holder.json", "run.json.tmp-77"):
+        (tmp_path / name).write_text("x")
+    assert create(tmp_path, RUN_RECORD) == tmp_path
