@@ -192,7 +192,8 @@ class Child(tune.Trainable):  # not final: Tune derives from it
     def step(self) -> dict[str, Any]:
         """Train to the next fidelity and score."""
         rung = self.training_iteration + 1
-        fidelity = self._fidelity * rung / self._steps
+        done = rung == self._steps
+        fidelity = self._fidelity if done else self._fidelity * rung / self._steps
         found = self._estimator.evaluate(
             self._graph,
             fidelity=fidelity,
@@ -202,7 +203,6 @@ class Child(tune.Trainable):  # not final: Tune derives from it
         )
         self._start = found.checkpoint
         scores = {name: float(found.metrics[name]) for name in self._metrics}
-        done = rung == self._steps
         return {**scores, "fidelity": fidelity, "done": done}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
