@@ -11,7 +11,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,14 @@ from typing import Any, Literal, final
 
 import ray
 import torch
-from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayError, RayTaskError
+from ray.exceptions import (
+    ActorUnavailableError,
+    GetTimeoutError,
+    OutOfMemoryError,
+    RayError,
+    RaySystemError,
+    RayTaskError,
+)
 
 from estimators.estimator import Estimator
 from estimators.task import Metric
@@ -28,7 +35,7 @@ from nas.run_folder import versions
 from nas.workers import Activity, Failure, Job, Outcome, Workers, run_job
 
 PROBE_SECONDS = 5.0
-JOIN_SECONDS = 15.0
+FETCH_SECONDS = 15.0  # for an answer that is there already
 START_SECONDS = 60.0  # for the first worker, where the cluster is busy
 GROW_EVERY = 5.0
 SPARE_STARTS = 3  # workers in a row that die before they are ready
@@ -64,13 +71,18 @@ class RaySession:
         """Connect, or start Ray; 4 s on this machine.
 
         Raises:
-            NasError: If the address is malformed (exit code 2), nothing answers there, or Ray
+            NasError: If the address is malformed (exit code 2), no Ray answers there, or Ray
                 does not start (5).
         """
         if self._address is not None:
             self._join(self._address)
         elif not ray.is_initialized():
             self._start_here()
+
+    @property
+    def cpus(self) -> float:
+        """CPUs of all nodes."""
+        return sum(node.get("CPU", 0.0) for node in _nodes())
 
     @property
     def gpus(self) -> float:
@@ -83,10 +95,8 @@ class RaySession:
 
     def exists(self) -> str:
         """What there is, in words."""
-        nodes = _nodes()
-        cpus, gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
-        where = "this machine has" if self._address is None else f"{len(nodes)} nodes have"
-        return f"{where} {cpus:g} CPUs and {gpus:g} GPUs"
+        where = "this machine has" if self._address is None else f"{len(_nodes())} nodes have"
+        return f"{where} {self.cpus:g} CPUs and {self.gpus:g} GPUs"
 
     def close(self) -> None:
         """Leave the cluster, or end Ray here and all it left; safe to call twice."""
@@ -101,14 +111,16 @@ class RaySession:
         _remove_leftovers()
         self._ours = True
         self._folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_short_folder()))
-        if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
-            # Ray would write one into the home folder, readable by all; it stays for this process.
+        if not _has_token():
+            # Ray would write one into the home folder, readable by all; it stays for this process,
+            # as Ray reads it once.
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         # Workers are to find the modules that this process finds.
         wanted = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **_ENVIRONMENT}
         before = {name: os.environ.get(name) for name in wanted}
         mine = {name for name in _ENVIRONMENT if before[name] is not None}  # the user's stay
         os.environ.update({name: wanted[name] for name in wanted if name not in mine})
+        started = False
         try:
             ray.init(
                 address="local",  # whatever RAY_ADDRESS says
@@ -117,8 +129,8 @@ class RaySession:
                 logging_level=logging.ERROR,
                 _temp_dir=str(self._folder),
             )
+            started = True
         except (RayError, OSError, RuntimeError, ValueError) as error:
-            self.close()
             raise NasError(
                 f"ray: cannot start on this machine: {_line(error)}; --workers 0 does without",
                 exit_code=5,
@@ -129,6 +141,8 @@ class RaySession:
                     del os.environ[name]
                 else:
                     os.environ[name] = value
+            if not started:  # an interrupt leaves nothing either
+                self.close()
 
     def _join(self, address: str) -> None:
         host, _, port = address.rpartition(":")
@@ -141,14 +155,14 @@ class RaySession:
                 "--address: Ray is initialised in this process; leave the address out"
             )
         try:
-            socket.create_connection((host, int(port)), timeout=PROBE_SECONDS).close()
+            _probe(host, int(port))
         except (OSError, OverflowError, UnicodeError) as error:
             raise NasError(
-                f"--address: nothing answers at {address} ({error}); start Ray there",
+                f"--address: no Ray answers at {address} ({error}); start it there",
                 exit_code=5,
             ) from error
         before = os.environ.get(_JOIN_LIMIT)
-        os.environ.setdefault(_JOIN_LIMIT, str(int(JOIN_SECONDS)))
+        os.environ.setdefault(_JOIN_LIMIT, "1")
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
             self._ours = True
@@ -161,7 +175,7 @@ class RaySession:
                 del os.environ[_JOIN_LIMIT]
 
 
-_JOIN_LIMIT = "RAY_gcs_rpc_server_connect_timeout_s"
+_JOIN_LIMIT = "RAY_gcs_server_port_wait_time_s"  # how often Ray tries, each up to 41 s
 
 
 class _Actor:
@@ -169,11 +183,18 @@ class _Actor:
 
     def __init__(self, parts: tuple[Estimator, str, Mapping[str, Metric]]) -> None:
         self._estimator, self._device, self._metrics = parts
+        if self._device == "cpu":  # more threads than CPUs are slower by far
+            torch.set_num_threads(1)
 
     def ready(self) -> dict[str, Any]:
         """Who this is; an error if the device cannot be used here."""
         torch.zeros(1, device=self._device)
-        return {"host": socket.gethostname(), "pid": os.getpid(), "versions": versions()}
+        return {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "node": ray.get_runtime_context().get_node_id(),
+            "versions": versions(),
+        }
 
     def run(self, pickled: bytes) -> Outcome:
         """Score the child of a pickled job."""
@@ -194,6 +215,7 @@ class _Slot:
         since: When that began, on the monotonic clock.
         job: What it trains.
         name: What to call it.
+        node: Where it is, in Ray's terms; empty before it has told.
     """
 
     actor: Any
@@ -202,6 +224,7 @@ class _Slot:
     since: float
     job: Job | None = None
     name: str = "worker"
+    node: str = ""
 
 
 @final
@@ -274,22 +297,22 @@ class RayWorkers(Workers):
 
     def wait(self, timeout: float) -> Outcome | None:
         """See the contract."""
-        for slot in self._slots:  # one that is done is not overdue, however late we look
-            if self._is_overdue(slot) and not ray.wait([slot.pending], timeout=0)[0]:
-                return self._kill(slot)
-        self._grow()
-        pending = {slot.pending: slot for slot in self._slots if slot.state != "idle"}
-        if not pending:
-            return None
-        done, _ = ray.wait(list(pending), num_returns=1, timeout=timeout)
-        if not done:
+        end = time.monotonic() + timeout
+        while True:
+            for slot in self._slots:  # one that is done is not overdue, however late we look
+                if self._is_overdue(slot) and not ray.wait([slot.pending], timeout=0)[0]:
+                    return self._kill(slot)
+            self._grow()
+            pending = {slot.pending: slot for slot in self._slots if slot.state != "idle"}
+            if not pending:
+                return None
+            left = max(0.0, min(end, self._next_look()) - time.monotonic())
+            done, _ = ray.wait(list(pending), num_returns=1, timeout=left)
+            if done:
+                return self._answer(pending[done[0]])
             self._check_starting()
-            return None
-        slot = pending[done[0]]
-        if slot.state == "starting":
-            self._welcome(slot)
-            return None
-        return self._outcome(slot)
+            if time.monotonic() >= end:
+                return None
 
     def activity(self) -> tuple[Activity, ...]:
         """See the contract."""
@@ -324,7 +347,13 @@ class RayWorkers(Workers):
         with suppress(RayError):
             ray.kill(slot.actor)
         slot.actor, slot.pending = self._new_actor()
+        slot.name, slot.node = "worker", ""
         slot.state, slot.since, slot.job = "starting", time.monotonic(), None
+
+    def _next_look(self) -> float:
+        """When, on the monotonic clock, there may be something to do beside waiting."""
+        limits = [slot.since + self._limit() for slot in self._slots if slot.state == "busy"]
+        return min([time.monotonic() + GROW_EVERY, *limits])
 
     def _is_overdue(self, slot: _Slot) -> bool:
         return slot.state == "busy" and time.monotonic() - slot.since > self._limit()
@@ -342,19 +371,26 @@ class RayWorkers(Workers):
         limit = f"took longer than {self._limit():g} s and was killed"
         return Outcome(job.key, Failure("timeout", limit, ""), seconds)
 
+    def _answer(self, slot: _Slot) -> Outcome | None:
+        """What a worker has to say: its outcome, or nothing if it has started."""
+        if slot.state == "starting":
+            self._welcome(slot)
+            return None
+        return self._outcome(slot)
+
     def _outcome(self, slot: _Slot) -> Outcome:
         """What a busy worker has brought."""
         job, seconds = slot.job, time.monotonic() - slot.since
         assert job is not None  # noqa: S101 - it is busy
         try:
-            outcome: Outcome = ray.get(slot.pending, timeout=JOIN_SECONDS)
-        except RayTaskError as error:  # the job was run; its result could not be sent
+            outcome: Outcome = ray.get(slot.pending, timeout=FETCH_SECONDS)
+        except (RayTaskError, RaySystemError) as error:  # a result that cannot be sent, or read
             slot.state, slot.since, slot.job = "idle", time.monotonic(), None
             return Outcome(job.key, Failure("plugin", _line(error), ""), seconds)
         except (RayError, GetTimeoutError) as error:
-            name = slot.name
+            failure = _lost(error, slot)
             self._replace(slot)
-            return Outcome(job.key, _lost(error, name), seconds)
+            return Outcome(job.key, failure, seconds)
         slot.state, slot.since, slot.job = "idle", time.monotonic(), None
         if not isinstance(outcome.result, Failure):
             self._longest = max(self._longest, outcome.seconds)
@@ -367,7 +403,7 @@ class RayWorkers(Workers):
             NasError: If it never will (exit code 5).
         """
         try:
-            found = ray.get(slot.pending, timeout=JOIN_SECONDS)
+            found = ray.get(slot.pending, timeout=FETCH_SECONDS)
         except RayTaskError as error:
             raise NasError(
                 f"workers: {self._device} cannot be used there: {_line(error)}", exit_code=5
@@ -379,7 +415,7 @@ class RayWorkers(Workers):
             self._replace(slot)
             return
         self._failed_starts = 0
-        slot.name = f"{found['host']}:{found['pid']}"
+        slot.name, slot.node = f"{found['host']}:{found['pid']}", found["node"]
         mine = versions()
         for package in ("nas-engine", "torch"):
             theirs = found["versions"][package]
@@ -422,10 +458,15 @@ class RayWorkers(Workers):
         return min(self._most, self._session.capacity(self._gpus), by_memory)
 
 
-def _nodes() -> list[dict[str, float]]:
-    """Resources of each node that is alive."""
+def _alive() -> dict[str, dict[str, float]]:
+    """Resources of each node that is alive, by its identifier."""
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return [node["Resources"] for node in nodes if node["Alive"]]
+    return {node["NodeID"]: node["Resources"] for node in nodes if node["Alive"]}
+
+
+def _nodes() -> Collection[Mapping[str, float]]:
+    """Resources of each node that is alive."""
+    return _alive().values()
 
 
 def _fits(resources: Mapping[str, float], gpus: float) -> int:
@@ -437,17 +478,15 @@ def _fits(resources: Mapping[str, float], gpus: float) -> int:
     return min(cpus, by_cards)
 
 
-def _lost(error: Exception, worker: str) -> Failure:
+def _lost(error: Exception, slot: _Slot) -> Failure:
     """Why a worker did not answer."""
-    text = str(error)
-    if (
-        isinstance(error, OutOfMemoryError)
-        or "out of memory" in text.lower().partition("some common")[0]
-    ):
-        return Failure("oom_host", f"{worker} ran out of memory: {_line(error)}", "")
-    if re.search(r"node (has )?(died|was|is dead)|node failure|lost node", text, re.IGNORECASE):
-        return Failure("node_lost", f"the node of {worker} was lost", "")
-    return Failure("worker_died", f"{worker} died: {_line(error)}", "")
+    text = str(error).lower().partition("some common")[0]
+    if isinstance(error, OutOfMemoryError) or "out of memory" in text:
+        return Failure("oom_host", f"{slot.name} ran out of memory: {_line(error)}", "")
+    # Of a worker that died, its node tells; where that is silent, Ray calls it unavailable.
+    if isinstance(error, ActorUnavailableError) or slot.node not in _alive():
+        return Failure("node_lost", f"the node of {slot.name} was lost", "")
+    return Failure("worker_died", f"{slot.name} died: {_line(error)}", "")
 
 
 def _line(error: BaseException) -> str:
@@ -459,6 +498,31 @@ def _line(error: BaseException) -> str:
     telling = [line.strip() for line in text.splitlines() if "detail:" in line or "Error:" in line]
     line = telling[-1] if telling else text.partition("\n")[0]
     return line.rpartition("detail: ")[2].partition(" Some common causes")[0][:200]
+
+
+def _probe(host: str, port: int) -> None:
+    """Wait for the greeting of a gRPC server, as Ray's is: it speaks first.
+
+    Raises:
+        OSError: If there is none within ``PROBE_SECONDS``.
+    """
+    with socket.create_connection((host, port), timeout=PROBE_SECONDS) as connection:
+        if os.environ.get("RAY_USE_TLS", "0").lower() not in {"0", "false", ""}:
+            return  # there the client speaks first
+        with connection.makefile("rb") as stream:
+            frame = stream.read(9)
+        if frame[3:4] != b"\x04":  # type of the first frame in HTTP/2: SETTINGS, RFC 9113, 3.4
+            raise ConnectionError("something else answers")
+
+
+def _has_token() -> bool:
+    """Whether Ray finds a token, and so makes none."""
+    if {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
+        return True
+    try:
+        return os.access(Path.home() / ".ray" / "auth_token", os.R_OK)
+    except RuntimeError:  # no home folder
+        return False
 
 
 def _short_folder() -> str:
