@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from nas.study import StudyMirror
 
 TICK = 0.5  # seconds between looks at the clock and at signals
+MOMENT = 0.02  # seconds without an outcome after which there is time to foresee the next ask
 SYNC_EVERY = 1.0  # seconds between writes of the study
 
 
@@ -235,7 +236,7 @@ class Session:
             NasError: If too many children failed (exit code 3).
         """
         try:
-            reason = self._drive(search, workers, until=self._time_is_up)
+            reason = self._drive(search, workers, until=self._time_is_up, idle=search.foresee)
         except SearchFailed as error:
             raise self._nothing_found() from error
         if reason:
@@ -248,9 +249,20 @@ class Session:
         return f"time limit of {hours:g} h reached"
 
     def _drive(
-        self, stage: Stage, workers: Workers, *, until: Callable[[], str] = lambda: ""
+        self,
+        stage: Stage,
+        workers: Workers,
+        *,
+        until: Callable[[], str] = lambda: "",
+        idle: Callable[[], None] = lambda: None,
     ) -> str:
         """Work on a stage to its end, or until told to stop.
+
+        Args:
+            stage: Has the jobs.
+            workers: Have the time.
+            until: Why to stop now, or nothing.
+            idle: What to do while workers are busy for more than a moment.
 
         Returns:
             Why it stopped early, or nothing.
@@ -279,7 +291,7 @@ class Session:
                     break
                 if job is None or workers.free == 0:
                     self._sync()
-                    outcome = workers.wait(TICK)
+                    outcome = _outcome(workers, idle)
                     in_hand -= outcome is not None
                     self._progress.tick()
         signal = self._interrupts.requested  # also one of the last turn
@@ -470,6 +482,16 @@ class Session:
                 "Weights": f"from {weights}: {steps}; fidelity {trial.fidelity:g}",
             },
         )
+
+
+def _outcome(workers: Workers, idle: Callable[[], None]) -> Outcome | None:
+    """The next outcome, or nothing after a while or when a worker has become free."""
+    free = workers.free
+    outcome = workers.wait(MOMENT)
+    if outcome is None and workers.free == free:
+        idle()
+        outcome = workers.wait(TICK)
+    return outcome
 
 
 def opened(budget: int, workers: int | None) -> dict[str, Any]:
