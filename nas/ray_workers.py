@@ -36,8 +36,9 @@ from nas.workers import Activity, Failure, Job, Outcome, Workers, run_job
 
 PROBE_SECONDS = 5.0
 FETCH_SECONDS = 15.0  # for an answer that is there already
+HEAD_SECONDS = 20.0  # that a cluster may be without its head; after 60 Ray ends this process
 START_SECONDS = 60.0  # for the first worker, where the cluster is busy
-GROW_EVERY = 5.0
+LOOK_EVERY = 5.0  # seconds between looks at the nodes
 SPARE_STARTS = 3  # workers in a row that die before they are ready
 WORKER_MEMORY = 2**30  # bytes that ``auto`` grants a worker
 PREFIX = "nas-ray-"  # of temporary folders; the pid of the driver follows
@@ -79,24 +80,41 @@ class RaySession:
         elif not ray.is_initialized():
             self._start_here()
 
-    @property
-    def cpus(self) -> float:
-        """CPUs of all nodes."""
-        return sum(node.get("CPU", 0.0) for node in _nodes())
+    def nodes(self) -> dict[str, dict[str, float]]:
+        """Resources of each node that is alive, by its identifier.
+
+        Raises:
+            NasError: If the cluster has lost its head (exit code 5).
+        """
+        self._await_head()
+        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        return {node["NodeID"]: node["Resources"] for node in nodes if node["Alive"]}
 
     @property
     def gpus(self) -> float:
         """Cards of all nodes."""
-        return sum(node.get("GPU", 0.0) for node in _nodes())
+        return sum(node.get("GPU", 0.0) for node in self.nodes().values())
 
-    def capacity(self, gpus_per_child: float) -> int:
-        """How many children of one CPU and so many GPUs the nodes can train at a time."""
-        return sum(_fits(node, gpus_per_child) for node in _nodes())
+    def check_room(self, count: int | None, gpus_per_child: float) -> None:
+        """Check that so many workers can be placed; None for one at least.
+
+        Raises:
+            NasError: If the cluster can never hold them (exit code 5); says what exists.
+        """
+        wanted = 1 if count is None else count
+        if wanted > capacity(self.nodes().values(), gpus_per_child):
+            raise NasError(
+                f"--workers: {wanted} of 1 CPU and {gpus_per_child:g} GPUs each cannot be placed: "
+                f"{self.exists()}; ask for less",
+                exit_code=5,
+            )
 
     def exists(self) -> str:
         """What there is, in words."""
-        where = "this machine has" if self._address is None else f"{len(_nodes())} nodes have"
-        return f"{where} {self.cpus:g} CPUs and {self.gpus:g} GPUs"
+        nodes = self.nodes().values()
+        cpus, gpus = (sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU"))
+        where = "this machine has" if self._address is None else f"{len(nodes)} nodes have"
+        return f"{where} {cpus:g} CPUs and {gpus:g} GPUs"
 
     def close(self) -> None:
         """Leave the cluster, or end Ray here and all it left; safe to call twice."""
@@ -106,6 +124,29 @@ class RaySession:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+
+    def _await_head(self) -> None:
+        """Wait until the head takes connections; asked something without one, Ray never answers.
+
+        Raises:
+            NasError: If it does not for long (exit code 5).
+        """
+        address = ray.get_runtime_context().gcs_address
+        host, _, port = address.rpartition(":")
+        end = time.monotonic() + HEAD_SECONDS
+        while True:
+            try:
+                socket.create_connection((host, int(port)), timeout=1.0).close()
+            except OSError as error:
+                if time.monotonic() < end:
+                    time.sleep(0.2)
+                    continue
+                raise NasError(
+                    f"ray: the head of the cluster at {address} is gone ({error}); start it again, "
+                    "then go on with `nas resume`",
+                    exit_code=5,
+                ) from error
+            return
 
     def _start_here(self) -> None:
         _remove_leftovers()
@@ -247,7 +288,8 @@ class RayWorkers(Workers):
             far, at least 600.
 
     Raises:
-        NasError: If the cluster can never hold so many (exit code 5).
+        NasError: If the cluster can never hold so many (exit code 5), or the estimator cannot be
+            pickled (2).
     """
 
     def __init__(  # noqa: PLR0913 - what a worker needs
@@ -272,14 +314,9 @@ class RayWorkers(Workers):
         self._looked = time.monotonic()
         self._failed_starts = 0
         self._slots: list[_Slot] = []
+        session.check_room(count, gpus_per_child)
         wanted = self._fitting() if count is None else min(count, most)
-        if wanted < 1 or (count is not None and count > session.capacity(gpus_per_child)):
-            raise NasError(
-                f"--workers: {1 if count is None else count} of 1 CPU and {gpus_per_child:g} GPUs "
-                f"each cannot be placed: {session.exists()}; ask for less",
-                exit_code=5,
-            )
-        self._parts = ray.put((estimator, device, dict(metrics)))
+        self._parts = _shared((estimator, device, dict(metrics)))
         self._actor = ray.remote(_Actor)
         self._slots = [self._new_slot() for _ in range(wanted)]
 
@@ -302,7 +339,7 @@ class RayWorkers(Workers):
             for slot in self._slots:  # one that is done is not overdue, however late we look
                 if self._is_overdue(slot) and not ray.wait([slot.pending], timeout=0)[0]:
                     return self._kill(slot)
-            self._grow()
+            self._look_around()
             pending = {slot.pending: slot for slot in self._slots if slot.state != "idle"}
             if not pending:
                 return None
@@ -353,7 +390,7 @@ class RayWorkers(Workers):
     def _next_look(self) -> float:
         """When, on the monotonic clock, there may be something to do beside waiting."""
         limits = [slot.since + self._limit() for slot in self._slots if slot.state == "busy"]
-        return min([time.monotonic() + GROW_EVERY, *limits])
+        return min([time.monotonic() + LOOK_EVERY, *limits])
 
     def _is_overdue(self, slot: _Slot) -> bool:
         return slot.state == "busy" and time.monotonic() - slot.since > self._limit()
@@ -388,7 +425,7 @@ class RayWorkers(Workers):
             slot.state, slot.since, slot.job = "idle", time.monotonic(), None
             return Outcome(job.key, Failure("plugin", _line(error), ""), seconds)
         except (RayError, GetTimeoutError) as error:
-            failure = _lost(error, slot)
+            failure = self._lost(error, slot)
             self._replace(slot)
             return Outcome(job.key, failure, seconds)
         slot.state, slot.since, slot.job = "idle", time.monotonic(), None
@@ -443,30 +480,41 @@ class RayWorkers(Workers):
                 exit_code=5,
             )
 
-    def _grow(self) -> None:
-        """Use nodes that have joined."""
-        if not self._grows or time.monotonic() - self._looked < GROW_EVERY:
+    def _look_around(self) -> None:
+        """Now and then: notice a head that is gone, use nodes that have joined.
+
+        Raises:
+            NasError: If the head is gone (exit code 5).
+        """
+        if time.monotonic() - self._looked < LOOK_EVERY:
             return
+        fitting = self._fitting()
         self._looked = time.monotonic()
-        missing = self._fitting() - len(self._slots)
-        self._slots += [self._new_slot() for _ in range(missing)]
+        if self._grows:
+            missing = fitting - len(self._slots)
+            self._slots += [self._new_slot() for _ in range(missing)]
 
     def _fitting(self) -> int:
         """Workers for ``auto``."""
-        memory = sum(node.get("memory", 0.0) for node in _nodes())
+        nodes = self._session.nodes().values()
+        memory = sum(node.get("memory", 0.0) for node in nodes)
         by_memory = max(1, int(memory // WORKER_MEMORY))
-        return min(self._most, self._session.capacity(self._gpus), by_memory)
+        return min(self._most, capacity(nodes, self._gpus), by_memory)
+
+    def _lost(self, error: Exception, slot: _Slot) -> Failure:
+        """Why a worker did not answer."""
+        text = str(error).lower().partition("some common")[0]
+        if isinstance(error, OutOfMemoryError) or "out of memory" in text:
+            return Failure("oom_host", f"{slot.name} ran out of memory: {_line(error)}", "")
+        # Of a worker that died, its node tells; where that is silent, Ray calls it unavailable.
+        if isinstance(error, ActorUnavailableError) or slot.node not in self._session.nodes():
+            return Failure("node_lost", f"the node of {slot.name} was lost", "")
+        return Failure("worker_died", f"{slot.name} died: {_line(error)}", "")
 
 
-def _alive() -> dict[str, dict[str, float]]:
-    """Resources of each node that is alive, by its identifier."""
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return {node["NodeID"]: node["Resources"] for node in nodes if node["Alive"]}
-
-
-def _nodes() -> Collection[Mapping[str, float]]:
-    """Resources of each node that is alive."""
-    return _alive().values()
+def capacity(nodes: Collection[Mapping[str, float]], gpus_per_child: float) -> int:
+    """How many children of one CPU and so many GPUs nodes can train at a time."""
+    return sum(_fits(node, gpus_per_child) for node in nodes)
 
 
 def _fits(resources: Mapping[str, float], gpus: float) -> int:
@@ -478,15 +526,19 @@ def _fits(resources: Mapping[str, float], gpus: float) -> int:
     return min(cpus, by_cards)
 
 
-def _lost(error: Exception, slot: _Slot) -> Failure:
-    """Why a worker did not answer."""
-    text = str(error).lower().partition("some common")[0]
-    if isinstance(error, OutOfMemoryError) or "out of memory" in text:
-        return Failure("oom_host", f"{slot.name} ran out of memory: {_line(error)}", "")
-    # Of a worker that died, its node tells; where that is silent, Ray calls it unavailable.
-    if isinstance(error, ActorUnavailableError) or slot.node not in _alive():
-        return Failure("node_lost", f"the node of {slot.name} was lost", "")
-    return Failure("worker_died", f"{slot.name} died: {_line(error)}", "")
+def _shared(parts: tuple[Estimator, str, Mapping[str, Metric]]) -> Any:
+    """Where workers find what each of them needs.
+
+    Raises:
+        NasError: If it cannot be pickled (exit code 2).
+    """
+    try:
+        return ray.put(parts)
+    except Exception as error:  # what a plug-in holds may raise anything
+        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]:.200}"
+        raise usage_error(
+            f"estimator: cannot be sent to workers: {reason}; --workers 0 does without"
+        ) from error
 
 
 def _line(error: BaseException) -> str:
