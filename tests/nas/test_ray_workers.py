@@ -12,18 +12,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import ray
 import torch
 from ray import cloudpickle
 from ray.cluster_utils import Cluster
 
+import nas
 from estimators.data import ImageData
-from estimators.estimator import Estimator, Evaluation
+from estimators.estimator import Checkpoint, Estimator, Evaluation
 from estimators.task import Classification, Task
 from nas import ray_workers
 from nas.errors import NasError
-from nas.ray_workers import PREFIX, RaySession, RayWorkers, _fits
+from nas.ray_workers import PREFIX, RaySession, RayWorkers, capacity
 from nas.terminal import stdout_kept
 from nas.workers import Failure, Job, Outcome
 from search_spaces.architecture import lower
@@ -101,8 +103,8 @@ class Acts(Estimator):
             "card": float(cards) if cards.isdecimal() else -1.0,
         }
         odd = {ODD_RESULT: threading.Lock, UNREADABLE: Unreadable}
-        weights: Any = {"w": odd[act]()} if act in odd else None
-        return Evaluation(SCORES, weights, details=details)
+        checkpoint = Checkpoint(0, {}, {"odd": odd[act]()}) if act in odd else None
+        return Evaluation(SCORES, checkpoint=checkpoint, details=details)
 
 
 class Unloadable(Acts):
@@ -382,6 +384,27 @@ def test_an_estimator_that_does_not_arrive_is_an_error_of_the_surroundings(
 
 
 @pytest.mark.ray
+def test_an_estimator_that_cannot_be_sent_is_refused(session: RaySession) -> None:
+    estimator = Acts()
+    estimator.lock = threading.Lock()  # type: ignore[attr-defined]
+    with pytest.raises(NasError, match="estimator: cannot be sent to workers: TypeError: ") as told:
+        workers(session, estimator=estimator)
+    assert told.value.exit_code == 2
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.ray
+def test_no_folder_is_begun_for_workers_that_do_not_fit(
+    session: RaySession, mini: type[SearchSpace], tmp_path: Path
+) -> None:
+    images = np.zeros((40, 8, 8), np.float32), np.arange(40) % 2
+    with pytest.raises(NasError, match="--workers: 64 of 1 CPU and 0 GPUs each") as caught:
+        nas.search(space=mini, data=images, estimator=Acts, workers=64, out=tmp_path / "run")
+    assert caught.value.exit_code == 5
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.ray
 def test_workers_that_do_not_start_are_waited_for_so_long(
     session: RaySession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -402,7 +425,7 @@ def test_workers_that_do_not_start_are_waited_for_so_long(
 @pytest.mark.ray
 def test_children_share_cards_in_the_parts_they_ask_for(session: RaySession, graph: Graph) -> None:
     assert session.gpus == 2
-    assert session.capacity(0.5) == 4
+    assert capacity(session.nodes().values(), 0.5) == 4
     team = workers(session, count=None, gpus_per_child=0.5)
     try:
         until_free(team, 4)
@@ -482,7 +505,7 @@ def test_a_device_that_is_not_there_is_refused(session: RaySession, device: str)
 def test_a_node_holds_so_many_children(
     resources: dict[str, float], gpus: float, count: int
 ) -> None:
-    assert _fits(resources, gpus) == count
+    assert capacity([resources], gpus) == count
 
 
 # Sessions ------------------------------------------------------------------------------------
@@ -702,6 +725,65 @@ print(outcome.result.details, flush=True)
 team.close()
 session.close()
 """
+
+
+HEADLESS = """
+import ray
+from estimators.estimator import Estimator
+from nas import ray_workers
+from nas.errors import NasError
+from nas.ray_workers import RayWorkers
+from nas.workers import Job
+from ray import cloudpickle
+cloudpickle.register_pickle_by_value(sys.modules["__main__"])
+
+class Hangs(Estimator):
+    def prepare(self, data, task):
+        pass
+    @property
+    def recipe(self):
+        return {}
+    def evaluate(self, graph, **arguments):
+        time.sleep(1000)
+
+ray_workers.HEAD_SECONDS = 1.0
+session = RaySession()
+session.start()
+team = RayWorkers(
+    session, Hangs(), "cpu", metrics={}, count=1, most=1, gpus_per_child=0, child_timeout=None
+)
+while not team.free:
+    team.wait(1)
+team.submit(Job(0, None, 1.0, 0))
+for info in ray._private.worker._global_node.all_processes["gcs_server"]:
+    info.process.kill()
+    info.process.wait()
+begin = time.monotonic()
+try:
+    team.wait(60)
+except NasError as error:
+    print(error.exit_code, time.monotonic() - begin < 20, error, flush=True)
+team.close()
+session.close()
+print("closed")
+"""
+
+
+@pytest.mark.ray
+def test_a_cluster_that_lost_its_head_is_told_before_ray_ends_the_process() -> None:
+    done = subprocess.run(
+        script(HEADLESS),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env=environment(),
+    )
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("5 True ray: the head of the cluster at "), done.stderr
+    assert lines[0].endswith("start it again, then go on with `nas resume`")
+    assert lines[1:] == ["closed"]
+    assert done.returncode == 0
 
 
 @pytest.mark.ray
