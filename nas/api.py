@@ -86,7 +86,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
             ``cuda`` and 0 elsewhere.
         address: ``host:port`` of a Ray cluster; None for this machine alone.
         child_timeout: Seconds after which a child is killed and has failed; None for 20 times the
-            longest so far, at least 600.
+            longest so far, at least 600, and no limit before the first has a score.
         grace: Seconds that running children have to finish after Ctrl-C or SIGTERM.
         max_hours: Hours after which no child is started any more; those that run finish, and the
             winner is exported. None for no limit.

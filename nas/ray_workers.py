@@ -285,7 +285,7 @@ class RayWorkers(Workers):
         most: Never more workers than this.
         gpus_per_child: Cards that each reserves: up to 1, or a whole number.
         child_timeout: Seconds after which a child is killed; None for 20 times the longest so
-            far, at least 600.
+            far, at least 600, and no limit before the first has a score.
 
     Raises:
         NasError: If the cluster can never hold so many (exit code 5), or the estimator cannot be

@@ -51,7 +51,7 @@ class Execution:
         workers: Worker processes; None for as many as fit, 0 to train in this process.
         gpus_per_child: GPUs reserved for each worker; None for 1 on ``cuda`` and 0 elsewhere.
         child_timeout: Seconds after which a child is killed; None for 20 times the longest so
-            far, at least 600.
+            far, at least 600, and no limit before the first has a score.
         grace: Seconds that running children have to finish after Ctrl-C or SIGTERM.
         max_hours: After how many hours of this session nothing is started any more; None for
             no limit. What runs is finished, and the winner exported.
