@@ -1,4 +1,4 @@
-"""The dozen primitive operations: shape, cost and layer of each, side by side.
+"""The primitive operations: shape, cost and layer of each, side by side.
 
 Shapes leave the batch out: ``(channels, height, width)`` for feature maps, ``(features,)`` after
 ``Flatten``. Parameters count weights and biases, not batch-norm statistics. MACs count
@@ -400,7 +400,7 @@ class Linear(Primitive):
 
 
 class Join(Primitive):
-    """An operator over two or more inputs, without weights."""
+    """An operator without weights that is no layer: most join two or more inputs."""
 
     __slots__ = ()
 
@@ -475,7 +475,18 @@ class Concat(Join):
         return channels, *inputs[0][1:]
 
 
-JOINS: frozenset[type[Primitive]] = frozenset({Add, Mean, Multiply, Concat})
+@final
+@dataclass(frozen=True, slots=True)
+class Zeros(Join):
+    """Zero times its one input."""
+
+    op: ClassVar[str] = "zeros"
+
+    def infer(self, *inputs: Shape) -> Shape:
+        return _one(self.op, inputs)
+
+
+JOINS: frozenset[type[Primitive]] = frozenset({Add, Mean, Multiply, Concat, Zeros})
 
 PRIMITIVES: Mapping[str, type[Primitive]] = {
     cls.op: cls
@@ -496,6 +507,7 @@ PRIMITIVES: Mapping[str, type[Primitive]] = {
         Mean,
         Multiply,
         Concat,
+        Zeros,
     )
 }
 

@@ -17,7 +17,17 @@ from typing import final
 from search_spaces.arguments import Argument
 from search_spaces.blocks import BLOCKS
 from search_spaces.graph import Graph, Node, Scope, owner
-from search_spaces.primitives import Concat, Conv2d, Join, Layer, Linear, Mean, Multiply, Primitive
+from search_spaces.primitives import (
+    Concat,
+    Conv2d,
+    Join,
+    Layer,
+    Linear,
+    Mean,
+    Multiply,
+    Primitive,
+    Zeros,
+)
 from search_spaces.schedule import Body, Call, schedule
 
 LINE_LENGTH = 88
@@ -352,5 +362,7 @@ def _operator_text(primitive: Primitive, inputs: Sequence[str]) -> str:
         return f"torch.cat([{', '.join(inputs)}], dim=1)"
     if isinstance(primitive, Multiply):
         return " * ".join(inputs)
+    if isinstance(primitive, Zeros):
+        return f"{inputs[0] if inputs[0].isidentifier() else f'({inputs[0]})'} * 0"
     total = " + ".join(inputs)
     return f"({total}) / {len(inputs)}" if isinstance(primitive, Mean) else total

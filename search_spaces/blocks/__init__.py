@@ -1,15 +1,40 @@
-"""Block specs, one a file; ``BLOCKS`` lists them by the name that documents use."""
+"""Block specs, one kind a file; ``BLOCKS`` lists them by the name that documents use."""
 
 from collections.abc import Mapping
 
 from search_spaces.blocks.classifier import Classifier
 from search_spaces.blocks.conv import ConvNormAct
+from search_spaces.blocks.depthwise_separable import DepthwiseSeparable
 from search_spaces.blocks.mbconv import MBConv
+from search_spaces.blocks.pool import AvgPool, MaxPool
+from search_spaces.blocks.skip import Skip, Zero
 from search_spaces.blocks.squeeze_excite import SqueezeExcite
 from search_spaces.lowering import BlockSpec
 
 BLOCKS: Mapping[str, type[BlockSpec]] = {
-    cls.__name__: cls for cls in (ConvNormAct, MBConv, SqueezeExcite, Classifier)
+    cls.__name__: cls
+    for cls in (
+        ConvNormAct,
+        DepthwiseSeparable,
+        MBConv,
+        SqueezeExcite,
+        MaxPool,
+        AvgPool,
+        Skip,
+        Zero,
+        Classifier,
+    )
 }
 
-__all__ = ["BLOCKS", "Classifier", "ConvNormAct", "MBConv", "SqueezeExcite"]
+__all__ = [
+    "BLOCKS",
+    "AvgPool",
+    "Classifier",
+    "ConvNormAct",
+    "DepthwiseSeparable",
+    "MBConv",
+    "MaxPool",
+    "Skip",
+    "SqueezeExcite",
+    "Zero",
+]

@@ -32,6 +32,7 @@ from search_spaces.primitives import (
     Mean,
     Multiply,
     ZeroPad2d,
+    Zeros,
 )
 
 JOINS: dict[str, Callable[..., Tensor]] = {
@@ -39,6 +40,7 @@ JOINS: dict[str, Callable[..., Tensor]] = {
     "mean": lambda *values: reduce(lambda one, other: one + other, values) / len(values),
     "multiply": lambda one, other: one * other,
     "concat": lambda *values: torch.cat(values, dim=1),
+    "zeros": lambda value: value * 0,
 }
 
 
@@ -139,7 +141,9 @@ def add_step(  # noqa: C901, PLR0911 - one branch for each kind of step
     if kind == 7:
         return scope.activation(name, x, numbers.of(tuple(ACTIVATIONS))), (x,)
     if kind == 8:
-        return scope.add(name, numbers.of((Identity(), Dropout(0.25), Dropout(0.0))), x), (x,)
+        return scope.add(name, numbers.of((Identity(), Dropout(0.25), Dropout(0.0), Zeros())), x), (
+            x,
+        )
     if kind == 9:
         return scope.add(name, ZeroPad2d(numbers.below(3), numbers.below(3)), x), (x,)
     if kind == 10:
