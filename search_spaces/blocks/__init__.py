@@ -7,16 +7,21 @@ from search_spaces.blocks.conv import ConvNormAct
 from search_spaces.blocks.depthwise_separable import DepthwiseSeparable
 from search_spaces.blocks.mbconv import MBConv
 from search_spaces.blocks.pool import AvgPool, MaxPool
+from search_spaces.blocks.residual import BasicBlock, Bottleneck
 from search_spaces.blocks.skip import Skip, Zero
 from search_spaces.blocks.squeeze_excite import SqueezeExcite
+from search_spaces.blocks.stem import Stem
 from search_spaces.lowering import BlockSpec
 
 BLOCKS: Mapping[str, type[BlockSpec]] = {
     cls.__name__: cls
     for cls in (
+        Stem,
         ConvNormAct,
         DepthwiseSeparable,
         MBConv,
+        BasicBlock,
+        Bottleneck,
         SqueezeExcite,
         MaxPool,
         AvgPool,
@@ -29,6 +34,8 @@ BLOCKS: Mapping[str, type[BlockSpec]] = {
 __all__ = [
     "BLOCKS",
     "AvgPool",
+    "BasicBlock",
+    "Bottleneck",
     "Classifier",
     "ConvNormAct",
     "DepthwiseSeparable",
@@ -36,5 +43,6 @@ __all__ = [
     "MaxPool",
     "Skip",
     "SqueezeExcite",
+    "Stem",
     "Zero",
 ]
