@@ -1,16 +1,17 @@
 """From a graph to Python source that imports torch alone: one class per distinct block.
 
 Blocks of one kind and wiring share a class whose parameters are the arguments that the block
-named. A chain of layers that occurs once stands in place as ``nn.Sequential``. The calls and
-names are those of ``schedule``, so that state dicts of the source, of ``modules.build`` and of
-checkpoints agree. Output is formatted as ``ruff format`` and Black format it (where names have at
-most 40 characters).
+named; one that is the same number in all of several blocks is a constant of the class. A chain of
+layers that occurs once stands in place as ``nn.Sequential``, a block of one layer without weights
+as that layer. The calls and names are those of ``schedule``, so that state dicts of the source, of
+``modules.build`` and of checkpoints agree. Output is formatted as ``ruff format`` and Black format
+it (where names have at most 40 characters).
 """
 
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import final
 
@@ -100,11 +101,13 @@ class _Source:
         self._scopes = {scope.path: scope for scope in graph.scopes}
         self._root = schedule(graph)
         self._wirings: dict[str, tuple[object, ...]] = {}
+        self._constants: Mapping[str, frozenset[str]] = {}  # by path of the scope
         self._wiring(self._root)
         shared = Counter(
             self._wirings[scope.path] for scope in graph.scopes if scope.kind and scope.path
         )
         self._once = {path for path, wiring in self._wirings.items() if shared[wiring] == 1}
+        self._constants = self._find_constants()
         self._inlined: set[str] = set()
         self._classes: dict[tuple[object, ...], _Class] = {}
 
@@ -147,6 +150,27 @@ class _Source:
         layer = node.primitive.layer(node.input_shapes)
         return node.primitive.op if layer is None else self._layer(layer, path).flat()
 
+    def _find_constants(self) -> dict[str, frozenset[str]]:
+        """Arguments of each scope that are one plain number in all of several equal blocks."""
+        groups: dict[tuple[object, ...], list[Scope]] = {}
+        for scope in self._graph.scopes:
+            if scope.kind and scope.path:
+                groups.setdefault(self._wirings[scope.path], []).append(scope)
+        return {
+            scope.path: frozenset(
+                name
+                for name, value in scope.arguments.items()
+                if not _positional(name)
+                and len(group) > 1
+                and all(
+                    type(other.arguments[name]) is int and other.arguments[name] == value
+                    for other in group
+                )
+            )
+            for group in groups.values()
+            for scope in group
+        }
+
     # Numbers, names and layers --------------------------------------------------------------
 
     def _number(self, value: object, path: str) -> str:
@@ -158,6 +182,9 @@ class _Source:
             arguments = self._scopes[value.scope].arguments
             value = arguments.get(value.expression, int(value))
         if isinstance(value, Argument):
+            constants = self._constants.get(path, frozenset())
+            if constants.issuperset(_LONE_NAME.findall(value.expression)):
+                return repr(int(value))
             return value.expression
         if isinstance(value, tuple):
             return f"({', '.join(self._number(part, path) for part in value)})"
@@ -182,6 +209,10 @@ class _Source:
             return None if layer is None else self._layer(layer, path)
         body = call.target
         scope = body.scope
+        layer = _only_layer(body)
+        if layer is not None:
+            self._inlined.add(scope.path)
+            return self._layer(layer, path)
         if not scope.kind or (scope.path in self._once and body.is_chain):
             self._inlined.add(scope.path)
             return self._sequence(body, path)
@@ -245,6 +276,14 @@ class _Source:
         taken = {cls.name for cls in self._classes.values()} | {self._root.scope.title}
         names = (title if count == 1 else f"{title}{count}" for count in range(1, 2**31))
         return next(name for name in names if name not in taken)
+
+
+def _only_layer(body: Body) -> Layer | None:
+    """The layer, if a block is nothing else and has no weights that would be named otherwise."""
+    if len(body.calls) != 1 or isinstance(body.calls[0].target, Body) or not body.scope.kind:
+        return None
+    node = body.calls[0].target
+    return node.primitive.layer(node.input_shapes) if node.cost.params == 0 else None
 
 
 def _positional(name: str) -> bool:

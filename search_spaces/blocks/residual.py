@@ -115,7 +115,7 @@ class BasicBlock(_Residual):
     """
 
     variants: ClassVar[Mapping[str, str]] = {
-        "ProjectedBasicBlock": "Two convolutions that are added to a projection of their input.",
+        "ProjectedBasicBlock": "Two convolutions, added to a projection of their input.",
         "PreActBasicBlock": "Two pre-activated convolutions that are added to their input.",
         "ProjectedPreActBasicBlock": "Two pre-activated convolutions, added to a projection.",
     }
@@ -131,7 +131,7 @@ class BasicBlock(_Residual):
 @final
 @dataclass(frozen=True, slots=True)
 class Bottleneck(_Residual):
-    """A 1x1, a wider and a 1x1 convolution that are added to their input.
+    """Three convolutions, the outer ones 1x1, that are added to their input.
 
     The convolution in the middle has the stride. The rest is said under ``_Residual``.
 
@@ -148,9 +148,9 @@ class Bottleneck(_Residual):
     """
 
     variants: ClassVar[Mapping[str, str]] = {
-        "ProjectedBottleneck": "1x1, wider and 1x1 convolution, added to a projection.",
-        "PreActBottleneck": "Pre-activated 1x1, wider and 1x1 convolution, added to their input.",
-        "ProjectedPreActBottleneck": "Pre-activated 1x1, wider, 1x1 convolution and projection.",
+        "ProjectedBottleneck": "Three convolutions, the outer ones 1x1, added to a projection.",
+        "PreActBottleneck": "Three pre-activated convolutions that are added to their input.",
+        "ProjectedPreActBottleneck": "Three pre-activated convolutions, added to a projection.",
     }
 
     inner_ratio: float = 0.25
