@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from search_spaces.blocks.classifier import Classifier
 from search_spaces.blocks.conv import ConvNormAct
+from search_spaces.blocks.dense import DenseLayer, Transition
 from search_spaces.blocks.depthwise_separable import DepthwiseSeparable
 from search_spaces.blocks.mbconv import MBConv
 from search_spaces.blocks.pool import AvgPool, MaxPool
@@ -22,6 +23,8 @@ BLOCKS: Mapping[str, type[BlockSpec]] = {
         MBConv,
         BasicBlock,
         Bottleneck,
+        DenseLayer,
+        Transition,
         SqueezeExcite,
         MaxPool,
         AvgPool,
@@ -38,11 +41,13 @@ __all__ = [
     "Bottleneck",
     "Classifier",
     "ConvNormAct",
+    "DenseLayer",
     "DepthwiseSeparable",
     "MBConv",
     "MaxPool",
     "Skip",
     "SqueezeExcite",
     "Stem",
+    "Transition",
     "Zero",
 ]

@@ -60,7 +60,7 @@ RESNEXTS: Mapping[str, Plan] = {
 }
 
 # arXiv:1709.01507, table 1: squeezed to a sixteenth.
-SE_RESNETS: Mapping[str, Plan] = {
+SENETS: Mapping[str, Plan] = {
     "se_resnet50": Plan((3, 4, 6, 3), squeeze_ratio=1 / 16, stride_first=True),
     "se_resnext50_32x4d": Plan((3, 4, 6, 3), groups=32, group_width=4, squeeze_ratio=1 / 16),
 }
@@ -129,6 +129,20 @@ def wrn_28_10() -> Architecture:
     )
 
 
-def members(plans: Mapping[str, Plan], title: str) -> dict[str, Callable[[], Architecture]]:
-    """Makers of the networks of some plans, by name."""
+def resnets() -> dict[str, Callable[[], Architecture]]:
+    """Makers of the plain and the wide ones, by name."""
+    return {**_members(RESNETS, "ResNet"), "wrn_28_10": wrn_28_10}
+
+
+def resnexts() -> dict[str, Callable[[], Architecture]]:
+    """Makers of those with groups, by name."""
+    return _members(RESNEXTS, "ResNeXt")
+
+
+def senets() -> dict[str, Callable[[], Architecture]]:
+    """Makers of those with squeeze-excite, by name."""
+    return _members(SENETS, "SENet")
+
+
+def _members(plans: Mapping[str, Plan], title: str) -> dict[str, Callable[[], Architecture]]:
     return {name: partial(resnet, plan, title=title) for name, plan in plans.items()}

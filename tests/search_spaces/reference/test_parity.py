@@ -38,10 +38,11 @@ class Case:
 
 
 CASES = {
-    "resnet18": Case(64, (2, 1), {"activation": "relu6"}, {}),
+    "resnet18": Case(64, (2, 1), {"activation": "silu"}, {}),
     "resnet50": Case(64, (2, 0), {"stride_first": True}, {}),
     "wide_resnet50_2": Case(64, (1, 0), {"stride_first": True}, {}),
     "resnext50_32x4d": Case(64, (3, 0), {"stride_first": True}, {}),
+    "densenet121": Case(64, (2, 3), {"activation": "silu"}, {}),
     "efficientnet_b0": Case(96, (4, 0), {"stride": 2}, {}),
 }
 
