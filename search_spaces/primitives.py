@@ -305,6 +305,27 @@ class GlobalAvgPool2d(_OneFree):
 
 @final
 @dataclass(frozen=True, slots=True)
+class AdaptiveAvgPool2d(_OneFree):
+    """Mean over ``size`` x ``size`` parts of the map, which overlap where sides do not divide.
+
+    One part alone is ``GlobalAvgPool2d``.
+    """
+
+    op: ClassVar[str] = "adaptive_avg_pool2d"
+    size: int
+
+    def __post_init__(self) -> None:
+        _require("size", self.size, 2, MAX_SIDE)
+
+    def infer(self, *inputs: Shape) -> Shape:
+        return _one_map(self.op, inputs)[0], self.size, self.size
+
+    def layer(self, inputs: tuple[Shape, ...]) -> Layer:
+        return Layer("AdaptiveAvgPool2d", (self.size,))
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class ZeroPad2d(_OneFree):
     """Zeros around the map, in pixels: what even 'same' kernels need, being lopsided."""
 
@@ -498,6 +519,7 @@ PRIMITIVES: Mapping[str, type[Primitive]] = {
         MaxPool2d,
         AvgPool2d,
         GlobalAvgPool2d,
+        AdaptiveAvgPool2d,
         ZeroPad2d,
         Flatten,
         Dropout,

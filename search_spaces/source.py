@@ -34,6 +34,7 @@ from search_spaces.schedule import Body, Call, schedule
 LINE_LENGTH = 88
 
 _VARIABLES = ("x", "y", "z", "u", "v", "w")
+_DEFAULTS = {"stride": "1", "dilation": "1", "groups": "1"}  # as torch.nn.Conv2d has them
 _LONE_NAME = re.compile(r"(?<![\w.])[a-z]\w*\b(?![=.])")  # neither an attribute nor a keyword
 
 
@@ -217,12 +218,11 @@ class _Source:
             self._inlined.add(scope.path)
             return self._sequence(body, path)
         cls = self._render_class(body)
+        shown = {name: self._number(scope.arguments[name], path) for name in cls.parameters}
         arguments = [
-            _Expression(
-                self._number(scope.arguments[name], path),
-                keyword="" if _positional(name) else name,
-            )
-            for name in cls.parameters
+            _Expression(number, keyword="" if _positional(name) else name)
+            for name, number in shown.items()
+            if number != _DEFAULTS.get(name)
         ]
         return _Expression(cls.name, tuple(arguments))
 
@@ -256,7 +256,7 @@ class _Source:
         parameters = _parameters(body.scope, setup)
         name = self._free_name(body.scope.title) if path else body.scope.title
         cls = _Class(name, parameters)
-        signature = "".join(f", {name}: int" for name in parameters)
+        signature = "".join(f", {_parameter(name)}" for name in parameters)
         inputs = _inputs(body)
         cls.text = [
             f"class {cls.name}(nn.Module):",
@@ -291,10 +291,17 @@ def _positional(name: str) -> bool:
 
 
 def _parameters(scope: Scope, setup: Sequence[str]) -> list[str]:
-    """Arguments that the class uses: channel counts first, each group in the block's order."""
+    """Arguments that the class uses: channel counts, others, those that have a default.
+
+    Each group is in the block's order.
+    """
     used = set(_LONE_NAME.findall("\n".join(setup)))
     names = [name for name in scope.arguments if name in used]
-    return sorted(names, key=lambda name: not _positional(name))
+    return sorted(names, key=lambda name: (name in _DEFAULTS, not _positional(name)))
+
+
+def _parameter(name: str) -> str:
+    return f"{name}: int = {_DEFAULTS[name]}" if name in _DEFAULTS else f"{name}: int"
 
 
 def _docstring(scope: Scope) -> list[str]:

@@ -6,6 +6,8 @@ from search_spaces.blocks.classifier import Classifier
 from search_spaces.blocks.conv import ConvNormAct
 from search_spaces.blocks.dense import DenseLayer, Transition
 from search_spaces.blocks.depthwise_separable import DepthwiseSeparable
+from search_spaces.blocks.heads import Embedding, HiddenClassifier
+from search_spaces.blocks.inception import Inception
 from search_spaces.blocks.mbconv import MBConv
 from search_spaces.blocks.pool import AvgPool, MaxPool
 from search_spaces.blocks.residual import BasicBlock, Bottleneck
@@ -25,12 +27,15 @@ BLOCKS: Mapping[str, type[BlockSpec]] = {
         Bottleneck,
         DenseLayer,
         Transition,
+        Inception,
         SqueezeExcite,
         MaxPool,
         AvgPool,
         Skip,
         Zero,
         Classifier,
+        HiddenClassifier,
+        Embedding,
     )
 }
 
@@ -43,6 +48,9 @@ __all__ = [
     "ConvNormAct",
     "DenseLayer",
     "DepthwiseSeparable",
+    "Embedding",
+    "HiddenClassifier",
+    "Inception",
     "MBConv",
     "MaxPool",
     "Skip",

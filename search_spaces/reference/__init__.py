@@ -4,15 +4,23 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from search_spaces.architecture import Architecture
-from search_spaces.reference import densenet, resnet
+from search_spaces.reference import classics, densenet, mobilenet, resnet
 from search_spaces.reference.efficientnet import COEFFICIENTS, efficientnet
 
 FAMILIES: Mapping[str, Mapping[str, Callable[[], Architecture]]] = {
+    "AlexNet": {"alexnet": classics.alexnet},
+    "VGG": classics.vggs(),
+    "GoogLeNet": {"googlenet": classics.googlenet},
     "ResNet": resnet.resnets(),
     "ResNeXt": resnet.resnexts(),
     "SENet": resnet.senets(),
     "DenseNet": densenet.members(),
+    "MobileNet": {
+        "mobilenet_v1": mobilenet.mobilenet_v1,
+        "mobilenet_v2": mobilenet.mobilenet_v2,
+    },
     "EfficientNet": {name: partial(efficientnet, name) for name in COEFFICIENTS},
+    "Siamese": {"siamese_branch": classics.siamese_branch},
 }
 
 REFERENCES: Mapping[str, Callable[[], Architecture]] = {

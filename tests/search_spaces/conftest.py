@@ -18,6 +18,7 @@ from search_spaces.lowering import BlockSpec, GraphBuilder, ScopeBuilder, Value
 from search_spaces.primitives import (
     ACTIVATIONS,
     Activation,
+    AdaptiveAvgPool2d,
     Add,
     AvgPool2d,
     BatchNorm2d,
@@ -145,7 +146,8 @@ def add_step(  # noqa: C901, PLR0911 - one branch for each kind of step
             x,
         )
     if kind == 9:
-        return scope.add(name, ZeroPad2d(numbers.below(3), numbers.below(3)), x), (x,)
+        pads = (ZeroPad2d(numbers.below(3), numbers.below(3)), AdaptiveAvgPool2d(4))
+        return scope.add(name, numbers.of(pads), x), (x,)
     if kind == 10:
         handed = (*(numbers.of(values) for _ in range(numbers.below(4))), x)
         cell = Cell(2 * (1 + numbers.below(4)), (numbers.below(3),) * 9, depth - 1)

@@ -18,6 +18,7 @@ from search_spaces.source import model_source
 ModelFromSource = Callable[[str], nn.Module]
 
 LARGEST_ERROR = 1e-5  # relative to the largest logit
+POOL = 1_000_003  # random numbers that weights repeat; a prime, so that no two rows are alike
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,18 @@ class Case:
 
 
 CASES = {
+    "alexnet": Case(96, (1, 0), {"padding": "same"}, {}),
+    "vgg11": Case(48, (4, 2), {"padding": "ceil"}, {"init_weights": False}),
+    "vgg11_bn": Case(48, (2, 1), {"activation": "silu"}, {"init_weights": False}),
+    "googlenet": Case(
+        64, (1, 0), {"padding": "same"}, {"init_weights": False, "aux_logits": False}
+    ),
     "resnet18": Case(64, (2, 1), {"activation": "silu"}, {}),
     "resnet50": Case(64, (2, 0), {"stride_first": True}, {}),
     "wide_resnet50_2": Case(64, (1, 0), {"stride_first": True}, {}),
     "resnext50_32x4d": Case(64, (3, 0), {"stride_first": True}, {}),
     "densenet121": Case(64, (2, 3), {"activation": "silu"}, {}),
+    "mobilenet_v2": Case(64, (3, 0), {"stride": 1}, {}),
     "efficientnet_b0": Case(96, (4, 0), {"stride": 2}, {}),
 }
 
@@ -78,13 +86,15 @@ def unit_scale(model: nn.Module, images: Tensor) -> nn.Module:
         norm.weight.copy_(around(torch.ones_like(mean), 0.5, 1.5))
         norm.bias.normal_(0, 0.3, generator=generator)
 
+    pool = torch.randn(POOL, generator=generator)
     gain = 1 if any(isinstance(module, nn.BatchNorm2d) for module in model.modules()) else 2
     hooks = []
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
-                bound = (3 * gain / module.weight[0].numel()) ** 0.5
-                module.weight.uniform_(-bound, bound, generator=generator)
+                count, fan_in = module.weight.numel(), module.weight[0].numel()
+                values = pool.roll(count).repeat(-(-count // POOL))[:count]
+                module.weight.copy_(values.view_as(module.weight) * (gain / fan_in) ** 0.5)
                 if module.bias is not None:
                     module.bias.normal_(0, 0.5, generator=generator)
             if isinstance(module, nn.BatchNorm2d):
