@@ -54,6 +54,8 @@ CASES = {
     "efficientnet_b0": Case(96, (4, 0), {"stride": 2}, {}),
 }
 
+LARGE = {"vgg11_bn", "wide_resnet50_2"}
+
 
 def theirs(name: str) -> nn.Module:
     """Torchvision's network with memory for its weights, which nobody has set."""
@@ -162,7 +164,10 @@ def with_block(
     return replace(architecture, stages=tuple(map(tuple, stages)))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in CASES],
+)
 def test_a_network_and_its_source_compute_what_torchvisions_does(
     name: str, model_from_source: ModelFromSource
 ) -> None:
