@@ -16,6 +16,7 @@ from torch import nn
 from search_spaces.architecture import lower
 from search_spaces.blocks import BLOCKS, AvgPool, ConvNormAct, MaxPool, Skip, Stem
 from search_spaces.graph import MAX_INPUTS, Graph
+from search_spaces.layout import LINE_LENGTH
 from search_spaces.lowering import BlockSpec, GraphBuilder, ScopeBuilder, Value, chain
 from search_spaces.mbconv import MBConvSpace
 from search_spaces.modules import build
@@ -33,7 +34,7 @@ from search_spaces.primitives import (
     Multiply,
 )
 from search_spaces.reference import REFERENCES
-from search_spaces.source import LINE_LENGTH, model_source
+from search_spaces.source import model_source
 
 ModelFromSource = Callable[[str], nn.Module]
 ClassesInSource = Callable[[str], list[str]]

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -107,7 +108,8 @@ def test_an_adapted_network_is_written_and_read_back() -> None:
         ({"num_classes": 10**9}, "num_classes must be from 1 to 65536, got 1000000000"),
         ({"input_shape": (3, 32)}, "input_shape must be (channels, height, width) in whole"),
         ({"input_shape": (3, 32, 32.0)}, "input_shape must be (channels, height, width) in whole"),
-        ({"input_shape": (3, 32, True)}, "input_shape must be (channels, height, width) in whole"),
+        ({"input_shape": "3x32x32"}, "input_shape must be (channels, height, width) in whole"),
+        ({"num_classes": 2.5}, "num_classes must be a whole number, got 2.5"),
         ({"input_shape": (0, 32, 32)}, "input_shape: channels must be from 1 to 65536, got 0"),
         ({"input_shape": (3, 0, 32)}, "input_shape: height must be from 1 to 16384, got 0"),
         ({"input_shape": (3, 32, 10**6)}, "input_shape: width must be from 1 to 16384"),
@@ -115,6 +117,13 @@ def test_an_adapted_network_is_written_and_read_back() -> None:
 )
 def test_what_no_network_can_be_adapted_to_is_refused(wanted: dict[str, Any], message: str) -> None:
     assert message in refusal("resnet18", **wanted)
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
+    shape = tuple(np.array([1, 9, 8]))
+    graph = network("resnet18", input_shape=shape, num_classes=np.int64(3))
+    assert graph == network("resnet18", input_shape=(1, 9, 8), num_classes=3)
+    assert "np" not in repr(graph.input_shape)
 
 
 def test_a_network_without_classes_says_so() -> None:
