@@ -1,28 +1,39 @@
 """From a graph to Python source that imports torch alone: one class per distinct block.
 
 Blocks of one kind and wiring share a class whose parameters are the arguments that the block
-named. A chain of layers that occurs once stands in place as ``nn.Sequential``. The calls and
-names are those of ``schedule``, so that state dicts of the source, of ``modules.build`` and of
-checkpoints agree. Output is formatted as ``ruff format`` and Black format it (where names have at
-most 40 characters).
+named; one that is the same number in all of several blocks is a constant of the class. A chain of
+layers that occurs once stands in place as ``nn.Sequential``, a block of one layer without weights
+as that layer. The calls and names are those of ``schedule``, so that state dicts of the source, of
+``modules.build`` and of checkpoints agree. Output is formatted as ``ruff format`` and Black format
+it (where names have at most 40 characters).
 """
 
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import final
 
 from search_spaces.arguments import Argument
 from search_spaces.blocks import BLOCKS
 from search_spaces.graph import Graph, Node, Scope, owner
-from search_spaces.primitives import Concat, Conv2d, Join, Layer, Linear, Mean, Multiply, Primitive
+from search_spaces.layout import LINE_LENGTH, Expression, function_head
+from search_spaces.primitives import (
+    Concat,
+    Conv2d,
+    Join,
+    Layer,
+    Linear,
+    Mean,
+    Multiply,
+    Primitive,
+    Zeros,
+)
 from search_spaces.schedule import Body, Call, schedule
 
-LINE_LENGTH = 88
-
 _VARIABLES = ("x", "y", "z", "u", "v", "w")
+_DEFAULTS = {"stride": "1", "dilation": "1", "groups": "1"}  # as torch.nn.Conv2d has them
 _LONE_NAME = re.compile(r"(?<![\w.])[a-z]\w*\b(?![=.])")  # neither an attribute nor a keyword
 
 
@@ -33,43 +44,6 @@ def model_source(graph: Graph) -> str:
     ``graph.check`` and our own docstrings enter the text.
     """
     return _Source(graph).text()
-
-
-@dataclass(frozen=True, slots=True)
-class _Expression:
-    """A call with its arguments, to be laid out on one or several lines."""
-
-    function: str
-    arguments: tuple["_Expression", ...] | None = None  # None: ``function`` is the whole text
-    keyword: str = ""
-    brackets: str = "()"
-
-    def flat(self) -> str:
-        """The expression on one line."""
-        prefix = f"{self.keyword}=" if self.keyword else ""
-        if self.arguments is None:
-            return prefix + self.function
-        inner = ", ".join(part.flat() for part in self.arguments)
-        return f"{prefix}{self.function}{self.brackets[0]}{inner}{self.brackets[1]}"
-
-    def lines(self, indent: int, before: str = "", after: str = "") -> list[str]:
-        """The expression between ``before`` and ``after``, no line longer than it must be."""
-        margin = " " * indent
-        flat = f"{margin}{before}{self.flat()}{after}"
-        if len(flat) <= LINE_LENGTH or not self.arguments:
-            return [flat]
-        prefix = f"{self.keyword}=" if self.keyword else ""
-        opening, closing = self.brackets[0], self.brackets[1]
-        first, last = (
-            f"{margin}{before}{prefix}{self.function}{opening}",
-            f"{margin}{closing}{after}",
-        )
-        inner = f"{margin}    {', '.join(part.flat() for part in self.arguments)}"
-        if len(inner) <= LINE_LENGTH:
-            return [first, inner, last]
-        comma = "," if len(self.arguments) > 1 else ""
-        parts = [line for part in self.arguments for line in part.lines(indent + 4, after=comma)]
-        return [first, *parts, last]
 
 
 @dataclass(slots=True)
@@ -90,11 +64,13 @@ class _Source:
         self._scopes = {scope.path: scope for scope in graph.scopes}
         self._root = schedule(graph)
         self._wirings: dict[str, tuple[object, ...]] = {}
+        self._constants: Mapping[str, frozenset[str]] = {}  # by path of the scope
         self._wiring(self._root)
         shared = Counter(
             self._wirings[scope.path] for scope in graph.scopes if scope.kind and scope.path
         )
         self._once = {path for path, wiring in self._wirings.items() if shared[wiring] == 1}
+        self._constants = self._find_constants()
         self._inlined: set[str] = set()
         self._classes: dict[tuple[object, ...], _Class] = {}
 
@@ -137,6 +113,27 @@ class _Source:
         layer = node.primitive.layer(node.input_shapes)
         return node.primitive.op if layer is None else self._layer(layer, path).flat()
 
+    def _find_constants(self) -> dict[str, frozenset[str]]:
+        """Arguments of each scope that are one plain number in all of several equal blocks."""
+        groups: dict[tuple[object, ...], list[Scope]] = {}
+        for scope in self._graph.scopes:
+            if scope.kind and scope.path:
+                groups.setdefault(self._wirings[scope.path], []).append(scope)
+        return {
+            scope.path: frozenset(
+                name
+                for name, value in scope.arguments.items()
+                if not _positional(name)
+                and len(group) > 1
+                and all(
+                    type(other.arguments[name]) is int and other.arguments[name] == value
+                    for other in group
+                )
+            )
+            for group in groups.values()
+            for scope in group
+        }
+
     # Numbers, names and layers --------------------------------------------------------------
 
     def _number(self, value: object, path: str) -> str:
@@ -148,54 +145,60 @@ class _Source:
             arguments = self._scopes[value.scope].arguments
             value = arguments.get(value.expression, int(value))
         if isinstance(value, Argument):
+            constants = self._constants.get(path, frozenset())
+            if constants.issuperset(_LONE_NAME.findall(value.expression)):
+                return repr(int(value))
             return value.expression
         if isinstance(value, tuple):
             return f"({', '.join(self._number(part, path) for part in value)})"
         return repr(int(value) if type(value) is Argument else value)
 
-    def _layer(self, layer: Layer, path: str) -> _Expression:
-        arguments = [_Expression(self._number(value, path)) for value in layer.positional]
+    def _layer(self, layer: Layer, path: str) -> Expression:
+        arguments = [Expression(self._number(value, path)) for value in layer.positional]
         shown = {name: self._number(value, path) for name, value in layer.keywords.items()}
         for name, default in layer.defaults.items():
             if shown[name] == repr(default):
                 del shown[name]
         if layer.cls == "Conv2d" and {"stride", "padding"} <= set(shown):
             # As people write it: Conv2d(in, out, kernel, stride, padding, ...).
-            arguments += [_Expression(shown.pop("stride")), _Expression(shown.pop("padding"))]
-        arguments += [_Expression(text, keyword=name) for name, text in shown.items()]
-        return _Expression(f"nn.{layer.cls}", tuple(arguments))
+            arguments += [Expression(shown.pop("stride")), Expression(shown.pop("padding"))]
+        arguments += [Expression(text, keyword=name) for name, text in shown.items()]
+        return Expression(f"nn.{layer.cls}", tuple(arguments))
 
-    def _module(self, call: Call, path: str) -> _Expression | None:
+    def _module(self, call: Call, path: str) -> Expression | None:
         """What ``self.<name>`` is set to, None for an operator."""
         if isinstance(call.target, Node):
             layer = call.target.primitive.layer(call.target.input_shapes)
             return None if layer is None else self._layer(layer, path)
         body = call.target
         scope = body.scope
+        layer = _only_layer(body)
+        if layer is not None:
+            self._inlined.add(scope.path)
+            return self._layer(layer, path)
         if not scope.kind or (scope.path in self._once and body.is_chain):
             self._inlined.add(scope.path)
             return self._sequence(body, path)
         cls = self._render_class(body)
+        shown = {name: self._number(scope.arguments[name], path) for name in cls.parameters}
         arguments = [
-            _Expression(
-                self._number(scope.arguments[name], path),
-                keyword="" if _positional(name) else name,
-            )
-            for name in cls.parameters
+            Expression(number, keyword="" if _positional(name) else name)
+            for name, number in shown.items()
+            if number != _DEFAULTS.get(name)
         ]
-        return _Expression(cls.name, tuple(arguments))
+        return Expression(cls.name, tuple(arguments))
 
-    def _sequence(self, body: Body, path: str) -> _Expression:
+    def _sequence(self, body: Body, path: str) -> Expression:
         parts = [(call.name, self._module(call, path)) for call in body.calls]
         numbered = body.calls[0].name.isdigit()
         expressions = tuple(
-            _Expression(part.function, part.arguments, keyword="" if numbered else name)
+            Expression(part.function, part.arguments, keyword="" if numbered else name)
             for name, part in parts
             if part is not None
         )
         if numbered:
-            return _Expression("nn.Sequential", expressions)
-        return _Expression("nn.Sequential", (_Expression("OrderedDict", expressions),))
+            return Expression("nn.Sequential", expressions)
+        return Expression("nn.Sequential", (Expression("OrderedDict", expressions),))
 
     # Classes --------------------------------------------------------------------------------
 
@@ -215,16 +218,18 @@ class _Source:
         parameters = _parameters(body.scope, setup)
         name = self._free_name(body.scope.title) if path else body.scope.title
         cls = _Class(name, parameters)
-        signature = "".join(f", {name}: int" for name in parameters)
+        signature = "".join(f", {_parameter(name)}" for name in parameters)
         inputs = _inputs(body)
         cls.text = [
             f"class {cls.name}(nn.Module):",
             *_docstring(body.scope),
-            *_function("__init__", f"self{signature}", "None"),
+            *function_head("__init__", f"self{signature}", "None"),
             "        super().__init__()",
             *setup,
             "",
-            *_function("forward", ", ".join(["self", *(f"{x}: Tensor" for x in inputs)]), "Tensor"),
+            *function_head(
+                "forward", ", ".join(["self", *(f"{x}: Tensor" for x in inputs)]), "Tensor"
+            ),
             *_forward(body, inputs),
         ]
         self._classes[wiring] = cls
@@ -237,15 +242,30 @@ class _Source:
         return next(name for name in names if name not in taken)
 
 
+def _only_layer(body: Body) -> Layer | None:
+    """The layer, if a block is nothing else and has no weights that would be named otherwise."""
+    if len(body.calls) != 1 or isinstance(body.calls[0].target, Body) or not body.scope.kind:
+        return None
+    node = body.calls[0].target
+    return node.primitive.layer(node.input_shapes) if node.cost.params == 0 else None
+
+
 def _positional(name: str) -> bool:
     return name.endswith("channels")
 
 
 def _parameters(scope: Scope, setup: Sequence[str]) -> list[str]:
-    """Arguments that the class uses: channel counts first, each group in the block's order."""
+    """Arguments that the class uses: channel counts, others, those that have a default.
+
+    Each group is in the block's order.
+    """
     used = set(_LONE_NAME.findall("\n".join(setup)))
     names = [name for name in scope.arguments if name in used]
-    return sorted(names, key=lambda name: not _positional(name))
+    return sorted(names, key=lambda name: (name in _DEFAULTS, not _positional(name)))
+
+
+def _parameter(name: str) -> str:
+    return f"{name}: int = {_DEFAULTS[name]}" if name in _DEFAULTS else f"{name}: int"
 
 
 def _docstring(scope: Scope) -> list[str]:
@@ -256,16 +276,6 @@ def _docstring(scope: Scope) -> list[str]:
     if scope.title != scope.kind:
         line = spec.variants.get(scope.title, "")
     return [f'    """{line}"""', ""] if line else []
-
-
-def _function(name: str, arguments: str, result: str) -> list[str]:
-    flat = f"    def {name}({arguments}) -> {result}:"
-    if len(flat) <= LINE_LENGTH:
-        return [flat]
-    first, last = f"    def {name}(", f"    ) -> {result}:"
-    if len(arguments) + 8 <= LINE_LENGTH:
-        return [first, f"        {arguments}", last]
-    return [first, *(f"        {part}," for part in arguments.split(", ")), last]
 
 
 def _inputs(body: Body) -> list[str]:
@@ -332,13 +342,13 @@ def _statement(before: str, call: Call, inputs: Sequence[str]) -> list[str]:
     flat = f"        {before}{_call_text(call, inputs)}"
     if len(flat) <= LINE_LENGTH:
         return [flat]
-    parts = tuple(_Expression(text) for text in inputs)
+    parts = tuple(Expression(text) for text in inputs)
     if not isinstance(call.target, Node) or not isinstance(call.target.primitive, Join):
-        return _Expression(f"self.{call.name}", parts).lines(8, before=before)
+        return Expression(f"self.{call.name}", parts).lines(8, before=before)
     if isinstance(call.target.primitive, Concat):
-        listed = _Expression("", parts, brackets="[]")
-        arguments = (listed, _Expression("1", keyword="dim"))
-        return _Expression("torch.cat", arguments).lines(8, before=before)
+        listed = Expression("", parts, brackets="[]")
+        arguments = (listed, Expression("1", keyword="dim"))
+        return Expression("torch.cat", arguments).lines(8, before=before)
     total = " + ".join(inputs)
     rows = (
         [total] if len(total) + 12 <= LINE_LENGTH else [inputs[0], *(f"+ {x}" for x in inputs[1:])]
@@ -352,5 +362,7 @@ def _operator_text(primitive: Primitive, inputs: Sequence[str]) -> str:
         return f"torch.cat([{', '.join(inputs)}], dim=1)"
     if isinstance(primitive, Multiply):
         return " * ".join(inputs)
+    if isinstance(primitive, Zeros):
+        return f"{inputs[0] if inputs[0].isidentifier() else f'({inputs[0]})'} * 0"
     total = " + ".join(inputs)
     return f"({total}) / {len(inputs)}" if isinstance(primitive, Mean) else total
