@@ -15,7 +15,8 @@ from estimators.data import ImageData, Split
 from estimators.estimator import Checkpoint, Estimator, Evaluation, EvaluationError, Report
 from estimators.task import Task
 from search_spaces.graph import Graph
-from search_spaces.modules import build
+from search_spaces.modules import build, choose_paths
+from search_spaces.paths import Paths
 
 SCORING_BATCH = 512
 
@@ -60,6 +61,8 @@ class Recipe:
         batch_size: Images per step.
         learning_rate: Peak rate of AdamW.
         weight_decay: Decoupled weight decay of weights; biases and norms have none.
+        drop_path: Probability that an input of a mean is dropped; see ``Paths.draw``.
+        stochastic_depth: Probability that the last residual branch is left out; likewise.
         warmup: Share of the full training's steps until the peak rate.
         decay: Share of the steps that bring the rate down to zero.
         layout: How feature maps lie in memory; it changes sums in their last digits.
@@ -70,6 +73,8 @@ class Recipe:
     batch_size: int
     learning_rate: float
     weight_decay: float
+    drop_path: float = 0.15
+    stochastic_depth: float = 0.0
     warmup: float = 0.05
     decay: float = 0.4
     layout: str = "channels_last"
@@ -89,6 +94,11 @@ class Training(Estimator):
         batch_size: Images per step, at most the number of training images.
         learning_rate: Peak rate of AdamW, in (0, 10].
         weight_decay: Decoupled weight decay, in [0, 10]; biases and norms have none.
+        drop_path: Probability, in [0, 1), that an input of a mean is dropped, in half of the
+            steps; the others take one column of the network. By default as in FractalNet
+            (arXiv:1605.07648). It concerns networks with means alone; 0 switches it off.
+        stochastic_depth: Probability, in [0, 1), that the last residual branch is left out for an
+            image, linearly less for those before it (arXiv:1603.09382); see ``Paths.draw``.
 
     Raises:
         ValueError: If a value is out of range.
@@ -101,6 +111,8 @@ class Training(Estimator):
         batch_size: int = 64,
         learning_rate: float = 4e-3,
         weight_decay: float = 0.02,
+        drop_path: float = 0.15,
+        stochastic_depth: float = 0.0,
     ) -> None:
         if epochs is not None and epochs < 1:
             raise ValueError(f"epochs must be at least 1, got {epochs}")
@@ -110,16 +122,21 @@ class Training(Estimator):
             raise ValueError(f"learning_rate must be in (0, 10], got {learning_rate}")
         if not 0 <= weight_decay <= 10:
             raise ValueError(f"weight_decay must be in [0, 10], got {weight_decay}")
-        self._options = (epochs, batch_size, learning_rate, weight_decay)
+        if not 0 <= drop_path < 1:
+            raise ValueError(f"drop_path must be in [0, 1), got {drop_path}")
+        if not 0 <= stochastic_depth < 1:
+            raise ValueError(f"stochastic_depth must be in [0, 1), got {stochastic_depth}")
+        self._epochs, self._batch_size = epochs, batch_size
+        self._rates = (learning_rate, weight_decay, drop_path, stochastic_depth)
         self._prepared: tuple[ImageData, Task, Recipe] | None = None
 
     def prepare(self, data: ImageData, task: Task) -> None:
         """Take the data and settle the recipe; see the contract."""
-        epochs, batch_size, learning_rate, weight_decay = self._options
-        batch_size = min(batch_size, len(data.train))
+        batch_size = min(self._batch_size, len(data.train))
+        epochs = self._epochs
         if epochs is None:
             epochs = max(3, math.ceil(50 * batch_size / len(data.train)))
-        self._prepared = data, task, Recipe(epochs, batch_size, learning_rate, weight_decay)
+        self._prepared = data, task, Recipe(epochs, batch_size, *self._rates)
 
     @property
     def recipe(self) -> Mapping[str, float | int | str]:
@@ -183,6 +200,10 @@ class _Child:
         self._batches = max(1, len(data.train) // recipe.batch_size)  # the odd rest is left out
         total = recipe.epochs * self._batches
         self._schedule = Schedule(total, round(recipe.warmup * total), recipe.decay)
+        paths = Paths(graph)
+        dropping = recipe.drop_path > 0 and paths.columns > 1
+        thinning = recipe.stochastic_depth > 0 and paths.residuals
+        self._paths = paths if dropping or thinning else None
         self._model = build(graph).to(device).to(memory_format=torch.channels_last)
         self._optimizer = _adamw(self._model, recipe)
         self._images = data.train.images.to(device, memory_format=torch.channels_last)
@@ -220,7 +241,7 @@ class _Child:
         return Evaluation(self._score(), weights, checkpoint, details)
 
     def _average_statistics(self) -> None:
-        """From here on batch norms keep the plain mean of their statistics over all steps.
+        """From here on batch norms keep the plain mean of their statistics over their steps.
 
         The usual moving average would still remember its start after a short training: at 19
         steps the share is 0.9**19, or 14 %, which leaves a well trained child at chance level.
@@ -237,6 +258,7 @@ class _Child:
             EvaluationError: If the loss is not finite.
         """
         self._model.train()
+        constant = self._schedule.steps(fidelity)[0]
         total = torch.zeros((), device=self._device)
         for number in range(step, end):
             for group in self._optimizer.param_groups:
@@ -245,6 +267,7 @@ class _Child:
             # Dropout draws from the global generator: seeded per step, so that a continued
             # training takes the same steps as one in a single piece.
             torch.manual_seed(_seed(self._seed, 1, number))
+            self._choose_paths(number, whole=number == constant)
             outputs = self._model(self._resized(self._images[chosen]))
             loss = self._task.loss(outputs, self._labels[chosen])
             self._optimizer.zero_grad(set_to_none=True)
@@ -253,6 +276,24 @@ class _Child:
             total += loss.detach()
         if not math.isfinite(float(total)):
             raise EvaluationError(f"the loss became {float(total)} by step {end}", cause="nan")
+
+    def _choose_paths(self, number: int, *, whole: bool) -> None:
+        """Draw the paths of one step: of seed and step alone, so that a training can go on.
+
+        The first step of the fall takes the whole network. Statistics start anew there, and a
+        column without any would leave the child at chance.
+        """
+        if self._paths is None:
+            return
+        choice = None
+        if not whole:
+            choice = self._paths.draw(
+                np.random.default_rng((self._seed, 2, number)),
+                drop_path=self._recipe.drop_path,
+                stochastic_depth=self._recipe.stochastic_depth,
+                batch=self._recipe.batch_size,
+            )
+        choose_paths(self._model, choice)
 
     def _chosen(self, number: int) -> Tensor:
         """Positions of the images of one step: an order per epoch, cut into batches."""
