@@ -170,7 +170,7 @@ def test_drop_path_concerns_networks_with_means_alone() -> None:
 
 
 def test_stochastic_depth_concerns_residual_networks_alone() -> None:
-    with_it, without = prepared(stochastic_depth=0.5), prepared()
+    with_it, without = prepared(stochastic_depth=0.5), prepared(stochastic_depth=0.0)
     assert_same(evaluate(with_it, graph=fractal()), evaluate(without, graph=fractal()))
     one, other = (evaluate(training) for training in (with_it, without))
     assert one.metrics["log_loss"] != other.metrics["log_loss"]
@@ -191,7 +191,8 @@ def test_a_training_that_goes_on_takes_the_same_paths(rungs: tuple[float, ...]) 
 @pytest.mark.parametrize("fidelity", [0.01, 0.2, 1.0])
 def test_every_batch_norm_has_statistics_however_short_the_training(fidelity: float) -> None:
     for seed in range(4):
-        found = evaluate(prepared(), graph=fractal(4), fidelity=fidelity, seed=seed)
+        training = prepared(drop_path=0.15)
+        found = evaluate(training, graph=fractal(4), fidelity=fidelity, seed=seed)
         counts = [
             int(value)
             for name, value in weights_of(found).items()
@@ -202,9 +203,24 @@ def test_every_batch_norm_has_statistics_however_short_the_training(fidelity: fl
 
 
 def test_a_fractal_child_learns_the_digits_under_drop_path() -> None:
+    # With the statistics that its batch norms saw while training it is far below.
     images = digits()
-    graph = fractal(classes=len(images.classes), width=16)
-    assert evaluate(prepared(images, epochs=6), graph=graph).metrics["accuracy"] >= 0.9
+    graph = fractal(classes=len(images.classes), width=12)
+    training = prepared(images, epochs=6, batch_size=64, drop_path=0.15)
+    found = evaluate(training, graph=graph)
+    assert found.metrics["accuracy"] >= 0.9
+    model = build(graph)
+    model.load_state_dict(dict(weights_of(found)))
+    task = Classification(len(images.classes))
+    again = measure(model, images.validation, task, size=(8, 8), device="cpu")
+    assert found.metrics == pytest.approx(again, rel=1e-4)
+
+
+def test_the_rate_of_the_paper_is_for_trainings_that_are_long_enough() -> None:
+    for epochs, rate in ((249, 0.0), (250, 0.15)):  # 4 steps an epoch
+        assert prepared(epochs=epochs, batch_size=len(DATA.train) // 4).recipe["drop_path"] == rate
+    assert prepared(epochs=3, drop_path=0.3).recipe["drop_path"] == 0.3
+    assert prepared(epochs=300, batch_size=8, drop_path=0.0).recipe["drop_path"] == 0.0
 
 
 # Fidelity ----------------------------------------------------------------------------------
@@ -442,8 +458,12 @@ def test_reports_change_nothing() -> None:
         seen.append(fidelity)
         return False
 
-    training = prepared(epochs=5)
+    training = prepared(epochs=5, drop_path=0.15)
     assert_same(evaluate(training, report=report), evaluate(training))
+    assert_same(
+        evaluate(training, report=lambda *_: False, graph=fractal()),
+        evaluate(training, graph=fractal()),
+    )
     assert seen == sorted(set(seen))
     assert len(seen) >= 2
     assert all(0 < fidelity < 1 for fidelity in seen)
