@@ -98,10 +98,10 @@ def test_local_sampling_drops_each_input_at_its_rate_and_keeps_one() -> None:
 def test_where_everything_is_dropped_any_input_may_be_the_one_that_is_kept() -> None:
     paths = Paths(fractal(2))
     found = Counter(
-        ports for choice in draws(paths, 400, drop_path=0.999) for ports in choice.kept.values()
+        ports for choice in draws(paths, 1_000, drop_path=0.999) for ports in choice.kept.values()
     )
     assert set(found) <= {(0,), (1,), (0, 1)}
-    assert min(found[0,], found[1,]) > 100
+    assert min(found[0,], found[1,]) > 350  # 250 each by columns, the rest by what is kept
 
 
 def test_rates_of_zero_take_the_whole_network() -> None:
