@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from search_spaces.graph import Graph, Node
 from search_spaces.paths import PathChoice
-from search_spaces.primitives import Add, Concat, Mean, Multiply, Primitive
+from search_spaces.primitives import Add, Concat, Mean, Multiply, Primitive, Zeros
 from search_spaces.schedule import Body, Call, schedule
 
 # Name of the module or an operator, registers that are read, register that is written.
@@ -190,9 +190,14 @@ def _concat(*values: Tensor) -> Tensor:
     return torch.cat(values, dim=1)
 
 
+def _zeros(value: Tensor) -> Tensor:
+    return value * 0
+
+
 _OPERATORS: dict[type[Primitive], Callable[..., Tensor]] = {
     Add: _add,
     Mean: _mean,
     Multiply: torch.mul,
     Concat: _concat,
+    Zeros: _zeros,
 }

@@ -1,4 +1,4 @@
-"""The dozen primitive operations: shape, cost and layer of each, side by side.
+"""The primitive operations: shape, cost and layer of each, side by side.
 
 Shapes leave the batch out: ``(channels, height, width)`` for feature maps, ``(features,)`` after
 ``Flatten``. Parameters count weights and biases, not batch-norm statistics. MACs count
@@ -305,6 +305,27 @@ class GlobalAvgPool2d(_OneFree):
 
 @final
 @dataclass(frozen=True, slots=True)
+class AdaptiveAvgPool2d(_OneFree):
+    """Mean over ``size`` x ``size`` parts of the map, which overlap where sides do not divide.
+
+    One part alone is ``GlobalAvgPool2d``.
+    """
+
+    op: ClassVar[str] = "adaptive_avg_pool2d"
+    size: int
+
+    def __post_init__(self) -> None:
+        _require("size", self.size, 2, MAX_SIDE)
+
+    def infer(self, *inputs: Shape) -> Shape:
+        return _one_map(self.op, inputs)[0], self.size, self.size
+
+    def layer(self, inputs: tuple[Shape, ...]) -> Layer:
+        return Layer("AdaptiveAvgPool2d", (self.size,))
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class ZeroPad2d(_OneFree):
     """Zeros around the map, in pixels: what even 'same' kernels need, being lopsided."""
 
@@ -400,7 +421,7 @@ class Linear(Primitive):
 
 
 class Join(Primitive):
-    """An operator over two or more inputs, without weights."""
+    """An operator without weights that is no layer: most join two or more inputs."""
 
     __slots__ = ()
 
@@ -475,7 +496,18 @@ class Concat(Join):
         return channels, *inputs[0][1:]
 
 
-JOINS: frozenset[type[Primitive]] = frozenset({Add, Mean, Multiply, Concat})
+@final
+@dataclass(frozen=True, slots=True)
+class Zeros(Join):
+    """Zero times its one input."""
+
+    op: ClassVar[str] = "zeros"
+
+    def infer(self, *inputs: Shape) -> Shape:
+        return _one(self.op, inputs)
+
+
+JOINS: frozenset[type[Primitive]] = frozenset({Add, Mean, Multiply, Concat, Zeros})
 
 PRIMITIVES: Mapping[str, type[Primitive]] = {
     cls.op: cls
@@ -487,6 +519,7 @@ PRIMITIVES: Mapping[str, type[Primitive]] = {
         MaxPool2d,
         AvgPool2d,
         GlobalAvgPool2d,
+        AdaptiveAvgPool2d,
         ZeroPad2d,
         Flatten,
         Dropout,
@@ -496,6 +529,7 @@ PRIMITIVES: Mapping[str, type[Primitive]] = {
         Mean,
         Multiply,
         Concat,
+        Zeros,
     )
 }
 

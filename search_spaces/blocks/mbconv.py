@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from search_spaces.blocks.squeeze_excite import SqueezeExcite
+from search_spaces.blocks.squeeze_excite import check_squeeze, squeeze_excite
 from search_spaces.lowering import BlockSpec, ScopeBuilder, Value
 from search_spaces.primitives import Add
 
@@ -47,8 +47,7 @@ class MBConv(BlockSpec):
     def __post_init__(self) -> None:
         if self.expansion < 1:
             raise ValueError(f"expansion must be at least 1, got {self.expansion}")
-        if not 0 <= self.squeeze_ratio <= 1:
-            raise ValueError(f"squeeze_ratio must be from 0 to 1, got {self.squeeze_ratio}")
+        check_squeeze(self.squeeze_ratio)
 
     def emit(self, scope: ScopeBuilder, inputs: tuple[Value, ...]) -> Value:
         """See the class."""
@@ -70,9 +69,9 @@ class MBConv(BlockSpec):
         y = scope.conv("depthwise_conv", y, inner, kernel, stride=stride, groups=inner)
         y = scope.activation("depthwise_act", scope.norm("depthwise_norm", y), self.activation)
         if self.squeeze_ratio > 0:
-            channels = max(1, int(x.channels * self.squeeze_ratio))
-            squeeze = scope.argument("squeeze", channels)
-            y = scope.block("squeeze_excite", SqueezeExcite(squeeze, self.activation), y)
+            y = squeeze_excite(
+                scope, y, ratio=self.squeeze_ratio, of=x.channels, activation=self.activation
+            )
         y = scope.norm("project_norm", scope.conv("project_conv", y, width))
         if not residual:
             return y

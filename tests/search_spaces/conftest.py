@@ -18,6 +18,7 @@ from search_spaces.lowering import BlockSpec, GraphBuilder, ScopeBuilder, Value
 from search_spaces.primitives import (
     ACTIVATIONS,
     Activation,
+    AdaptiveAvgPool2d,
     Add,
     AvgPool2d,
     BatchNorm2d,
@@ -32,6 +33,7 @@ from search_spaces.primitives import (
     Mean,
     Multiply,
     ZeroPad2d,
+    Zeros,
 )
 
 JOINS: dict[str, Callable[..., Tensor]] = {
@@ -39,6 +41,7 @@ JOINS: dict[str, Callable[..., Tensor]] = {
     "mean": lambda *values: reduce(lambda one, other: one + other, values) / len(values),
     "multiply": lambda one, other: one * other,
     "concat": lambda *values: torch.cat(values, dim=1),
+    "zeros": lambda value: value * 0,
 }
 
 
@@ -139,9 +142,12 @@ def add_step(  # noqa: C901, PLR0911 - one branch for each kind of step
     if kind == 7:
         return scope.activation(name, x, numbers.of(tuple(ACTIVATIONS))), (x,)
     if kind == 8:
-        return scope.add(name, numbers.of((Identity(), Dropout(0.25), Dropout(0.0))), x), (x,)
+        return scope.add(name, numbers.of((Identity(), Dropout(0.25), Dropout(0.0), Zeros())), x), (
+            x,
+        )
     if kind == 9:
-        return scope.add(name, ZeroPad2d(numbers.below(3), numbers.below(3)), x), (x,)
+        pads = (ZeroPad2d(numbers.below(3), numbers.below(3)), AdaptiveAvgPool2d(4))
+        return scope.add(name, numbers.of(pads), x), (x,)
     if kind == 10:
         handed = (*(numbers.of(values) for _ in range(numbers.below(4))), x)
         cell = Cell(2 * (1 + numbers.below(4)), (numbers.below(3),) * 9, depth - 1)

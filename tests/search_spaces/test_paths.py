@@ -160,6 +160,7 @@ def along(
         "add": lambda *values: reduce(torch.add, values),
         "mean": lambda *values: reduce(torch.add, values) / len(values),
         "multiply": torch.mul,
+        "zeros": lambda value: value * 0,
         "concat": lambda *values: torch.cat(values, dim=1),
     }
     for node in graph.nodes[1:]:
