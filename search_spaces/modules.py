@@ -45,7 +45,8 @@ def choose_paths(model: nn.Module, choice: PathChoice | None) -> None:
     """
     choice = PathChoice() if choice is None else choice
     scopes = [module for module in model.modules() if isinstance(module, _Scope)]
-    unknown = {*choice.kept, *choice.scales}.difference(*(scope.joins for scope in scopes))
+    named = {*choice.kept, *(path for path, _ in choice.scales)}
+    unknown = named.difference(*(scope.joins for scope in scopes))
     if unknown:
         raise ValueError(f"choice must be of joins of the network, got {min(unknown)!r}")
     for scope in scopes:
@@ -86,8 +87,8 @@ class _Scope(nn.Module):
             self.joins[path]: ports for path, ports in choice.kept.items() if path in self.joins
         }
         scales = {
-            self.joins[path]: torch.from_numpy(scale)
-            for path, scale in choice.scales.items()
+            self.joins[path]: (port, torch.from_numpy(scale))
+            for (path, port), scale in choice.scales.items()
             if path in self.joins
         }
         self._chosen = self._steps
@@ -123,9 +124,9 @@ def _steps(calls: Sequence[_Call], result: int) -> list[_Step]:
 def _chosen(
     calls: Sequence[_Call],
     kept: Mapping[str, tuple[int, ...]],
-    scales: Mapping[str, Tensor],
+    scales: Mapping[str, tuple[int, Tensor]],
 ) -> list[_Call]:
-    """The calls with joins that read only some of their inputs, or scale their branch."""
+    """The calls with joins that read only some of their inputs, or scale one of them."""
     chosen = []
     for name, operator, reads, place in calls:
         call = operator
@@ -133,7 +134,8 @@ def _chosen(
             reads = tuple(reads[port] for port in kept[name])  # noqa: PLW2901 - part of the call
             call = _same if len(reads) == 1 else operator
         elif name in scales:
-            call = partial(_add_scaled, scale=scales[name])
+            port, scale = scales[name]
+            call = partial(_add_scaled, port=port, scale=scale)
         chosen.append((name, call, reads, place))
     return chosen
 
@@ -177,9 +179,10 @@ def _same(value: Tensor) -> Tensor:
     return value
 
 
-def _add_scaled(shortcut: Tensor, branch: Tensor, *, scale: Tensor) -> Tensor:
+def _add_scaled(*values: Tensor, port: int, scale: Tensor) -> Tensor:
+    branch = values[port]
     factors = scale.to(branch.device, branch.dtype).view(-1, *[1] * (branch.ndim - 1))
-    return shortcut + branch * factors
+    return _add(*values[:port], branch * factors, *values[port + 1 :])
 
 
 def _mean(*values: Tensor) -> Tensor:

@@ -26,12 +26,12 @@ class PathChoice:
     Attributes:
         kept: For a join, by the name of its node, positions of the inputs that it reads, rising.
             What no join reads any more is not computed.
-        scales: For a residual sum, by the name of its node, what its branch is multiplied by for
-            each image of the batch, of shape ``(batch,)``: 0 drops it.
+        scales: For an input of a sum, by the name of its node and the position of the input, what
+            it is multiplied by for each image of the batch, of shape ``(batch,)``: 0 drops it.
     """
 
     kept: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    scales: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    scales: Mapping[tuple[str, int], npt.NDArray[np.float32]] = field(default_factory=dict)
 
 
 @final
@@ -40,29 +40,30 @@ class Paths:
 
     Means are those of fractal blocks and any other: a mean can be taken of some of its inputs. A
     scope's means read the same columns, the deepest last, and the mean with most inputs reads
-    all of them. Residual sums are those of two values of which the first is what the scope was
-    handed, so that the second, the branch, can be left out; a projected shortcut is none.
+    all of them. Residual sums are those of two values of which one is what the scope was handed,
+    so that the other one, the branch, can be left out; a projected shortcut is none.
 
     Attributes:
         columns: Most columns of a scope; 0 where there is no mean.
-        residuals: Names of the residual sums, in the order of the graph.
+        residuals: Names of the residual sums and positions of their branches, in the order of the
+            graph.
     """
 
     def __init__(self, graph: Graph) -> None:
         handed = {scope.path: scope.inputs for scope in graph.scopes}
         self._means: dict[str, dict[str, int]] = {}  # scope -> mean -> number of inputs
-        residuals = []
+        residuals: list[tuple[str, int]] = []
         for node in graph.nodes:
             reads = len(node.inputs)
             if isinstance(node.primitive, Mean):
                 self._means.setdefault(node.scope, {})[node.name] = reads
-            elif (
-                isinstance(node.primitive, Add)
-                and reads == 2
-                and node.scope
-                and node.inputs[0] in handed[node.scope]
-            ):
-                residuals.append(node.name)
+            elif isinstance(node.primitive, Add) and reads == 2 and node.scope:
+                computed = [
+                    port
+                    for port, source in enumerate(node.inputs)
+                    if source not in handed[node.scope]
+                ]
+                residuals += [(node.name, port) for port in computed if len(computed) == 1]
         self.residuals = tuple(residuals)
         self.columns = max((max(found.values()) for found in self._means.values()), default=0)
 
@@ -127,11 +128,11 @@ class Paths:
 
     def _scales(
         self, rng: np.random.Generator, rate: float, batch: int
-    ) -> Mapping[str, npt.NDArray[np.float32]]:
+    ) -> Mapping[tuple[str, int], npt.NDArray[np.float32]]:
         if rate == 0:
             return {}
         scales = {}
-        for place, name in enumerate(self.residuals, start=1):
+        for place, branch in enumerate(self.residuals, start=1):
             survival = 1 - rate * place / len(self.residuals)
-            scales[name] = ((rng.random(batch) < survival) / survival).astype(np.float32)
+            scales[branch] = ((rng.random(batch) < survival) / survival).astype(np.float32)
         return scales

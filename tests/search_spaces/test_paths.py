@@ -127,10 +127,15 @@ def test_columns_that_are_not_there_are_refused() -> None:
 
 def test_residual_sums_are_those_whose_shortcut_is_the_input() -> None:
     graph = residual(4)
-    assert Paths(graph).residuals == tuple(f"stages.0.{place}.residual" for place in range(1, 5))
+    expected = tuple((f"stages.0.{place}.residual", 1) for place in range(1, 5))
+    assert Paths(graph).residuals == expected
     b0 = lower(REFERENCES["efficientnet_b0"]())
     assert len(Paths(b0).residuals) == 9  # 16 blocks in 7 stages, of which the first one has 1
-    assert not Paths(fractal(3)).residuals
+    resnet = Paths(lower(REFERENCES["resnet50"]()))
+    assert len(resnet.residuals) == 16 - 4  # the first block of each stage has a projection
+    assert resnet.residuals[0] == ("stages.0.1.sum", 0)
+    for others in (fractal(3), lower(REFERENCES["densenet121"]())):
+        assert not Paths(others).residuals
 
 
 def test_branches_are_left_out_more_often_the_deeper_they_are() -> None:
@@ -271,7 +276,8 @@ def test_an_image_whose_branch_is_left_out_passes_by_it() -> None:
     images = torch.randn(3, *graph.input_shape)
     choose_paths(model, None)
     model(images)
-    choose_paths(model, PathChoice(scales={name: np.array([0, 1, 2], dtype=np.float32)}))
+    scale = np.array([0, 1, 2], dtype=np.float32)
+    choose_paths(model, PathChoice(scales={(name, 1): scale}))
     model(images)
     _, whole, x, scaled = seen
     assert torch.equal(scaled[0], x[0])
@@ -299,7 +305,7 @@ def test_a_choice_of_another_network_is_refused() -> None:
     model = build(fractal(2))
     for choice in (
         PathChoice({"stages.9.0.mean2": (0,)}),
-        PathChoice(scales={"stem.conv": np.ones(1)}),
+        PathChoice(scales={("stem.conv", 0): np.ones(1)}),
     ):
         with pytest.raises(ValueError, match="choice must be of joins of the network, got 'st"):
             choose_paths(model, choice)
