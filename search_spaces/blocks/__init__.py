@@ -2,10 +2,19 @@
 
 from collections.abc import Mapping
 
+from search_spaces.blocks.cell import (
+    ActConvNorm,
+    ActSeparable,
+    Cell,
+    CellStem,
+    FactorizedReduction,
+    TwiceSeparable,
+)
 from search_spaces.blocks.classifier import Classifier
 from search_spaces.blocks.conv import ConvNormAct
 from search_spaces.blocks.dense import DenseLayer, Transition
 from search_spaces.blocks.depthwise_separable import DepthwiseSeparable
+from search_spaces.blocks.fractal import FractalBlock, FractalColumn
 from search_spaces.blocks.heads import Embedding, HiddenClassifier
 from search_spaces.blocks.inception import Inception
 from search_spaces.blocks.mbconv import MBConv
@@ -27,7 +36,15 @@ BLOCKS: Mapping[str, type[BlockSpec]] = {
         Bottleneck,
         DenseLayer,
         Transition,
+        FractalBlock,
+        FractalColumn,
         Inception,
+        Cell,
+        CellStem,
+        ActConvNorm,
+        FactorizedReduction,
+        ActSeparable,
+        TwiceSeparable,
         SqueezeExcite,
         MaxPool,
         AvgPool,
@@ -41,14 +58,21 @@ BLOCKS: Mapping[str, type[BlockSpec]] = {
 
 __all__ = [
     "BLOCKS",
+    "ActConvNorm",
+    "ActSeparable",
     "AvgPool",
     "BasicBlock",
     "Bottleneck",
+    "Cell",
+    "CellStem",
     "Classifier",
     "ConvNormAct",
     "DenseLayer",
     "DepthwiseSeparable",
     "Embedding",
+    "FactorizedReduction",
+    "FractalBlock",
+    "FractalColumn",
     "HiddenClassifier",
     "Inception",
     "MBConv",
@@ -57,5 +81,6 @@ __all__ = [
     "SqueezeExcite",
     "Stem",
     "Transition",
+    "TwiceSeparable",
     "Zero",
 ]
