@@ -282,12 +282,18 @@ def show(
         str, typer.Argument(help="Reference, architecture.json, run or exported folder.")
     ],
     *,
+    picture: Annotated[
+        Path | None, typer.Option("--draw", metavar="FILE.svg", help="Write a drawing as well.")
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Show layers, shapes and costs of a network."""
     from nas import loading, showing  # noqa: PLC0415
 
     named = loading.find(source)
+    if picture is not None:
+        showing.write_drawing(picture, named.winner.graph, named.name)
+        say(f"drawn: {picture}")
     document = showing.network_document(named.name, named.winner.graph)
     _print(dumps(document, indent=2) if json else showing.network_text(document))
 
@@ -383,6 +389,7 @@ def _found(document: Mapping[str, Any], folder: Path) -> str:
         "best/model.py": "the network, plain PyTorch",
         "best/model.safetensors": "its weights",
         "best/README.md": "how to use it, and every figure",
+        "best/architecture.svg": "a drawing of it",
         "summary.json": "the same for scripts",
         "study.db": "every trial, for optuna-dashboard",
     }

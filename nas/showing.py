@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nas.configuration import make_space
+from nas.drawing import draw
 from nas.errors import usage_error
 from nas.limits import format_quantity
+from nas.run_folder import write_text
 from search_spaces.architecture import lower
 from search_spaces.genome import Decision
 from search_spaces.graph import Graph
@@ -58,6 +61,20 @@ def network_text(document: Mapping[str, Any]) -> str:
         f"{document['macs']:,} MACs, {mebibytes:.3g} MiB of float32 activations for one image"
     )
     return "\n".join([*_columns(rows), note, "", total])
+
+
+def write_drawing(path: Path, graph: Graph, name: str) -> None:
+    """Write a drawing of a network, as an SVG file that is not there yet.
+
+    Raises:
+        NasError: If the file has another ending or is there already (exit code 2), or cannot be
+            written (5).
+    """
+    if path.suffix != ".svg":
+        raise usage_error(f"--draw must be a file that ends in .svg, got {str(path)[:200]}")
+    if path.exists():
+        raise usage_error(f"--draw: {path} is there already; choose another name")
+    write_text(path, draw(graph, name))
 
 
 def space_document(

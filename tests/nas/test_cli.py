@@ -56,7 +56,7 @@ CONTRACT = {
     "resume": {"run_folder", "--budget", *EXECUTION, "--json"},
     "status": {"run_folder", "--watch", "--failed", "--json"},
     "export": {"source", "--out", "--json"},
-    "show": {"source", "--json"},
+    "show": {"source", "--draw", "--json"},
     "spaces": {"name", "--input-shape", "--num-classes", "--set", "--json"},
     "strategies": {"name", "--json"},
     "estimators": {"name", "--json"},
@@ -280,6 +280,8 @@ MISTAKES = [
     ("show taken", "holds no architecture.json", 2),
     ("show taken/notes.txt", "not JSON", 2),
     ("show efficientnet_b8", "did you mean efficientnet_b", 2),
+    ("show efficientnet_b0 --draw new.png", "must be a file that ends in .svg, got new.png", 2),
+    ("show efficientnet_b0 --draw no/where/new.svg", "cannot write", 5),
     ("export efficientnet_b0", "--out", 2),
     ("export efficientnet_b0 --out taken", "is there already", 2),
     ("export nothing --out new", "no file or folder", 2),
@@ -533,6 +535,9 @@ def test_what_was_found_is_shown_and_exported(nas: Nas, elsewhere: Path) -> None
     for name in ("model.py", "model.safetensors", "architecture.json"):
         first, second = elsewhere / "run" / "best" / name, elsewhere / "plain" / name
         assert first.read_bytes() == second.read_bytes()
+    ran = nas("show", "run", "--draw", "run.svg", "--json")
+    assert (loads(ran.out)["params"], ran.err) == (shown["params"], "drawn: run.svg\n")
+    assert (elsewhere / "run.svg").read_text().startswith("<?xml")
     assert "source and weights" in nas("export", "plain", "--out", "again").out
     assert "source only" in nas("export", "efficientnet_b0", "--out", "b0").out
 

@@ -1,10 +1,19 @@
 """Networks and spaces as documents and as text."""
 
+from pathlib import Path
+
 import pytest
 
 from nas import showing
+from nas.drawing import draw
 from nas.errors import NasError
-from nas.showing import network_document, network_text, space_document, space_text
+from nas.showing import (
+    network_document,
+    network_text,
+    space_document,
+    space_text,
+    write_drawing,
+)
 from search_spaces.architecture import lower
 from search_spaces.reference import REFERENCES
 from search_spaces.strict_json import dumps, loads
@@ -41,6 +50,18 @@ def test_the_text_has_a_line_per_layer_that_computes() -> None:
         assert line.split()[:2] == [layer["name"], layer["op"]]
     assert lines[-1].startswith("b0, input 3x224x224: 5,288,548 parameters, 385,814,752 MACs, ")
     assert all(line == line.rstrip() for line in lines)
+
+
+def test_a_drawing_never_replaces_a_file(tmp_path: Path) -> None:
+    graph = lower(REFERENCES["efficientnet_b0"]())
+    write_drawing(tmp_path / "b0.svg", graph, "b0")
+    assert (tmp_path / "b0.svg").read_text() == draw(graph, "b0")
+    for name, message in (("b0.svg", "is there already"), ("b0", "ends in .svg, got")):
+        with pytest.raises(NasError, match=message) as caught:
+            write_drawing(tmp_path / name, graph, "another")
+        assert caught.value.exit_code == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["b0.svg"]
+    assert (tmp_path / "b0.svg").read_text() == draw(graph, "b0")
 
 
 def test_a_space_is_shown_with_its_size_and_what_its_networks_cost() -> None:
