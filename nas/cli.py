@@ -316,14 +316,14 @@ def spaces(
         _list("search_spaces", as_json=json)
         return
     plugins.load("search_spaces", name)
-    from nas import showing  # noqa: PLC0415
+    from nas import spaces as overview  # noqa: PLC0415
 
     parsed = plugins.parse_settings(settings if settings is not None else [])
     options = parsed.pop("space")
     if any(parsed.values()):
         raise usage_error("--set: only space.OPTION=VALUE has a meaning here")
-    document = showing.space_document(name, _shape(input_shape), num_classes, options=options)
-    _print(dumps(document, indent=2) if json else showing.space_text(document))
+    document = overview.space_document(name, _shape(input_shape), num_classes, options=options)
+    _print(dumps(document, indent=2) if json else overview.space_text(document))
 
 
 @app.command()

@@ -381,7 +381,7 @@ DOCUMENTS = [
 @pytest.fixture
 def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer samples of a space than a user gets."""
-    monkeypatch.setattr("nas.showing.SAMPLES", 20)
+    monkeypatch.setattr("nas.spaces.SAMPLES", 20)
 
 
 @pytest.mark.usefixtures("fewer")
