@@ -260,6 +260,10 @@ def export(
     ],
     out: Annotated[Path, typer.Option(help="Folder to write, new or empty.")],
     *,
+    sliding: Annotated[
+        bool,
+        typer.Option("--fully-convolutional", help="For larger images too: a map of scores."),
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
     """Write a network as plain PyTorch, checked in a fresh process."""
@@ -267,6 +271,10 @@ def export(
     from nas import loading  # noqa: PLC0415
 
     winner = loading.find(source).winner
+    if sliding:
+        from nas.sliding import slide  # noqa: PLC0415
+
+        winner = slide(winner)
     error = exporting.export(winner, out)
     if json:
         _print(dumps({"folder": str(out), "relative_error": error}, indent=2))

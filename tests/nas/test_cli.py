@@ -55,7 +55,7 @@ CONTRACT = {
     },
     "resume": {"run_folder", "--budget", *EXECUTION, "--json"},
     "status": {"run_folder", "--watch", "--failed", "--json"},
-    "export": {"source", "--out", "--json"},
+    "export": {"source", "--out", "--fully-convolutional", "--json"},
     "show": {"source", "--draw", "--json"},
     "spaces": {"name", "--input-shape", "--num-classes", "--set", "--json"},
     "strategies": {"name", "--json"},
