@@ -285,6 +285,35 @@ def export(
 
 
 @app.command()
+def predict(
+    folder: Annotated[str, typer.Argument(help="Exported folder, or a finished run.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    *,
+    top: Annotated[int, typer.Option(min=1, help="Classes for each image.")] = 1,
+    heat: Annotated[
+        Path | None,
+        typer.Option("--map", metavar="OUT.png", help="Heat map over the one image."),
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option("--class", help="What the map is of.", show_default="the most probable"),
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Say what an exported network sees in images."""
+    from nas import heat_map, predicting  # noqa: PLC0415
+
+    if heat is None and label is not None:
+        raise usage_error("--class has a meaning with --map only")
+    predictor = predicting.Predictor(folder)
+    shown = None if heat is None else heat_map.write(heat, predictor, images, label=label)
+    document = predicting.predict(predictor, images, top=top)
+    if shown is not None:
+        document["images"][0]["map"] = shown
+    _print(dumps(document, indent=2) if json else predicting.text(document))
+
+
+@app.command()
 def show(
     source: Annotated[
         str, typer.Argument(help="Reference, architecture.json, run or exported folder.")
