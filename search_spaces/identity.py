@@ -21,11 +21,12 @@ from typing import Any, cast
 import networkx as nx
 
 from search_spaces.graph import Graph
-from search_spaces.primitives import JOINS, Concat, Dropout, Identity, Primitive
+from search_spaces.primitives import JOINS, Concat, Dropout, Identity, Primitive, Zeros
 from search_spaces.strict_json import dumps
 
 _DIGEST_BYTES = 16
 _NO_DROPOUT = Dropout(0.0)
+_FOLDED_ALONE = JOINS - {Zeros}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def _opened(
 
 def _is_identity(primitive: Primitive, reads: int) -> bool:
     kind = type(primitive)  # primitives are final; isinstance is slow on abstract classes
-    return kind is Identity or primitive == _NO_DROPOUT or (reads == 1 and kind in JOINS)
+    return kind is Identity or primitive == _NO_DROPOUT or (reads == 1 and kind in _FOLDED_ALONE)
 
 
 def _refine(form: _Form) -> list[bytes]:

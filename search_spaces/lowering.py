@@ -251,9 +251,9 @@ class ScopeBuilder:
         conv = Conv2d(out_channels, kernel_size, stride, 0, dilation, groups, bias)
         return self.add(name, conv, padded)
 
-    def norm(self, name: str, x: Value) -> Value:
-        """Add a batch normalisation."""
-        return self.add(name, BatchNorm2d(), x)
+    def norm(self, name: str, x: Value, *, eps: float = 1e-5) -> Value:
+        """Add a batch normalisation that adds ``eps`` to the variance."""
+        return self.add(name, BatchNorm2d(eps), x)
 
     def activation(self, name: str, x: Value, kind: str) -> Value:
         """Add a non-linearity; ``kind`` is a key of ``primitives.ACTIVATIONS``."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.graph import Graph
-from search_spaces.primitives import Add, Concat, Join, Mean, Multiply, Primitive
+from search_spaces.primitives import Add, Concat, Join, Mean, Multiply, Primitive, Zeros
 from search_spaces.schedule import Body, Call, schedule
 
 _Step = tuple[str | None, Callable[..., Tensor] | None, tuple[int, ...], int, tuple[int, ...]]
@@ -109,9 +109,14 @@ def _concat(*values: Tensor) -> Tensor:
     return torch.cat(values, dim=1)
 
 
+def _zeros(value: Tensor) -> Tensor:
+    return value * 0
+
+
 _OPERATORS: dict[type[Primitive], Callable[..., Tensor]] = {
     Add: _add,
     Mean: _mean,
     Multiply: torch.mul,
     Concat: _concat,
+    Zeros: _zeros,
 }

@@ -1,4 +1,4 @@
-"""The dozen primitive operations: shape, cost and layer of each, side by side.
+"""The primitive operations: shape, cost and layer of each, side by side.
 
 Shapes leave the batch out: ``(channels, height, width)`` for feature maps, ``(features,)`` after
 ``Flatten``. Parameters count weights and biases, not batch-norm statistics. MACs count
@@ -263,11 +263,10 @@ class _Pool(_OneFree):
 
     def _side(self, side: str, length: int) -> int:
         window, stride, padding = int(self.kernel_size), int(self.stride), int(self.padding)
-        windows = _windows(side, length, window, stride, 2 * padding)
-        if self.ceil_mode:
-            windows = -(-(length + 2 * padding - window) // stride) + 1
-            if (windows - 1) * stride >= length + padding:
-                windows -= 1  # a window must start inside the map or its padding before it
+        beyond = stride - 1 if self.ceil_mode else 0  # pixels of the last window
+        windows = _windows(side, length, window - beyond, stride, 2 * padding)
+        if self.ceil_mode and (windows - 1) * stride >= length + padding:
+            windows -= 1  # a window must start inside the map or its padding before it
         return windows
 
 
@@ -301,6 +300,27 @@ class GlobalAvgPool2d(_OneFree):
 
     def layer(self, inputs: tuple[Shape, ...]) -> Layer:
         return Layer("AdaptiveAvgPool2d", (1,))
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class AdaptiveAvgPool2d(_OneFree):
+    """Mean over ``size`` x ``size`` parts of the map, which overlap where sides do not divide.
+
+    One part alone is ``GlobalAvgPool2d``.
+    """
+
+    op: ClassVar[str] = "adaptive_avg_pool2d"
+    size: int
+
+    def __post_init__(self) -> None:
+        _require("size", self.size, 2, MAX_SIDE)
+
+    def infer(self, *inputs: Shape) -> Shape:
+        return _one_map(self.op, inputs)[0], self.size, self.size
+
+    def layer(self, inputs: tuple[Shape, ...]) -> Layer:
+        return Layer("AdaptiveAvgPool2d", (self.size,))
 
 
 @final
@@ -400,7 +420,7 @@ class Linear(Primitive):
 
 
 class Join(Primitive):
-    """An operator over two or more inputs, without weights."""
+    """An operator without weights that is no layer: most join two or more inputs."""
 
     __slots__ = ()
 
@@ -475,7 +495,18 @@ class Concat(Join):
         return channels, *inputs[0][1:]
 
 
-JOINS: frozenset[type[Primitive]] = frozenset({Add, Mean, Multiply, Concat})
+@final
+@dataclass(frozen=True, slots=True)
+class Zeros(Join):
+    """Zero times its one input."""
+
+    op: ClassVar[str] = "zeros"
+
+    def infer(self, *inputs: Shape) -> Shape:
+        return _one(self.op, inputs)
+
+
+JOINS: frozenset[type[Primitive]] = frozenset({Add, Mean, Multiply, Concat, Zeros})
 
 PRIMITIVES: Mapping[str, type[Primitive]] = {
     cls.op: cls
@@ -487,6 +518,7 @@ PRIMITIVES: Mapping[str, type[Primitive]] = {
         MaxPool2d,
         AvgPool2d,
         GlobalAvgPool2d,
+        AdaptiveAvgPool2d,
         ZeroPad2d,
         Flatten,
         Dropout,
@@ -496,6 +528,7 @@ PRIMITIVES: Mapping[str, type[Primitive]] = {
         Mean,
         Multiply,
         Concat,
+        Zeros,
     )
 }
 

@@ -1,28 +1,40 @@
 """From a graph to Python source that imports torch alone: one class per distinct block.
 
 Blocks of one kind and wiring share a class whose parameters are the arguments that the block
-named. A chain of layers that occurs once stands in place as ``nn.Sequential``. The calls and
-names are those of ``schedule``, so that state dicts of the source, of ``modules.build`` and of
-checkpoints agree. Output is formatted as ``ruff format`` and Black format it (where names have at
-most 40 characters).
+named; one that is the same number in all of several blocks is a constant of the class. A chain of
+layers that occurs once stands in place as ``nn.Sequential``, a block of one layer without weights
+as that layer. The calls and names are those of ``schedule``, so that state dicts of the source, of
+``modules.build`` and of checkpoints agree. Output is formatted as ``ruff format`` and Black format
+it (where names have at most 40 characters).
 """
 
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import final
 
 from search_spaces.arguments import Argument
 from search_spaces.blocks import BLOCKS
 from search_spaces.graph import Graph, Node, Scope, owner
-from search_spaces.primitives import Concat, Conv2d, Join, Layer, Linear, Mean, Multiply, Primitive
+from search_spaces.primitives import (
+    Concat,
+    Conv2d,
+    Join,
+    Layer,
+    Linear,
+    Mean,
+    Multiply,
+    Primitive,
+    Zeros,
+)
 from search_spaces.schedule import Body, Call, schedule
 
 LINE_LENGTH = 88
 
 _VARIABLES = ("x", "y", "z", "u", "v", "w")
+_DEFAULTS = {"stride": "1", "dilation": "1", "groups": "1"}  # as torch.nn.Conv2d has them
 _LONE_NAME = re.compile(r"(?<![\w.])[a-z]\w*\b(?![=.])")  # neither an attribute nor a keyword
 
 
@@ -90,11 +102,13 @@ class _Source:
         self._scopes = {scope.path: scope for scope in graph.scopes}
         self._root = schedule(graph)
         self._wirings: dict[str, tuple[object, ...]] = {}
+        self._constants: Mapping[str, frozenset[str]] = {}  # by path of the scope
         self._wiring(self._root)
         shared = Counter(
             self._wirings[scope.path] for scope in graph.scopes if scope.kind and scope.path
         )
         self._once = {path for path, wiring in self._wirings.items() if shared[wiring] == 1}
+        self._constants = self._find_constants()
         self._inlined: set[str] = set()
         self._classes: dict[tuple[object, ...], _Class] = {}
 
@@ -137,6 +151,27 @@ class _Source:
         layer = node.primitive.layer(node.input_shapes)
         return node.primitive.op if layer is None else self._layer(layer, path).flat()
 
+    def _find_constants(self) -> dict[str, frozenset[str]]:
+        """Arguments of each scope that are one plain number in all of several equal blocks."""
+        groups: dict[tuple[object, ...], list[Scope]] = {}
+        for scope in self._graph.scopes:
+            if scope.kind and scope.path:
+                groups.setdefault(self._wirings[scope.path], []).append(scope)
+        return {
+            scope.path: frozenset(
+                name
+                for name, value in scope.arguments.items()
+                if not _positional(name)
+                and len(group) > 1
+                and all(
+                    type(other.arguments[name]) is int and other.arguments[name] == value
+                    for other in group
+                )
+            )
+            for group in groups.values()
+            for scope in group
+        }
+
     # Numbers, names and layers --------------------------------------------------------------
 
     def _number(self, value: object, path: str) -> str:
@@ -148,6 +183,9 @@ class _Source:
             arguments = self._scopes[value.scope].arguments
             value = arguments.get(value.expression, int(value))
         if isinstance(value, Argument):
+            constants = self._constants.get(path, frozenset())
+            if constants.issuperset(_LONE_NAME.findall(value.expression)):
+                return repr(int(value))
             return value.expression
         if isinstance(value, tuple):
             return f"({', '.join(self._number(part, path) for part in value)})"
@@ -172,16 +210,19 @@ class _Source:
             return None if layer is None else self._layer(layer, path)
         body = call.target
         scope = body.scope
+        layer = _only_layer(body)
+        if layer is not None:
+            self._inlined.add(scope.path)
+            return self._layer(layer, path)
         if not scope.kind or (scope.path in self._once and body.is_chain):
             self._inlined.add(scope.path)
             return self._sequence(body, path)
         cls = self._render_class(body)
+        shown = {name: self._number(scope.arguments[name], path) for name in cls.parameters}
         arguments = [
-            _Expression(
-                self._number(scope.arguments[name], path),
-                keyword="" if _positional(name) else name,
-            )
-            for name in cls.parameters
+            _Expression(number, keyword="" if _positional(name) else name)
+            for name, number in shown.items()
+            if number != _DEFAULTS.get(name)
         ]
         return _Expression(cls.name, tuple(arguments))
 
@@ -215,7 +256,7 @@ class _Source:
         parameters = _parameters(body.scope, setup)
         name = self._free_name(body.scope.title) if path else body.scope.title
         cls = _Class(name, parameters)
-        signature = "".join(f", {name}: int" for name in parameters)
+        signature = "".join(f", {_parameter(name)}" for name in parameters)
         inputs = _inputs(body)
         cls.text = [
             f"class {cls.name}(nn.Module):",
@@ -237,15 +278,30 @@ class _Source:
         return next(name for name in names if name not in taken)
 
 
+def _only_layer(body: Body) -> Layer | None:
+    """The layer, if a block is nothing else and has no weights that would be named otherwise."""
+    if len(body.calls) != 1 or isinstance(body.calls[0].target, Body) or not body.scope.kind:
+        return None
+    node = body.calls[0].target
+    return node.primitive.layer(node.input_shapes) if node.cost.params == 0 else None
+
+
 def _positional(name: str) -> bool:
     return name.endswith("channels")
 
 
 def _parameters(scope: Scope, setup: Sequence[str]) -> list[str]:
-    """Arguments that the class uses: channel counts first, each group in the block's order."""
+    """Arguments that the class uses: channel counts, others, those that have a default.
+
+    Each group is in the block's order.
+    """
     used = set(_LONE_NAME.findall("\n".join(setup)))
     names = [name for name in scope.arguments if name in used]
-    return sorted(names, key=lambda name: not _positional(name))
+    return sorted(names, key=lambda name: (name in _DEFAULTS, not _positional(name)))
+
+
+def _parameter(name: str) -> str:
+    return f"{name}: int = {_DEFAULTS[name]}" if name in _DEFAULTS else f"{name}: int"
 
 
 def _docstring(scope: Scope) -> list[str]:
@@ -352,5 +408,7 @@ def _operator_text(primitive: Primitive, inputs: Sequence[str]) -> str:
         return f"torch.cat([{', '.join(inputs)}], dim=1)"
     if isinstance(primitive, Multiply):
         return " * ".join(inputs)
+    if isinstance(primitive, Zeros):
+        return f"{inputs[0] if inputs[0].isidentifier() else f'({inputs[0]})'} * 0"
     total = " + ".join(inputs)
     return f"({total}) / {len(inputs)}" if isinstance(primitive, Mean) else total

@@ -16,13 +16,16 @@ class Classifier(BlockSpec):
         num_classes: Number of scores (logits).
         width: Channels of the 1x1 convolution before pooling; 0 leaves it out.
         dropout: Probability of dropping a pooled feature while training; 0 leaves it out.
-        activation: Non-linearity after the 1x1 convolution.
+        activation: Non-linearity after the 1x1 convolution, and before it with pre-activation.
+        pre_activation: Whether batch norm and activation come first, as blocks with
+            pre-activation leave them to their successor.
     """
 
     num_classes: int
     width: int = 0
     dropout: float = 0.0
     activation: str = "relu"
+    pre_activation: bool = False
 
     def __post_init__(self) -> None:
         if self.width < 0:
@@ -31,6 +34,8 @@ class Classifier(BlockSpec):
     def emit(self, scope: ScopeBuilder, inputs: tuple[Value, ...]) -> Value:
         """See the class."""
         x = inputs[-1]
+        if self.pre_activation:
+            x = scope.activation("pre_act", scope.norm("pre_norm", x), self.activation)
         if self.width:
             x = scope.conv("conv", x, scope.argument("hidden_channels", self.width))
             x = scope.activation("act", scope.norm("norm", x), self.activation)

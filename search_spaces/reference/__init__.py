@@ -1,13 +1,30 @@
-"""Published networks as architectures; ``REFERENCES`` makes each by name."""
+"""Published networks as architectures; ``REFERENCES`` makes each by name, as published."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
 
 from search_spaces.architecture import Architecture
+from search_spaces.reference import classics, densenet, mobilenet, resnet
 from search_spaces.reference.efficientnet import COEFFICIENTS, efficientnet
 
-REFERENCES: Mapping[str, Callable[[], Architecture]] = {
-    name: partial(efficientnet, name) for name in COEFFICIENTS
+FAMILIES: Mapping[str, Mapping[str, Callable[[], Architecture]]] = {
+    "AlexNet": {"alexnet": classics.alexnet},
+    "VGG": classics.vggs(),
+    "GoogLeNet": {"googlenet": classics.googlenet},
+    "ResNet": resnet.resnets(),
+    "ResNeXt": resnet.resnexts(),
+    "SENet": resnet.senets(),
+    "DenseNet": densenet.members(),
+    "MobileNet": {
+        "mobilenet_v1": mobilenet.mobilenet_v1,
+        "mobilenet_v2": mobilenet.mobilenet_v2,
+    },
+    "EfficientNet": {name: partial(efficientnet, name) for name in COEFFICIENTS},
+    "Siamese": {"siamese_branch": classics.siamese_branch},
 }
 
-__all__ = ["REFERENCES", "efficientnet"]
+REFERENCES: Mapping[str, Callable[[], Architecture]] = {
+    name: make for family in FAMILIES.values() for name, make in family.items()
+}
+
+__all__ = ["FAMILIES", "REFERENCES", "efficientnet"]

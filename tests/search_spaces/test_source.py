@@ -269,9 +269,9 @@ def imported(source: str) -> set[str]:
 
 def test_docstrings_of_blocks_fit_on_a_line_of_source() -> None:
     for spec in BLOCKS.values():
-        line = str(spec.__doc__).splitlines()[0]
-        assert len(line) <= LINE_LENGTH - 10
-        assert not set(line) & set('\\"')
+        for line in (str(spec.__doc__).splitlines()[0], *spec.variants.values()):
+            assert len(line) <= LINE_LENGTH - 10
+            assert not set(line) & set('\\"')
 
 
 def test_source_imports_torch_and_collections_alone(b0: str, fixed_networks: list[Graph]) -> None:
