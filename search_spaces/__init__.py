@@ -6,4 +6,7 @@ imports nothing.
 
 from collections.abc import Mapping
 
-SEARCH_SPACES: Mapping[str, str] = {"mbconv": "search_spaces.mbconv:MBConvSpace"}
+SEARCH_SPACES: Mapping[str, str] = {
+    "mbconv": "search_spaces.mbconv:MBConvSpace",
+    "fractal": "search_spaces.fractal:FractalSpace",
+}

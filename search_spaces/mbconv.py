@@ -5,20 +5,13 @@ from typing import final
 
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import Classifier, ConvNormAct, MBConv
-from search_spaces.genome import Decision, Genome, Genotype, Option, OptionValue
-from search_spaces.reference.efficientnet import (
-    B0_STAGES,
-    HEAD_WIDTH,
-    STEM_WIDTH,
-    Stage,
-    round_channels,
-)
+from search_spaces.genome import Decision, Genome, Genotype, Option
+from search_spaces.reference.efficientnet import B0_STAGES, HEAD_WIDTH, STEM_WIDTH, Stage
+from search_spaces.skeleton import check_images, resolutions, widths
 from search_spaces.space import SearchSpace
 
-SMALLEST_SIDE = 8
 SMALLEST_MAP = 4  # pixels of the last map's shorter side, at the data's own resolution
 
-RESOLUTION_RATIOS = (0.75, 0.875, 1.0, 1.125)
 WIDTH_RATIOS = (0.5, 0.75, 1.0, 1.25)
 KERNEL_SIZES = (3, 5, 7)
 EXPANSIONS = (1, 3, 6)
@@ -59,21 +52,14 @@ class MBConvSpace(SearchSpace):
         *,
         granularity: str = "stage",
     ) -> None:
-        channels, height, width = input_shape
-        if min(height, width) < SMALLEST_SIDE or channels < 1:
-            raise ValueError(
-                f"input_shape must have a channel and sides of at least {SMALLEST_SIDE} pixels, "
-                f"got {channels}x{height}x{width}"
-            )
-        if num_classes < 2:
-            raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+        check_images(input_shape, num_classes)
         if granularity not in {"stage", "block"}:
             raise ValueError(f"granularity must be stage or block, got {granularity!r}")
         self._input_shape = input_shape
         self._num_classes = num_classes
         self._per_block = granularity == "block"
-        self._stem_stride, self._stages = skeleton(height, width)
-        self._sizes = _resolutions(height, width)
+        self._stem_stride, self._stages = skeleton(*input_shape[1:])
+        self._sizes = resolutions(*input_shape[1:])
         self._genome = Genome(
             (
                 Decision.of("resolution", list(self._sizes)),
@@ -125,7 +111,7 @@ class MBConvSpace(SearchSpace):
                 Option(depth, _flat(blocks[:depth]) if self._per_block else ()) for depth in depths
             ),
         )
-        width = Decision.of(f"{name}.width", _widths(stage.width))
+        width = Decision.of(f"{name}.width", widths(stage.width, WIDTH_RATIOS))
         shared = () if self._per_block else _block_decisions(name)
         return [width, *shared, depth]
 
@@ -170,16 +156,6 @@ def skeleton(height: int, width: int) -> tuple[int, tuple[Stage, ...]]:
         stage._replace(stride=2 if place in halving else 1) for place, stage in enumerate(stages)
     )
     return (2 if -1 in halving else 1), strided
-
-
-def _resolutions(height: int, width: int) -> dict[str, tuple[int, int]]:
-    """Input sizes by the name that genotypes use."""
-    sizes = [(int(height * ratio + 0.5), int(width * ratio + 0.5)) for ratio in RESOLUTION_RATIOS]
-    return {f"{rows}x{columns}": (rows, columns) for rows, columns in sizes}
-
-
-def _widths(width: int) -> list[OptionValue]:
-    return sorted({round_channels(width * ratio) for ratio in WIDTH_RATIOS})
 
 
 def _block_decisions(name: str) -> tuple[Decision, ...]:

@@ -1,17 +1,21 @@
 """From a graph to a ``torch.nn.Module`` whose submodules carry the graph's names."""
 
 from collections import OrderedDict
-from collections.abc import Callable
-from functools import reduce
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial, reduce
 
 import torch
 from torch import Tensor, nn
 
-from search_spaces.graph import Graph
-from search_spaces.primitives import Add, Concat, Join, Mean, Multiply, Primitive, Zeros
+from search_spaces.graph import Graph, Node
+from search_spaces.paths import PathChoice
+from search_spaces.primitives import Add, Concat, Mean, Multiply, Primitive, Zeros
 from search_spaces.schedule import Body, Call, schedule
 
-_Step = tuple[str | None, Callable[..., Tensor] | None, tuple[int, ...], int, tuple[int, ...]]
+# Name of the module or an operator, registers that are read, register that is written.
+_Call = tuple[str, Callable[..., Tensor] | None, tuple[int, ...], int]
+# The same and the registers that nobody reads afterwards.
+_Step = tuple[str, Callable[..., Tensor] | None, tuple[int, ...], int, tuple[int, ...]]
 
 
 def build(graph: Graph) -> nn.Module:
@@ -26,40 +30,114 @@ def build(graph: Graph) -> nn.Module:
     return _Scope(schedule(graph))
 
 
+def choose_paths(model: nn.Module, choice: PathChoice | None) -> None:
+    """Let a network take the paths of ``choice`` in every training step from now on.
+
+    Parts that lie on none of them are not run, and their parameters get no gradient. Weights,
+    names and what the network computes in eval mode stay as they are.
+
+    Args:
+        model: What ``build`` returned.
+        choice: Drawn by the training loop for one step; None stands for the whole network.
+
+    Raises:
+        ValueError: If the choice names a join that the network has not got.
+    """
+    choice = PathChoice() if choice is None else choice
+    scopes = [module for module in model.modules() if isinstance(module, _Scope)]
+    named = {*choice.kept, *(path for path, _ in choice.scales)}
+    unknown = named.difference(*(scope.joins for scope in scopes))
+    if unknown:
+        raise ValueError(f"choice must be of joins of the network, got {min(unknown)!r}")
+    for scope in scopes:
+        scope.choose(choice)
+
+
 class _Scope(nn.Module):
-    """Runs the calls of one scope on numbered registers, dropping each value once it is read."""
+    """Runs the calls of one scope on numbered registers, dropping each value once it is read.
+
+    Attributes:
+        joins: Paths of its operators, by the name of each.
+    """
 
     def __init__(self, body: Body) -> None:
         super().__init__()
         places = {value: place for place, value in enumerate(body.inputs)}
-        self._steps: list[_Step] = []
-        last = {value: at for at, call in enumerate(body.calls) for value in call.inputs}
-        for at, call in enumerate(body.calls):
+        self._calls: list[_Call] = []
+        self.joins: dict[str, str] = {}
+        for call in body.calls:
             module = _module(call)
+            operator = None
             if module is not None:
                 self.add_module(call.name, module)
+            elif isinstance(call.target, Node):
+                operator = _OPERATORS[type(call.target.primitive)]
+                self.joins[call.target.name] = call.name
             reads = tuple(places[value] for value in call.inputs)
-            done = tuple({places[value] for value in call.inputs if last[value] == at})
             places[call.output] = len(places)
-            operator = None if isinstance(call.target, Body) else _operator(call.target.primitive)
-            name = call.name if module is not None else None
-            self._steps.append((name, operator, reads, places[call.output], done))
+            self._calls.append((call.name, operator, reads, places[call.output]))
         self._size = len(places)
         self._result = places[body.output]
+        self._steps = _steps(self._calls, self._result)
+        self._chosen = self._steps
+
+    def choose(self, choice: PathChoice) -> None:
+        """Take the paths of ``choice`` while training; see ``choose_paths``."""
+        kept = {
+            self.joins[path]: ports for path, ports in choice.kept.items() if path in self.joins
+        }
+        scales = {
+            self.joins[path]: (port, torch.from_numpy(scale))
+            for (path, port), scale in choice.scales.items()
+            if path in self.joins
+        }
+        self._chosen = self._steps
+        if kept or scales:
+            self._chosen = _steps(_chosen(self._calls, kept, scales), self._result)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """The scope's output for the values it reads."""
         values: list[Tensor | None] = [*inputs, *[None] * (self._size - len(inputs))]
         modules = self._modules
-        for name, operator, reads, place, done in self._steps:
+        for name, operator, reads, place, done in self._chosen if self.training else self._steps:
             arguments = [values[read] for read in reads]
-            call = operator if name is None else modules[name]
+            call = modules[name] if operator is None else operator
             for read in done:
                 values[read] = None
             values[place] = call(*arguments)  # type: ignore[misc]
         result = values[self._result]
         assert result is not None  # noqa: S101 - the last step writes it
         return result
+
+
+def _steps(calls: Sequence[_Call], result: int) -> list[_Step]:
+    """The calls that the result needs, each with what is read there for the last time."""
+    needed = {result}
+    steps: list[_Step] = []
+    for name, operator, reads, place in reversed(calls):
+        if place in needed:
+            steps.append((name, operator, reads, place, tuple(set(reads) - needed)))
+            needed.update(reads)
+    return steps[::-1]
+
+
+def _chosen(
+    calls: Sequence[_Call],
+    kept: Mapping[str, tuple[int, ...]],
+    scales: Mapping[str, tuple[int, Tensor]],
+) -> list[_Call]:
+    """The calls with joins that read only some of their inputs, or scale one of them."""
+    chosen = []
+    for name, operator, reads, place in calls:
+        call = operator
+        if name in kept:
+            reads = tuple(reads[port] for port in kept[name])  # noqa: PLW2901 - part of the call
+            call = _same if len(reads) == 1 else operator
+        elif name in scales:
+            port, scale = scales[name]
+            call = partial(_add_scaled, port=port, scale=scale)
+        chosen.append((name, call, reads, place))
+    return chosen
 
 
 def _module(call: Call) -> nn.Module | None:
@@ -93,12 +171,18 @@ def _plain(value: float | tuple[int, ...]) -> float | tuple[int, ...]:
     return value if isinstance(value, bool | float) else int(value)
 
 
-def _operator(primitive: Primitive) -> Callable[..., Tensor] | None:
-    return _OPERATORS[type(primitive)] if isinstance(primitive, Join) else None
-
-
 def _add(*values: Tensor) -> Tensor:
     return reduce(torch.add, values)
+
+
+def _same(value: Tensor) -> Tensor:
+    return value
+
+
+def _add_scaled(*values: Tensor, port: int, scale: Tensor) -> Tensor:
+    branch = values[port]
+    factors = scale.to(branch.device, branch.dtype).view(-1, *[1] * (branch.ndim - 1))
+    return _add(*values[:port], branch * factors, *values[port + 1 :])
 
 
 def _mean(*values: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from search_spaces.blocks.classifier import Classifier
 from search_spaces.blocks.conv import ConvNormAct
 from search_spaces.blocks.dense import DenseLayer, Transition
 from search_spaces.blocks.depthwise_separable import DepthwiseSeparable
+from search_spaces.blocks.fractal import FractalBlock, FractalColumn
 from search_spaces.blocks.heads import Embedding, HiddenClassifier
 from search_spaces.blocks.inception import Inception
 from search_spaces.blocks.mbconv import MBConv
@@ -27,6 +28,8 @@ BLOCKS: Mapping[str, type[BlockSpec]] = {
         Bottleneck,
         DenseLayer,
         Transition,
+        FractalBlock,
+        FractalColumn,
         Inception,
         SqueezeExcite,
         MaxPool,
@@ -49,6 +52,8 @@ __all__ = [
     "DenseLayer",
     "DepthwiseSeparable",
     "Embedding",
+    "FractalBlock",
+    "FractalColumn",
     "HiddenClassifier",
     "Inception",
     "MBConv",

@@ -6,6 +6,7 @@ from functools import partial
 from search_spaces.architecture import Architecture
 from search_spaces.reference import classics, densenet, mobilenet, resnet
 from search_spaces.reference.efficientnet import COEFFICIENTS, efficientnet
+from search_spaces.reference.fractalnet import fractalnet
 
 FAMILIES: Mapping[str, Mapping[str, Callable[[], Architecture]]] = {
     "AlexNet": {"alexnet": classics.alexnet},
@@ -19,6 +20,10 @@ FAMILIES: Mapping[str, Mapping[str, Callable[[], Architecture]]] = {
         "mobilenet_v1": mobilenet.mobilenet_v1,
         "mobilenet_v2": mobilenet.mobilenet_v2,
     },
+    "FractalNet": {
+        "fractalnet_20": partial(fractalnet, 3),
+        "fractalnet_40": partial(fractalnet, 4),
+    },
     "EfficientNet": {name: partial(efficientnet, name) for name in COEFFICIENTS},
     "Siamese": {"siamese_branch": classics.siamese_branch},
 }
@@ -27,4 +32,4 @@ REFERENCES: Mapping[str, Callable[[], Architecture]] = {
     name: make for family in FAMILIES.values() for name, make in family.items()
 }
 
-__all__ = ["FAMILIES", "REFERENCES", "efficientnet"]
+__all__ = ["FAMILIES", "REFERENCES", "efficientnet", "fractalnet"]

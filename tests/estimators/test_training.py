@@ -15,9 +15,18 @@ from torch import Tensor
 from estimators.data import ImageData, Split, digits, from_arrays
 from estimators.estimator import Evaluation, EvaluationError
 from estimators.task import Classification
-from estimators.training import Recipe, Schedule, Training, _adamw, _Child, measure, resized
+from estimators.training import (
+    STATISTICS_BATCHES,
+    Recipe,
+    Schedule,
+    Training,
+    _adamw,
+    _Child,
+    measure,
+    resized,
+)
 from search_spaces.architecture import Architecture, lower
-from search_spaces.blocks import Classifier, ConvNormAct, MBConv
+from search_spaces.blocks import Classifier, ConvNormAct, FractalBlock, MBConv
 from search_spaces.graph import Graph
 from search_spaces.mbconv import MBConvSpace
 from search_spaces.modules import build
@@ -150,6 +159,76 @@ def test_every_epoch_has_an_order_of_its_own_and_no_image_twice() -> None:
     assert not torch.equal(*epochs)
     for chosen in epochs:
         assert len(set(chosen.tolist())) == 16 * batches
+
+
+# Paths -------------------------------------------------------------------------------------
+
+
+def fractal(columns: int = 3, classes: int = CLASSES, width: int = 4) -> Graph:
+    """A child whose means can do without some of their inputs."""
+    stages = ((FractalBlock(width, columns),), (FractalBlock(2 * width, columns),))
+    return lower(Architecture("Child", (1, 8, 8), ConvNormAct(width), stages, Classifier(classes)))
+
+
+def test_drop_path_concerns_networks_with_means_alone() -> None:
+    with_it, without = prepared(drop_path=0.15), prepared(drop_path=0.0)
+    assert_same(evaluate(with_it), evaluate(without))
+    assert_same(evaluate(with_it, graph=fractal(1)), evaluate(without, graph=fractal(1)))
+    one, other = (evaluate(training, graph=fractal()) for training in (with_it, without))
+    assert one.metrics["log_loss"] != other.metrics["log_loss"]
+
+
+def test_stochastic_depth_concerns_residual_networks_alone() -> None:
+    with_it, without = prepared(stochastic_depth=0.5), prepared(stochastic_depth=0.0)
+    assert_same(evaluate(with_it, graph=fractal()), evaluate(without, graph=fractal()))
+    one, other = (evaluate(training) for training in (with_it, without))
+    assert one.metrics["log_loss"] != other.metrics["log_loss"]
+
+
+@pytest.mark.parametrize("rungs", [(0.2, 0.6, 1.0), (1 / 3, 1.0)])
+def test_a_training_that_goes_on_takes_the_same_paths(rungs: tuple[float, ...]) -> None:
+    training = prepared(epochs=5, drop_path=0.4, stochastic_depth=0.4)
+    for graph in (fractal(), network()):
+        found = None
+        for fidelity in rungs:
+            start = None if found is None else found.checkpoint
+            found = evaluate(training, fidelity=fidelity, start=start, graph=graph)
+        assert found is not None
+        assert_same(found, evaluate(training, graph=graph))
+
+
+@pytest.mark.parametrize("fidelity", [0.01, 0.2, 1.0])
+def test_every_batch_norm_has_statistics_however_short_the_training(fidelity: float) -> None:
+    for seed in range(4):
+        training = prepared(drop_path=0.15)
+        found = evaluate(training, graph=fractal(4), fidelity=fidelity, seed=seed)
+        counts = [
+            int(value)
+            for name, value in weights_of(found).items()
+            if name.endswith("num_batches_tracked")
+        ]
+        assert counts == [STATISTICS_BATCHES] * (1 + 2 * 15)
+
+
+def test_a_fractal_child_learns_the_digits_under_drop_path() -> None:
+    # With the statistics that its batch norms saw while training it is far below.
+    images = digits()
+    graph = fractal(classes=len(images.classes), width=12)
+    training = prepared(images, epochs=6, batch_size=64, drop_path=0.15)
+    found = evaluate(training, graph=graph)
+    assert found.metrics["accuracy"] >= 0.9
+    model = build(graph)
+    model.load_state_dict(dict(weights_of(found)))
+    task = Classification(len(images.classes))
+    again = measure(model, images.validation, task, size=(8, 8), device="cpu")
+    assert found.metrics == pytest.approx(again, rel=1e-4)
+
+
+def test_the_rate_of_the_paper_is_for_trainings_that_are_long_enough() -> None:
+    for epochs, rate in ((249, 0.0), (250, 0.15)):  # 4 steps an epoch
+        assert prepared(epochs=epochs, batch_size=len(DATA.train) // 4).recipe["drop_path"] == rate
+    assert prepared(epochs=3, drop_path=0.3).recipe["drop_path"] == 0.3
+    assert prepared(epochs=300, batch_size=8, drop_path=0.0).recipe["drop_path"] == 0.0
 
 
 # Fidelity ----------------------------------------------------------------------------------
@@ -360,6 +439,10 @@ def test_a_fidelity_out_of_range_is_refused(fidelity: float) -> None:
         ({"learning_rate": float("nan")}, r"learning_rate must be in \(0, 10\]"),
         ({"learning_rate": 11.0}, r"learning_rate must be in \(0, 10\]"),
         ({"weight_decay": -1.0}, r"weight_decay must be in \[0, 10\]"),
+        ({"drop_path": -0.1}, r"drop_path must be in \[0, 1\), got -0.1"),
+        ({"drop_path": 1.0}, r"drop_path must be in \[0, 1\)"),
+        ({"stochastic_depth": -0.1}, r"stochastic_depth must be in \[0, 1\), got -0.1"),
+        ({"stochastic_depth": 1.0}, r"stochastic_depth must be in \[0, 1\)"),
         ({"weight_decay": float("inf")}, r"weight_decay must be in \[0, 10\]"),
     ],
 )
@@ -383,8 +466,12 @@ def test_reports_change_nothing() -> None:
         seen.append(fidelity)
         return False
 
-    training = prepared(epochs=5)
+    training = prepared(epochs=5, drop_path=0.15)
     assert_same(evaluate(training, report=report), evaluate(training))
+    assert_same(
+        evaluate(training, report=lambda *_: False, graph=fractal()),
+        evaluate(training, graph=fractal()),
+    )
     assert seen == sorted(set(seen))
     assert len(seen) >= 2
     assert all(0 < fidelity < 1 for fidelity in seen)
@@ -423,6 +510,11 @@ def test_weights_decay_and_biases_and_norms_do_not() -> None:
 )
 def test_whatever_changes_a_score_changes_the_recipe(change: dict[str, Any]) -> None:
     assert evaluate(prepared(**change)).metrics != evaluate(prepared()).metrics
+    assert prepared(**change).recipe != prepared().recipe
+
+
+@pytest.mark.parametrize("change", [{"drop_path": 0.5}, {"stochastic_depth": 0.5}])
+def test_so_do_the_rates_at_which_paths_are_dropped(change: dict[str, Any]) -> None:
     assert prepared(**change).recipe != prepared().recipe
 
 

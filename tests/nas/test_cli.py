@@ -20,6 +20,7 @@ from nas import plugins
 from nas.__main__ import main
 from nas.cli import app
 from nas.errors import NasError
+from search_spaces import SEARCH_SPACES
 from search_spaces.graph import Graph
 from search_spaces.space import SearchSpace
 from search_spaces.strict_json import loads
@@ -441,7 +442,7 @@ def test_a_plug_in_is_described_with_its_options(nas: Nas) -> None:
 @pytest.mark.parametrize(
     ("command", "good", "bad"),
     [
-        ("spaces", {"mbconv", "tiny"}, ["absent"]),
+        ("spaces", {*SEARCH_SPACES, "tiny"}, ["absent"]),
         ("strategies", {"evolution", "random"}, ["absent", "grid"]),
         ("estimators", {"training", "fast", "broken"}, ["absent"]),
     ],

@@ -13,6 +13,7 @@ import pytest
 from estimators.training import Training
 from nas import plugins
 from nas.errors import NasError
+from search_spaces import SEARCH_SPACES
 from strategies.random import RandomSearch
 from strategies.strategy import Strategy
 
@@ -56,7 +57,11 @@ def test_every_built_in_can_be_loaded_by_the_name_in_its_table(kind: str) -> Non
     ("kind", "name", "message"),
     [
         ("strategies", "evolutoin", "strategy: there is no 'evolutoin'; did you mean evolution?"),
-        ("search_spaces", "zzz", "search space: there is no 'zzz'; known are mbconv"),
+        (
+            "search_spaces",
+            "zzz",
+            f"search space: there is no 'zzz'; known are {', '.join(SEARCH_SPACES)}",
+        ),
         ("estimators", "", "estimator: there is no ''; known are training"),
         ("datasets", "digit", "data set: there is no 'digit'; did you mean digits?"),
     ],
@@ -142,6 +147,8 @@ def test_options_are_the_keyword_only_parameters() -> None:
         "batch_size",
         "learning_rate",
         "weight_decay",
+        "drop_path",
+        "stochastic_depth",
     ]
     assert [*plugins.options(RandomSearch)] == ["uniform"]
 
