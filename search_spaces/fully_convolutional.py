@@ -9,6 +9,7 @@ Source: OverFeat (arXiv:1312.6229), section 3.5; fully convolutional networks (a
 section 3.1.
 """
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +17,7 @@ from search_spaces import graph_json
 from search_spaces.graph import Graph
 from search_spaces.primitives import (
     MAX_SIDE,
+    AdaptiveAvgPool2d,
     AvgPool2d,
     Conv2d,
     Flatten,
@@ -27,6 +29,8 @@ from search_spaces.primitives import (
 )
 from search_spaces.strict_json import JsonError
 
+_PLACE = ("name", "scope", "inputs")  # what a node of a document is, whatever it computes
+
 
 def fully_convolutional(graph: Graph) -> Graph:
     """The network with convolutions in place of its fully connected layers.
@@ -35,27 +39,24 @@ def fully_convolutional(graph: Graph) -> Graph:
     ``(out, in / side**2, side, side)`` with the same values in the same order. The output is
     ``(classes, 1, 1)`` for images of the graph's own size.
 
+    A mean over so many parts of the map, as before the fully connected layers of VGG, becomes one
+    over windows of the size that a part has for those images, or nothing where that is a pixel.
+
     A mean over the whole map stays one where it gates a map, as in squeeze-excite: on larger
     images the gate then sees all of the image, and scores differ from those of a sliding window.
 
     Raises:
-        ValueError: If nothing is flattened, a map that is flattened or averaged is not square,
-            or the network does not yield a map of scores for larger images.
+        ValueError: If nothing is flattened, a map that is flattened or averaged is not square or
+            not averaged in equal parts, or larger images do not yield a map of scores.
     """
     if not any(isinstance(node.primitive, Flatten) for node in graph.nodes):
         raise ValueError("network must flatten a map; without, it is fully convolutional already")
     document = graph_json.to_document(graph)
     maps, windows = _maps(graph), _windows(graph)
-    for place, (node, entry) in enumerate(zip(graph.nodes, document["nodes"], strict=True)):
-        if isinstance(node.primitive, Flatten):
-            entry["op"] = Identity.op
-        elif isinstance(node.primitive, Linear):
-            side = _side(maps[node.inputs[0]], node.name)
-            features = entry.pop("out_features")
-            entry |= {"op": Conv2d.op, "out_channels": features, "kernel_size": side, "bias": True}
-        elif place in windows:
-            side = _side(node.input_shapes[0], node.name)
-            entry |= {"op": AvgPool2d.op, "kernel_size": side}
+    for place, entry in enumerate(document["nodes"]):
+        operation = _operation(graph, place, entry, maps=maps, windows=windows)
+        if operation is not None:
+            document["nodes"][place] = {key: entry[key] for key in _PLACE} | operation
     _drop_identities(graph, document)
     converted = _read(document)
     _check_growth(converted, document)
@@ -65,6 +66,28 @@ def fully_convolutional(graph: Graph) -> Graph:
 def is_global_inside(graph: Graph) -> bool:
     """Whether something in a fully convolutional network sees all of a larger image."""
     return any(isinstance(node.primitive, GlobalAvgPool2d) for node in graph.nodes)
+
+
+def _operation(
+    graph: Graph, place: int, entry: Mapping[str, Any], *, maps: Sequence[Shape], windows: set[int]
+) -> dict[str, Any] | None:
+    """What a node of the document becomes, None if it stays what it is."""
+    node = graph.nodes[place]
+    match node.primitive:
+        case Flatten():
+            return {"op": Identity.op}
+        case Linear():
+            side = _side(maps[node.inputs[0]], node.name)
+            conv = {"op": Conv2d.op, "out_channels": entry["out_features"], "bias": True}
+            return {**conv, "kernel_size": side}
+        case AdaptiveAvgPool2d(size=parts):
+            side = _part(node.input_shapes[0], int(parts), node.name)
+            if side == 1:
+                return {"op": Identity.op}
+            return {"op": AvgPool2d.op, "kernel_size": side, "stride": side}
+        case GlobalAvgPool2d() if place in windows:
+            return {"op": AvgPool2d.op, "kernel_size": _side(node.input_shapes[0], node.name)}
+    return None
 
 
 def _maps(graph: Graph) -> list[Shape]:
@@ -109,14 +132,27 @@ def _side(shape: Shape, name: str) -> int:
     return int(height)
 
 
+def _part(shape: Shape, parts: int, name: str) -> int:
+    """Side of each part of a map that is averaged in so many parts down and across."""
+    side = _side(shape, name)
+    if side % parts:
+        raise ValueError(f"{name}: its map's side must be a multiple of {parts}, got {side}")
+    return side // parts
+
+
 def _drop_identities(graph: Graph, document: dict[str, Any]) -> None:
-    """Take out what was flattened, where the block around it stays what it is without."""
+    """Take out what does nothing any more, where the block around it stays what it is without."""
     nodes = graph.nodes
     kinds = {scope.path for scope in graph.scopes if scope.kind}
+    idle = {
+        entry["name"]
+        for node, entry in zip(nodes, document["nodes"], strict=True)
+        if entry["op"] == Identity.op != node.primitive.op
+    }
     stands_for: dict[str, str] = {}
     for node, following in pairwise(nodes):
         inside = node.scope in kinds and following.scope == node.scope  # not what a block puts out
-        if isinstance(node.primitive, Flatten) and inside:
+        if node.name in idle and inside:
             source = nodes[node.inputs[0]].name
             stands_for[node.name] = stands_for.get(source, source)
     document["nodes"] = [entry for entry in document["nodes"] if entry["name"] not in stands_for]

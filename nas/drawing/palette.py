@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from search_spaces.primitives import (
     ACTIVATIONS,
     Activation,
+    AdaptiveAvgPool2d,
     AvgPool2d,
     BatchNorm2d,
     Concat,
@@ -60,7 +61,7 @@ def colour(primitive: Primitive) -> str:
             return GROUPED if groups > 1 else CONV
         case Linear():
             return LINEAR
-        case MaxPool2d() | AvgPool2d() | GlobalAvgPool2d():
+        case MaxPool2d() | AvgPool2d() | AdaptiveAvgPool2d() | GlobalAvgPool2d():
             return POOL
         case Join():
             return JOIN
@@ -73,13 +74,15 @@ def words(primitive: Primitive) -> str:
         case Conv2d() | MaxPool2d() | AvgPool2d():
             window = f"{int(primitive.kernel_size)}×{int(primitive.kernel_size)}"
             return f"{_WINDOWS[primitive.op]} {window}"
+        case AdaptiveAvgPool2d(size=size):
+            return f"mean pool to {int(size)}×{int(size)}"
         case Activation(kind=kind):
             return ACTIVATIONS[kind]
         case Dropout(rate=rate):
             return f"dropout {rate:g}"
         case ZeroPad2d(before=before, after=after):
             return f"zero pad {int(before)}, {int(after)}"
-    return _NAMES.get(primitive.op, primitive.op)
+    return _NAMES.get(primitive.op, primitive.op.replace("_", " "))
 
 
 def details(primitive: Primitive, input_shape: Shape) -> list[str]:

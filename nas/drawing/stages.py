@@ -19,7 +19,7 @@ from nas.drawing.svg import Box, Element, Line, Text, shortened, text_width
 from nas.limits import format_quantity
 
 WIDTH = 1304.0
-LEFT, BLOCKS, PARAMS, MACS, SHARE, RIGHT = 28.0, 190.0, 996.0, 1080.0, 1104.0, 1276.0
+LEFT, BLOCKS, PARAMS, MACS, SHARE, RIGHT = 28.0, 176.0, 1014.0, 1088.0, 1108.0, 1276.0
 MOST_GROUPS = 60  # of one section; those beyond are counted
 _BOX_HEIGHT, _ROW_GAP, _ARROW = 42.0, 12.0, 18.0
 _SPINE = LEFT + 8
@@ -84,9 +84,9 @@ def _boxes(section: Section, tags: Sequence[str], top: float) -> tuple[list[Elem
     for place, group in enumerate(section.groups[:MOST_GROUPS]):
         title, below = _words(group)
         width = max(text_width(title, 12, bold=True) + 34, text_width(below, 10.5) + 16)
-        if place and x + _ARROW + width > PARAMS - 80:
-            x, y = BLOCKS, y + _BOX_HEIGHT + _ROW_GAP
-        elif place:
+        if place:
+            if x + _ARROW + width > PARAMS - 56:
+                x, y = BLOCKS - _ARROW, y + _BOX_HEIGHT + _ROW_GAP
             middle = y + _BOX_HEIGHT / 2
             elements.append(Line(((x + 2, middle), (x + _ARROW - 2, middle)), LINE, arrow=True))
             x += _ARROW
