@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from nas.drawing.contents import LARGEST_CELL, Cell, Figure, Piece
+from nas.drawing.contents import Cell
+from nas.drawing.figures import Figure, Piece
 from nas.drawing.layered import Layout, layered
 from nas.drawing.palette import (
     BAR,
@@ -29,6 +30,7 @@ from search_spaces.primitives import Join
 
 MARGIN, COLUMN, GAP = 16.0, 300.0, 16.0
 _HEADER = 74.0
+LARGEST = 100  # boxes that are drawn; a larger block is told in words
 _LEAST_BOX, _LONGEST = 150.0, 240.0
 _TITLE, _SMALL, _NAME = 11.5, 10.5, 9.5
 
@@ -89,7 +91,7 @@ def paint(cell: Cell, letter: str, macs: int) -> Panel:
     width = _columns_wide(
         max(text.place.right + MARGIN for text in header if isinstance(text, Text))
     )
-    if len(cell.figure.pieces) > LARGEST_CELL:
+    if len(cell.figure.pieces) > LARGEST:
         lines = list(_in_words(cell.figure))
         return _framed(header + lines, width, _HEADER + 18 * len(lines) + MARGIN)
     pieces = zip(cell.figure.pieces, cell.piece_macs, strict=True)

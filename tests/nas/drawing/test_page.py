@@ -6,7 +6,8 @@ from xml.dom import minidom
 import pytest
 
 from nas.drawing import draw
-from nas.drawing.contents import LARGEST_CELL, contents
+from nas.drawing.cells import LARGEST
+from nas.drawing.contents import contents
 from nas.drawing.page import MOST_CELLS, Page, page
 from nas.drawing.palette import share_text
 from nas.drawing.stages import MOST_GROUPS
@@ -137,10 +138,10 @@ def tangle(count: int, most: int, title: str = "Tangle") -> Graph:
 
 
 def test_a_block_too_large_to_draw_is_told_in_words() -> None:
-    done = page(contents(tangle(LARGEST_CELL + 1, 3)), "tangle")
+    done = page(contents(tangle(LARGEST + 1, 3)), "tangle")
     written = [text.content for text in texts(done)]
-    assert f"{LARGEST_CELL + 1} parts, too many to draw:" in written
-    assert f"{LARGEST_CELL + 1} × add" in written
+    assert f"{LARGEST + 1} parts, too many to draw:" in written
+    assert f"{LARGEST + 1} × add" in written
     assert_readable(done)
     assert_readable(page(contents(tangle(30, 5, "T" * 64)), "tangle"))
 
