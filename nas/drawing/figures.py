@@ -24,6 +24,7 @@ from search_spaces.primitives import (
 )
 from search_spaces.schedule import Body, Call
 
+MOST_JOINED = 8  # primitives in one box
 LARGEST_OPENED = 10  # boxes of an inner block that is drawn where it stands
 
 _LIGHT = (Activation, BatchNorm2d, Dropout, Flatten, Identity, ZeroPad2d)
@@ -157,14 +158,14 @@ class Figures:
         pieces: list[Piece] = []
         opened: list[str] = []
         closed: list[Body] = []
-        repeated = repeats(calls, patterns)
+        often, repeated = Counter(patterns), repeats(calls, patterns)
         at = 0
         while at < len(calls):
             unit, count = repeated.get(at, (1, 1))
             run = calls[at : at + unit * count]
             name = path_of(run[0])[len(body.scope.path) + 1 if body.scope.path else 0 :]
             figures = [self.of(call) for call in run if isinstance(call.target, Body)]
-            alone = patterns.count(patterns[at]) == 1
+            alone = often[patterns[at]] == 1
             if count > 1 or not figures:
                 piece = self._piece(run, name)
                 title = _unit_title(run[:unit]) if count > 1 else ""
@@ -267,6 +268,8 @@ def _joined(pieces: Sequence[Piece]) -> Iterator[Piece]:
 
 def _may_join(first: Piece, second: Piece, readers: int) -> bool:
     if not (first.primitives and second.primitives and readers == 1):
+        return False
+    if len(first.primitives) == MOST_JOINED:
         return False
     same_scope = first.name.rpartition(".")[0] == second.name.rpartition(".")[0]
     if second.reads != (first.outputs[-1],) or not same_scope:

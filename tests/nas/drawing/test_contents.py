@@ -139,3 +139,18 @@ def test_a_value_that_skips_a_section_is_known() -> None:
         ("act", (1, 4)),
     ]
     assert groups(shown)[-1] == [("Activation", 1), ("Add", 1)]
+
+
+def test_a_long_chain_of_light_operations_is_several_boxes() -> None:
+    builder = GraphBuilder((2, 8, 8), title="Net")
+    kinds = ("relu", "silu", "sigmoid", "relu6", "hardswish")
+
+    def emit(scope: ScopeBuilder) -> Value:
+        x = scope.inputs[-1]
+        for place in range(19):
+            x = scope.activation(f"n{place}", x, kinds[place**2 % 5])
+        return x
+
+    graph = builder.graph(builder.root.enter("block", "Block", emit, builder.image))
+    (cell,) = contents(graph).cells
+    assert [len(piece.primitives) for piece in cell.figure.pieces] == [8, 8, 3]
