@@ -118,6 +118,8 @@ def test_what_is_damaged_is_refused_by_name(tmp_path: Path) -> None:
     for name, content in broken.items():
         (tmp_path / name).write_bytes(content)
         assert f"{name}: cannot be read" in refusal(tmp_path / name)
+    saved(GREY, tmp_path / "icon.ico")  # whole, but of a format that is not listed
+    assert "icon.ico: cannot be read" in refusal(tmp_path / "icon.ico")
     assert "No such file" in refusal(tmp_path / "nothing.png")
     assert "Is a directory" in refusal(tmp_path)
     assert not ImageFile.LOAD_TRUNCATED_IMAGES

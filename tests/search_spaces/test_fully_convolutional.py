@@ -217,3 +217,17 @@ def test_a_flattening_that_a_sequence_counts_stays_as_an_identity() -> None:
     converted = fully_convolutional(graph)
     assert [node.primitive.op for node in converted.nodes] == ["input", "identity", "conv2d"]
     assert build(converted)(torch.zeros(1, 2, 8, 9)).shape == (1, 4, 3, 4)
+
+
+def test_a_flattening_that_a_block_puts_out_stays_as_an_identity() -> None:
+    builder = GraphBuilder((2, 6, 6), title="Net")
+
+    def flat(scope: ScopeBuilder) -> Value:
+        kept = scope.add("conv", Conv2d(2), scope.inputs[-1])
+        return scope.add("flatten", Flatten(), scope.activation("act", kept, "relu"))
+
+    features = builder.root.enter("features", "Features", flat, builder.image)
+    graph = builder.graph(builder.root.add("linear", Linear(4), features))
+    converted = fully_convolutional(graph)
+    assert [node.primitive.op for node in converted.nodes][-2:] == ["identity", "conv2d"]
+    assert converted.output_shape == (4, 1, 1)

@@ -1,11 +1,13 @@
 """What a drawing shows is what the graph says."""
 
+from collections.abc import Callable
+
 import pytest
 
 from nas.drawing.contents import Contents, contents
 from search_spaces.graph import Graph
 from search_spaces.lowering import GraphBuilder, ScopeBuilder, Value
-from search_spaces.primitives import Activation, Add
+from search_spaces.primitives import Activation, Add, Conv2d
 
 NAMES = ("efficientnet_b0", "efficientnet_b7", "dense", "chain", "fractal", "branches")
 
@@ -154,3 +156,46 @@ def test_a_long_chain_of_light_operations_is_several_boxes() -> None:
     graph = builder.graph(builder.root.enter("block", "Block", emit, builder.image))
     (cell,) = contents(graph).cells
     assert [len(piece.primitives) for piece in cell.figure.pieces] == [8, 8, 3]
+
+
+def one_block(emit: Callable[[ScopeBuilder], Value]) -> Contents:
+    """What is shown of a network of one block."""
+    builder = GraphBuilder((2, 8, 8), title="Net")
+    return contents(builder.graph(builder.root.enter("block", "Block", emit, builder.image)))
+
+
+def test_blocks_inside_an_opened_block_are_drawn_too() -> None:
+    def layer(scope: ScopeBuilder) -> Value:
+        return scope.add("second", Conv2d(2), scope.add("first", Conv2d(2), scope.inputs[-1]))
+
+    def inner(scope: ScopeBuilder) -> Value:
+        x = scope.enter("one", "Layer", layer, scope.inputs[-1])
+        return scope.enter("two", "Layer", layer, x)
+
+    shown = one_block(lambda scope: scope.enter("inner", "Inner", inner, scope.inputs[-1]))
+    assert [(cell.figure.title, cell.count) for cell in shown.cells] == [("Block", 1), ("Layer", 2)]
+    assert shown.cells[0].figure.opened == ("Inner",)
+    names = [piece.name for piece in shown.cells[0].figure.pieces]
+    assert names == ["inner.one", "inner.two"]
+
+
+def test_a_value_that_is_read_twice_ends_its_box() -> None:
+    def emit(scope: ScopeBuilder) -> Value:
+        conv = scope.add("conv", Conv2d(2), scope.inputs[-1])
+        return scope.add("sum", Add(), scope.activation("act", conv, "relu"), conv)
+
+    (cell,) = one_block(emit).cells
+    assert [[one.op for one in piece.primitives] for piece in cell.figure.pieces] == [
+        ["conv2d"],
+        ["activation"],
+        ["add"],
+    ]
+
+
+def test_equal_branches_are_all_drawn() -> None:
+    def emit(scope: ScopeBuilder) -> Value:
+        branches = [scope.add(f"n{place}", Conv2d(2), scope.inputs[-1]) for place in range(7)]
+        return scope.add("sum", Add(), *branches)
+
+    (cell,) = one_block(emit).cells
+    assert [piece.count for piece in cell.figure.pieces] == [1] * 8

@@ -102,6 +102,6 @@ def test_a_value_read_at_many_depths_is_one_line_with_branches() -> None:
 
 
 def test_a_box_with_room_stands_in_the_middle_of_it() -> None:
-    layout = layered([SIZE] * 5, [(0, 1), (1, 2), (2, 3), (0, 4), (4, 3)])
-    assert layout.centers[4][1] == layout.centers[1][1]
+    layout = layered([SIZE] * 6, [(0, 1), (1, 2), (2, 4), (4, 5), (0, 3), (3, 5)])
+    assert layout.centers[3][1] == layout.centers[2][1]
     assert layered([SIZE], []).centers == ((50.0, 0.0),)

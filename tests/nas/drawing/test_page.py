@@ -101,6 +101,23 @@ def test_layers_say_kernel_stride_channels_and_share(drawn: dict[str, Graph]) ->
     assert "ResidualMBConv  ×3" in written
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_each_layer_has_its_own_share_beside_it(drawn: dict[str, Graph], name: str) -> None:
+    shown = contents(drawn[name])
+    written = texts(page(shown, name))
+    for cell in shown.cells:
+        for piece, macs in zip(cell.figure.pieces, cell.piece_macs, strict=True):
+            if any(one.op in {"conv2d", "linear"} for one in piece.primitives):
+                near = {
+                    text.content
+                    for label in written
+                    if label.content == piece.name
+                    for text in written
+                    if text.y == label.y - 27 and 0 < text.x - label.x < 300
+                }
+                assert share_text(macs, cell.macs) in near
+
+
 def test_a_dense_stage_of_24_layers_is_small(drawn: dict[str, Graph]) -> None:
     done = page(contents(drawn["dense"]), "dense")
     written = [text.content for text in texts(done)]
