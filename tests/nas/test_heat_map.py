@@ -1,5 +1,6 @@
 """Where in an image a class is seen."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from nas import heat_map, predicting
 from nas.cli import run
 from nas.errors import NasError
 from nas.export import Preprocessing, Winner, export
-from nas.predicting import Predictor
+from nas.predicting import Predictor, ScoreMap
 from nas.sliding import slide
 from search_spaces.architecture import Architecture, lower
 from search_spaces.blocks import Classifier, ConvNormAct
@@ -86,6 +87,17 @@ def test_the_highest_place_lies_in_the_middle_of_what_was_planted(
     assert heat[0, 0].max() < 30  # cold and dark far from it
     default = asked(capsys, bright, path, "--map", tmp_path / "again.png")
     assert default["map"]["label"] == default["top"][0]["label"] == "dark"
+
+
+def test_heat_is_painted_over_the_middle_of_its_window() -> None:
+    probabilities = np.zeros((5, 7))
+    probabilities[1, 4] = 1
+    pixels = np.zeros((1, 24, 32), dtype=np.float32)
+    found = ScoreMap("a", probabilities, (8, 8), (4, 4), (20, 8), pixels)
+    heat = np.asarray(Image.open(io.BytesIO(heat_map.painted(found)))).astype(float).sum(axis=2)
+    rows, columns = np.nonzero(heat == heat.max())
+    assert (rows.mean() + 0.5, columns.mean() + 0.5) == (8, 20)  # y and x of the window's middle
+    assert heat[:3].max() == heat[14:].max() == heat[:, 25:].max() == 0
 
 
 def test_an_image_of_the_training_size_has_one_place(
