@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from dataclasses import fields, is_dataclass, replace
+from operator import index
 from typing import Any, cast
 
 from search_spaces.architecture import Architecture, lower
@@ -44,25 +45,30 @@ def _head(architecture: Architecture, name: str, num_classes: int) -> Any:
     assert is_dataclass(head)  # noqa: S101 - every block spec is
     if "num_classes" not in {field.name for field in fields(head)}:
         raise ValueError(f"num_classes must be left out for {name}, which has no classes")
-    if not 1 <= num_classes <= MAX_CHANNELS:
-        raise ValueError(f"num_classes must be from 1 to {MAX_CHANNELS}, got {num_classes}")
-    return replace(cast("Any", head), num_classes=num_classes)
+    try:
+        classes = index(num_classes)
+    except TypeError:
+        raise ValueError(f"num_classes must be a whole number, got {num_classes!r}") from None
+    if not 1 <= classes <= MAX_CHANNELS:
+        raise ValueError(f"num_classes must be from 1 to {MAX_CHANNELS}, got {classes}")
+    return replace(cast("Any", head), num_classes=classes)
 
 
 def _resized(
     architecture: Architecture, name: str, input_shape: tuple[int, int, int]
 ) -> Architecture:
-    if len(input_shape) != 3 or any(type(side) is not int for side in input_shape):
+    try:
+        channels, height, width = (index(side) for side in input_shape)
+    except (TypeError, ValueError):
         raise ValueError(
             f"input_shape must be (channels, height, width) in whole numbers, got {input_shape}"
-        )
-    channels, height, width = input_shape
+        ) from None
     resized = replace(architecture, input_shape=(channels, height, width))
     try:
         lower(resized)
     except ValueError as error:
         smallest = _smallest_side(architecture)
-        if min(height, width) >= smallest or min(input_shape) < 1:
+        if min(height, width) >= smallest or min(channels, height, width) < 1:
             raise ValueError(f"input_shape: {error}") from None
         raise ValueError(
             f"input_shape must have sides of at least {smallest} pixels for {name}, "

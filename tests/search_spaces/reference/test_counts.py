@@ -75,9 +75,8 @@ PUBLISHED = {
     "resnet18": (None, 1.8),  # arXiv:1512.03385, table 1
     "resnet34": (None, 3.6),
     "resnet152": (None, 11.3),
-    "resnet101_100d": (85.6, None),  # the released code of arXiv:1611.05431
-    "wrn_28_10": (36.5, 5.2),  # arXiv:1605.07146, tables 4 and 5
-    "se_resnet50": (28.1, 3.87),  # arXiv:1709.01507, table 2 and section 5
+    "wrn_28_10": (36.5, None),  # arXiv:1605.07146, table 4
+    "se_resnet50": (None, 3.87),  # arXiv:1709.01507, table 2
     "densenet_40_12": (1.0, None),  # arXiv:1608.06993, table 2
     "densenet_bc_100_12": (0.8, None),
     "mobilenet_v1": (4.2, 0.569),  # arXiv:1704.04861, table 8
