@@ -9,4 +9,5 @@ from collections.abc import Mapping
 SEARCH_SPACES: Mapping[str, str] = {
     "mbconv": "search_spaces.mbconv:MBConvSpace",
     "fractal": "search_spaces.fractal:FractalSpace",
+    "cell": "search_spaces.cell:CellSpace",
 }

@@ -49,7 +49,8 @@ class Architecture:
 def lower(architecture: Architecture) -> Graph:
     """The graph of primitives with inferred shapes and costs.
 
-    Modules are named ``stem``, ``stages.<stage>.<block>`` and ``head``.
+    Modules are named ``stem``, ``stages.<stage>.<block>`` and ``head``. Where a block reads two
+    feature maps, stages are no sequences, and blocks are named ``stage<stage>_block<block>``.
 
     Raises:
         ValueError: If a block does not fit the shapes it is handed; the message starts with its
@@ -58,7 +59,10 @@ def lower(architecture: Architecture) -> Graph:
     builder = GraphBuilder(architecture.input_shape, title=architecture.title)
     root = builder.root
     x = root.block("stem", architecture.stem, builder.image)
-    x = root.sequence("stages", partial(_stages, architecture.stages), x)
+    if any(block.maps > 1 for stage in architecture.stages for block in stage):
+        x = _threaded(architecture.stages, root, x)
+    else:
+        x = root.sequence("stages", partial(_stages, architecture.stages), x)
     return builder.graph(root.block("head", architecture.head, x))
 
 
@@ -67,6 +71,16 @@ def _stages(stages: tuple[tuple[BlockSpec, ...], ...], scope: ScopeBuilder) -> V
     for position, blocks in enumerate(stages):
         value = scope.sequence(str(position), chain(blocks), value)
     return value
+
+
+def _threaded(stages: tuple[tuple[BlockSpec, ...], ...], root: ScopeBuilder, stem: Value) -> Value:
+    """The stages with every block handed as many of the last maps as it reads."""
+    maps = [stem, stem]
+    for place, blocks in enumerate(stages):
+        for position, block in enumerate(blocks):
+            name = f"stage{place}_block{position}"
+            maps = [maps[-1], root.block(name, block, *maps[-block.maps :])]
+    return maps[-1]
 
 
 def to_document(architecture: Architecture) -> dict[str, Any]:

@@ -66,10 +66,12 @@ class BlockSpec(ABC):
 
     Attributes:
         variants: The same line for each title that ``emit`` may give its scope.
+        maps: How many of the last feature maps ``emit`` is handed; two for a cell.
     """
 
     __slots__ = ()
     variants: ClassVar[Mapping[str, str]] = {}
+    maps: ClassVar[int] = 1
 
     @abstractmethod
     def emit(self, scope: "ScopeBuilder", inputs: tuple[Value, ...]) -> Value:
@@ -77,7 +79,8 @@ class BlockSpec(ABC):
 
         Args:
             scope: Where to add; open only while this call runs.
-            inputs: What earlier blocks put out, the newest last; most blocks read ``inputs[-1]``.
+            inputs: What the last ``maps`` blocks put out, the newest last. The first block of a
+                network reads one map as often.
 
         Returns:
             The block's output.

@@ -326,19 +326,25 @@ class AdaptiveAvgPool2d(_OneFree):
 @final
 @dataclass(frozen=True, slots=True)
 class ZeroPad2d(_OneFree):
-    """Zeros around the map, in pixels: what even 'same' kernels need, being lopsided."""
+    """Zeros around the map, in pixels: what even 'same' kernels need, being lopsided.
+
+    Negative numbers cut rows and columns off, so that -1 before and 1 after shift the map.
+    """
 
     op: ClassVar[str] = "zero_pad2d"
     before: int
     after: int
 
     def __post_init__(self) -> None:
-        _require("before", self.before, 0, MAX_SIDE)
-        _require("after", self.after, 0, MAX_SIDE)
+        _require("before", self.before, -MAX_SIDE, MAX_SIDE)
+        _require("after", self.after, -MAX_SIDE, MAX_SIDE)
 
     def infer(self, *inputs: Shape) -> Shape:
         channels, height, width = _one_map(self.op, inputs)
         added = int(self.before) + int(self.after)
+        cut = max(0, -int(self.before)) + max(0, -int(self.after))
+        if cut >= min(height, width):
+            raise ValueError(f"zero_pad2d must leave a pixel of {_text(inputs[0])}, got {cut} cut")
         return channels, height + added, width + added
 
     def layer(self, inputs: tuple[Shape, ...]) -> Layer:

@@ -25,6 +25,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "float | None": (int, float, type(None)),
     "str | None": (str, type(None)),
 }
+_TUPLES: Mapping[str, type] = {"tuple[int, ...]": int, "tuple[str, ...]": str}
 
 
 class JsonError(ValueError):
@@ -86,7 +87,8 @@ def record(cls: Callable[..., T], document: Mapping[str, Any], where: str) -> T:
     A whole number in place of a float becomes one, so that equal values are the same value.
 
     Args:
-        cls: A dataclass whose fields are int, float, bool, str, or one of these or None.
+        cls: A dataclass whose fields are int, float, bool, str, or one of these or None, or
+            tuples of int or of str, which are lists in the document.
         document: Field values by name; those with a default may be left out.
         where: Place in the document, for messages.
 
@@ -103,6 +105,9 @@ def record(cls: Callable[..., T], document: Mapping[str, Any], where: str) -> T:
             continue
         value = document[name]
         expected = field.type.__name__ if isinstance(field.type, type) else str(field.type)
+        if expected in _TUPLES:
+            values[name] = _tuple(value, _TUPLES[expected], f"{where}.{name}")
+            continue
         allowed = _TYPES[expected]
         if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
             raise JsonError(f"{where}.{name} must be {expected}, got {_short(value)}")
@@ -152,6 +157,12 @@ def check_version(document: Any, version: int, where: str) -> None:
     found = member(document, "schema_version", int, where)
     if found != version:
         raise JsonError(f"{where}.schema_version must be {version}, got {found}")
+
+
+def _tuple(value: Any, kind: type[T], where: str) -> tuple[T, ...]:
+    if not isinstance(value, list | tuple) or any(type(part) is not kind for part in value):
+        raise JsonError(f"{where} must be a list of {kind.__name__}, got {_short(value)}")
+    return tuple(value)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -2,6 +2,14 @@
 
 from collections.abc import Mapping
 
+from search_spaces.blocks.cell import (
+    ActConvNorm,
+    ActSeparable,
+    Cell,
+    CellStem,
+    FactorizedReduction,
+    TwiceSeparable,
+)
 from search_spaces.blocks.classifier import Classifier
 from search_spaces.blocks.conv import ConvNormAct
 from search_spaces.blocks.dense import DenseLayer, Transition
@@ -31,6 +39,12 @@ BLOCKS: Mapping[str, type[BlockSpec]] = {
         FractalBlock,
         FractalColumn,
         Inception,
+        Cell,
+        CellStem,
+        ActConvNorm,
+        FactorizedReduction,
+        ActSeparable,
+        TwiceSeparable,
         SqueezeExcite,
         MaxPool,
         AvgPool,
@@ -44,14 +58,19 @@ BLOCKS: Mapping[str, type[BlockSpec]] = {
 
 __all__ = [
     "BLOCKS",
+    "ActConvNorm",
+    "ActSeparable",
     "AvgPool",
     "BasicBlock",
     "Bottleneck",
+    "Cell",
+    "CellStem",
     "Classifier",
     "ConvNormAct",
     "DenseLayer",
     "DepthwiseSeparable",
     "Embedding",
+    "FactorizedReduction",
     "FractalBlock",
     "FractalColumn",
     "HiddenClassifier",
@@ -62,5 +81,6 @@ __all__ = [
     "SqueezeExcite",
     "Stem",
     "Transition",
+    "TwiceSeparable",
     "Zero",
 ]

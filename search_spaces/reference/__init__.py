@@ -5,6 +5,7 @@ from functools import partial
 
 from search_spaces.architecture import Architecture
 from search_spaces.reference import classics, densenet, mobilenet, resnet
+from search_spaces.reference.darts import darts_v2
 from search_spaces.reference.efficientnet import COEFFICIENTS, efficientnet
 from search_spaces.reference.fractalnet import fractalnet
 
@@ -20,6 +21,7 @@ FAMILIES: Mapping[str, Mapping[str, Callable[[], Architecture]]] = {
         "mobilenet_v1": mobilenet.mobilenet_v1,
         "mobilenet_v2": mobilenet.mobilenet_v2,
     },
+    "DARTS": {"darts_v2": darts_v2},
     "FractalNet": {
         "fractalnet_20": partial(fractalnet, 3),
         "fractalnet_40": partial(fractalnet, 4),
