@@ -102,11 +102,10 @@ def contents(graph: Graph) -> Contents:
             for figure in figures.used(call):
                 kinds.setdefault(figure.pattern, []).append(figure)
     places = {pattern: place for place, pattern in enumerate(kinds)}
-    groups = [tuple(_groups([figures.of(call) for call in calls], places)) for _, calls in parts]
     return Contents(
         title=root.scope.title,
         input_shape=graph.input_shape,
-        sections=tuple(_sections(graph, parts, groups)),
+        sections=tuple(_merged(list(_sections(graph, figures, parts, places)))),
         cells=tuple(_cell(same) for same in kinds.values()),
         params=graph.params,
         macs=graph.macs,
@@ -115,21 +114,67 @@ def contents(graph: Graph) -> Contents:
 
 def _sections(
     graph: Graph,
+    figures: Figures,
     parts: Sequence[tuple[str, Sequence[Call]]],
-    groups: Sequence[tuple[Group, ...]],
+    places: Mapping[tuple[object, ...], int],
 ) -> Iterator[Section]:
     made = {0: -1}  # position in the graph -> the section that puts it out
     for at, (name, calls) in enumerate(parts):
         outside = dict.fromkeys(read for call in calls for read in call.inputs if read in made)
         yield Section(
             name=name,
-            groups=groups[at],
+            groups=tuple(_groups([figures.of(call) for call in calls], places)),
             back=tuple(at - made[read] for read in outside),
             shape=graph.nodes[calls[-1].output].shape,
             params=sum(node.cost.params for node in nodes_of(calls)),
             macs=sum(node.cost.macs for node in nodes_of(calls)),
         )
         made |= {call.output: at for call in calls}
+
+
+def _merged(sections: Sequence[Section]) -> Iterator[Section]:
+    """Sections of one block each, one for those that follow each other and are alike."""
+    runs: list[list[Section]] = []
+    place: dict[int, int] = {-1: -1}  # section -> the run that it belongs to; -1 is the image
+    for at, section in enumerate(sections):
+        if runs and _goes_on(runs[-1][-1], section):
+            runs[-1].append(section)
+        else:
+            runs.append([section])
+        place[at] = len(runs) - 1
+    at = 0
+    for number, run in enumerate(runs):
+        group = run[0].groups[-1]
+        whole = replace(group, count=len(run), shape=run[-1].shape)
+        back = dict.fromkeys(number - place[at - steps] for steps in run[0].back)
+        yield Section(
+            name=_name([section.name for section in run]),
+            groups=run[0].groups if len(run) == 1 else (whole,),
+            back=tuple(back),
+            shape=run[-1].shape,
+            params=sum(section.params for section in run),
+            macs=sum(section.macs for section in run),
+        )
+        at += len(run)
+
+
+def _goes_on(section: Section, following: Section) -> bool:
+    """Whether two sections are numbered blocks that are alike and read alike."""
+    one, other = section.groups[0], following.groups[0]
+    blocks = one.figure.path == section.name and other.figure.path == following.name
+    numbered = section.name != _stem(section.name) == _stem(following.name) != following.name
+    alike = one.cell == other.cell and _alike(one.figure, other.figure)
+    return blocks and numbered and alike and section.back == following.back
+
+
+def _name(names: Sequence[str]) -> str:
+    """One name for sections that follow each other: ``block1-5``."""
+    last = names[-1][len(_stem(names[-1])) :]
+    return names[0] if len(names) == 1 else f"{names[0]}-{last}"
+
+
+def _stem(name: str) -> str:
+    return name.rstrip("0123456789")
 
 
 def _groups(figures: Sequence[Figure], places: Mapping[tuple[object, ...], int]) -> Iterator[Group]:

@@ -158,6 +158,32 @@ def test_a_long_chain_of_light_operations_is_several_boxes() -> None:
     assert [len(piece.primitives) for piece in cell.figure.pieces] == [8, 8, 3]
 
 
+def test_equal_blocks_that_read_alike_are_one_section() -> None:
+    """As in a network of cells, each of which reads the two before it."""
+    builder = GraphBuilder((2, 8, 8), title="Net")
+
+    def both(scope: ScopeBuilder) -> Value:
+        old, new = scope.inputs
+        kept = scope.add("conv", Conv2d(scope.argument("out_channels", 2)), new)
+        return scope.add("sum", Add(), old, kept)
+
+    older = builder.image
+    x = builder.root.enter("first", "Both", both, older, older)
+    for place in range(7):
+        kind = "Other" if place == 4 else "Both"
+        older, x = x, builder.root.enter(f"cell{place}", kind, both, older, x)
+    shown = contents(builder.graph(builder.root.add("sum", Add(), older, x)))
+    assert [(section.name, section.back) for section in shown.sections] == [
+        ("first", (1,)),
+        ("cell0-3", (2, 1)),
+        ("cell4", (1,)),
+        ("cell5-6", (2, 1)),
+        ("sum", (1,)),
+    ]
+    assert [section.groups[0].count for section in shown.sections] == [1, 4, 1, 2, 1]
+    assert sum(section.macs for section in shown.sections) == shown.macs == 8 * 4 * 64
+
+
 def one_block(emit: Callable[[ScopeBuilder], Value]) -> Contents:
     """What is shown of a network of one block."""
     builder = GraphBuilder((2, 8, 8), title="Net")
