@@ -40,15 +40,17 @@ def space_document(
     rng = np.random.default_rng(0)
     count = min(SAMPLES, space.genome.size)
     genotypes = [space.genome.sample_options(rng) for _ in range(count)]
-    try:
-        graphs = [lower(space.architecture(genotype)) for genotype in genotypes]
-    except ValueError as error:
-        raise usage_error(f"space: {error}") from error
-    costs = {
-        "params": sorted(graph.params for graph in graphs),
-        "macs": sorted(graph.macs for graph in graphs),
-    }
-    different, distinct = len(set(genotypes)), len({digest(graph) for graph in graphs})
+    costs: dict[str, list[int]] = {"params": [], "macs": []}
+    digests = set()
+    for genotype in genotypes:  # one graph at a time: a thousand of them fill the memory
+        try:
+            graph = lower(space.architecture(genotype))
+        except ValueError as error:
+            raise usage_error(f"space: {error}") from error
+        costs["params"].append(graph.params)
+        costs["macs"].append(graph.macs)
+        digests.add(digest(graph))
+    different, distinct = len(set(genotypes)), len(digests)
     return {
         "name": name,
         "input_shape": list(input_shape),
@@ -61,7 +63,7 @@ def space_document(
         "decisions": _decisions(space.genome.decisions),
         "costs": {
             key: {"smallest": values[0], "median": values[count // 2], "largest": values[-1]}
-            for key, values in costs.items()
+            for key, values in ((key, sorted(found)) for key, found in costs.items())
         },
     }
 
