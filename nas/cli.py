@@ -260,6 +260,10 @@ def export(
     ],
     out: Annotated[Path, typer.Option(help="Folder to write, new or empty.")],
     *,
+    sliding: Annotated[
+        bool,
+        typer.Option("--fully-convolutional", help="For larger images too: a map of scores."),
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
     """Write a network as plain PyTorch, checked in a fresh process."""
@@ -267,6 +271,10 @@ def export(
     from nas import loading  # noqa: PLC0415
 
     winner = loading.find(source).winner
+    if sliding:
+        from nas.sliding import slide  # noqa: PLC0415
+
+        winner = slide(winner)
     error = exporting.export(winner, out)
     if json:
         _print(dumps({"folder": str(out), "relative_error": error}, indent=2))
@@ -277,11 +285,43 @@ def export(
 
 
 @app.command()
+def predict(
+    folder: Annotated[str, typer.Argument(help="Exported folder, or a finished run.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    *,
+    top: Annotated[int, typer.Option(min=1, help="Classes for each image.")] = 1,
+    heat: Annotated[
+        Path | None,
+        typer.Option("--map", metavar="OUT.png", help="Heat map over the one image."),
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option("--class", help="What the map is of.", show_default="the most probable"),
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Say what an exported network sees in images."""
+    from nas import heat_map, predicting  # noqa: PLC0415
+
+    if heat is None and label is not None:
+        raise usage_error("--class has a meaning with --map only")
+    predictor = predicting.Predictor(folder)
+    shown = None if heat is None else heat_map.write(heat, predictor, images, label=label)
+    document = predicting.predict(predictor, images, top=top)
+    if shown is not None:
+        document["images"][0]["map"] = shown
+    _print(dumps(document, indent=2) if json else predicting.text(document))
+
+
+@app.command()
 def show(
     source: Annotated[
         str, typer.Argument(help="Reference, architecture.json, run or exported folder.")
     ],
     *,
+    picture: Annotated[
+        Path | None, typer.Option("--draw", metavar="FILE.svg", help="Write a drawing as well.")
+    ] = None,
     input_shape: Annotated[
         str | None,
         typer.Option(
@@ -299,6 +339,9 @@ def show(
 
     shape = None if input_shape is None else _shape(input_shape)
     named = loading.find(source, input_shape=shape, num_classes=num_classes)
+    if picture is not None:
+        showing.write_drawing(picture, named.winner.graph, named.name)
+        say(f"drawn: {picture}")
     document = showing.network_document(named.name, named.winner.graph)
     _print(dumps(document, indent=2) if json else showing.network_text(document))
 
@@ -321,14 +364,14 @@ def spaces(
         _list("search_spaces", as_json=json)
         return
     plugins.load("search_spaces", name)
-    from nas import showing  # noqa: PLC0415
+    from nas import spaces as overview  # noqa: PLC0415
 
     parsed = plugins.parse_settings(settings if settings is not None else [])
     options = parsed.pop("space")
     if any(parsed.values()):
         raise usage_error("--set: only space.OPTION=VALUE has a meaning here")
-    document = showing.space_document(name, _shape(input_shape), num_classes, options=options)
-    _print(dumps(document, indent=2) if json else showing.space_text(document))
+    document = overview.space_document(name, _shape(input_shape), num_classes, options=options)
+    _print(dumps(document, indent=2) if json else overview.space_text(document))
 
 
 @app.command()
@@ -386,6 +429,7 @@ def _found(document: Mapping[str, Any], folder: Path) -> str:
         "best/model.py": "the network, plain PyTorch",
         "best/model.safetensors": "its weights",
         "best/README.md": "how to use it, and every figure",
+        "best/architecture.svg": "a drawing of it",
         "summary.json": "the same for scripts",
         "study.db": "every trial, for optuna-dashboard",
     }

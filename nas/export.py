@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from nas.drawing import draw
 from nas.errors import NasError
 from nas.limits import format_quantity
 from nas.run_folder import write_text
@@ -26,11 +27,12 @@ from search_spaces.source import model_source
 from search_spaces.strict_json import dumps, loads
 
 SCHEMA_VERSION = 1
-ARCHITECTURE, MODEL, WEIGHTS, CARD = (
+ARCHITECTURE, MODEL, WEIGHTS, CARD, DRAWING = (
     "architecture.json",
     "model.py",
     "model.safetensors",
     "README.md",
+    "architecture.svg",
 )
 TOLERANCE = 1e-5  # largest difference of outputs, relative to the largest one
 
@@ -113,6 +115,7 @@ def export(winner: Winner, folder: Path) -> float | None:
         raise NasError(f"cannot write {folder}: {error.strerror}", exit_code=5) from error
     try:
         write_text(staging / MODEL, model_source(winner.graph))
+        write_text(staging / DRAWING, draw(winner.graph, winner.graph.scopes[0].title))
         write_text(staging / ARCHITECTURE, dumps(_document(winner), indent=1) + "\n")
         error_found = None
         if winner.weights is not None:
@@ -188,7 +191,7 @@ def _document(winner: Winner) -> dict[str, Any]:
 
 
 def _card(winner: Winner, folder: Path, error: float | None) -> str:
-    """The model card: figures first, then how to use the folder."""
+    """The model card: drawing and figures first, then how to use the folder."""
     graph = winner.graph
     title = graph.scopes[0].title
     channels, height, width = (int(side) for side in graph.input_shape)
@@ -209,6 +212,7 @@ def _card(winner: Winner, folder: Path, error: float | None) -> str:
     parts = [
         f"# {title}\n",
         f"A convolutional network of {format_quantity(graph.params)} parameters.\n",
+        f"![Stages and blocks]({DRAWING})\n",
         f"| | |\n|---|---|\n{table}\n",
         _usage(title, winner, (channels, height, width)),
         _sums(folder),
@@ -246,7 +250,7 @@ def _usage(title: str, winner: Winner, shape: tuple[int, int, int]) -> str:
 def _sums(folder: Path) -> str:
     rows = [
         f"| `{name}` | `{hashlib.sha256((folder / name).read_bytes()).hexdigest()}` |"
-        for name in (ARCHITECTURE, MODEL, WEIGHTS)
+        for name in (ARCHITECTURE, DRAWING, MODEL, WEIGHTS)
         if (folder / name).exists()
     ]
     return "## SHA-256\n\n| | |\n|---|---|\n" + "\n".join(rows) + "\n"

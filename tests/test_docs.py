@@ -43,6 +43,7 @@ def run(command: list[str], folder: Path) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda p: p.name)
 def test_the_commands_of_a_page_run_in_their_order(page: Path, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "docs" / "digits.png", tmp_path / "photo.png")
     for number, line in enumerate(commands(page)):
         small = SMALL.sub("--budget 2", line)
         trains = line.startswith(("nas search", "nas resume")) and "--dry-run" not in line

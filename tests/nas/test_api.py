@@ -78,6 +78,7 @@ def test_a_run_folder_holds_exactly_these_files(finished: Any) -> None:
         "best",
         "best/README.md",
         "best/architecture.json",
+        "best/architecture.svg",
         "best/model.py",
         "best/model.safetensors",
         "events.jsonl",

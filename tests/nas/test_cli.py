@@ -56,8 +56,9 @@ CONTRACT = {
     },
     "resume": {"run_folder", "--budget", *EXECUTION, "--json"},
     "status": {"run_folder", "--watch", "--failed", "--json"},
-    "export": {"source", "--out", "--json"},
-    "show": {"source", "--input-shape", "--num-classes", "--json"},
+    "export": {"source", "--out", "--fully-convolutional", "--json"},
+    "predict": {"folder", "images", "--top", "--map", "--class", "--json"},
+    "show": {"source", "--input-shape", "--num-classes", "--draw", "--json"},
     "spaces": {"name", "--input-shape", "--num-classes", "--set", "--json"},
     "strategies": {"name", "--json"},
     "estimators": {"name", "--json"},
@@ -281,6 +282,8 @@ MISTAKES = [
     ("show taken", "holds no architecture.json", 2),
     ("show taken/notes.txt", "not JSON", 2),
     ("show efficientnet_b8", "did you mean efficientnet_b", 2),
+    ("show efficientnet_b0 --draw new.png", "must be a file that ends in .svg, got new.png", 2),
+    ("show efficientnet_b0 --draw no/where/new.svg", "cannot write", 5),
     ("show vgg11 --input-shape 3x28x40", "sides of at least 32 pixels for vgg11, got 28x40", 2),
     ("show vgg11 --input-shape 28x28", "--input-shape must be CHANNELSxHEIGHTxWIDTH", 2),
     ("show vgg11 --num-classes 0", "num_classes must be from 1 to 65536, got 0", 2),
@@ -288,6 +291,11 @@ MISTAKES = [
     ("export efficientnet_b0", "--out", 2),
     ("export efficientnet_b0 --out taken", "is there already", 2),
     ("export nothing --out new", "no file or folder", 2),
+    ("predict", "FOLDER", 2),
+    ("predict taken", "IMAGES", 2),
+    ("predict taken taken/notes.txt", "holds no architecture.json", 2),
+    ("predict efficientnet_b0 taken/notes.txt", "has no weights", 2),
+    ("predict efficientnet_b0 taken/notes.txt --class x", "--map only", 2),
     ("spaces mbcon", "did you mean mbconv?", 2),
     ("spaces mbconv --input-shape 3x224", "--input-shape must be CHANNELSxHEIGHTxWIDTH", 2),
     ("spaces mbconv --input-shape 3x²x²", "--input-shape must be CHANNELSxHEIGHTxWIDTH", 2),
@@ -384,7 +392,7 @@ DOCUMENTS = [
 @pytest.fixture
 def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer samples of a space than a user gets."""
-    monkeypatch.setattr("nas.showing.SAMPLES", 20)
+    monkeypatch.setattr("nas.spaces.SAMPLES", 20)
 
 
 @pytest.mark.usefixtures("fewer")
@@ -546,6 +554,9 @@ def test_what_was_found_is_shown_and_exported(nas: Nas, elsewhere: Path) -> None
     for name in ("model.py", "model.safetensors", "architecture.json"):
         first, second = elsewhere / "run" / "best" / name, elsewhere / "plain" / name
         assert first.read_bytes() == second.read_bytes()
+    ran = nas("show", "run", "--draw", "run.svg", "--json")
+    assert (loads(ran.out)["params"], ran.err) == (shown["params"], "drawn: run.svg\n")
+    assert (elsewhere / "run.svg").read_text().startswith("<?xml")
     assert "source and weights" in nas("export", "plain", "--out", "again").out
     assert "source only" in nas("export", "efficientnet_b0", "--out", "b0").out
 

@@ -24,7 +24,7 @@ from search_spaces.graph import Graph
 from search_spaces.modules import build
 from search_spaces.source import model_source
 
-FILES = ["README.md", "architecture.json", "model.py", "model.safetensors"]
+FILES = ["README.md", "architecture.json", "architecture.svg", "model.py", "model.safetensors"]
 
 HOSTILE = (
     "<img src=x onerror=alert(1)>",
@@ -83,7 +83,7 @@ def test_a_finished_search_leaves_exactly_these_files(exported: Path) -> None:
 
 def test_without_weights_there_is_source_alone(graph: Graph, tmp_path: Path) -> None:
     assert export(Winner(graph), tmp_path / "out") is None
-    assert names(tmp_path / "out") == ["README.md", "architecture.json", "model.py"]
+    assert names(tmp_path / "out") == FILES[:-1]
     assert "load_file" not in (tmp_path / "out" / "README.md").read_text()
     assert names(tmp_path) == ["out"]
 
@@ -249,7 +249,7 @@ def test_text_in_the_card_stays_text(hostile: Winner, tmp_path: Path) -> None:
     card = (tmp_path / "out" / "README.md").read_text()
     assert "<img" not in card.replace("\\<img", "")
     assert not re.search(r"(?<!\\)[<>]", card)
-    assert not re.search(r"(?<!\\)\]\(", card)
+    assert re.findall(r"(?<!\\)\]\([^)]*", card) == ["](architecture.svg"]
     assert all(sign.isprintable() or sign == "\n" for sign in card)
     table = card[card.index("|---|---|") : card.index("## Use")].strip().splitlines()[1:]
     assert len(table) == 4 + len(HOSTILE)
@@ -277,7 +277,7 @@ def test_hostile_text_survives_a_second_export(hostile: Winner, tmp_path: Path) 
     again = find(tmp_path / "out").winner
     assert again.preprocessing == hostile.preprocessing
     export(again, tmp_path / "again")
-    for name in FILES[:3]:
+    for name in FILES[:4]:
         first, second = (tmp_path / folder / name for folder in ("out", "again"))
         assert first.read_bytes() == second.read_bytes()
 
