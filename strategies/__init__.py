@@ -1,7 +1,8 @@
 """Which child to train next: search strategies, one a file.
 
 ``STRATEGIES`` names the built-in ones as ``module:class``, so that listing them imports nothing.
-The contract they share is ``strategies.strategy.Strategy``.
+``DEFAULT_STRATEGY`` is the one that a search takes if none is named, and that the others are
+compared with. The contract they share is ``strategies.strategy.Strategy``.
 """
 
 from collections.abc import Mapping
@@ -11,3 +12,5 @@ STRATEGIES: Mapping[str, str] = {
     "grid": "strategies.grid:GridSearch",
     "random": "strategies.random:RandomSearch",
 }
+
+DEFAULT_STRATEGY = "evolution"
