@@ -10,6 +10,7 @@ from collections.abc import Mapping
 STRATEGIES: Mapping[str, str] = {
     "evolution": "strategies.evolution:Evolution",
     "grid": "strategies.grid:GridSearch",
+    "local": "strategies.local:LocalSearch",
     "random": "strategies.random:RandomSearch",
 }
 

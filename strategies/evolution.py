@@ -7,10 +7,10 @@ import numpy as np
 
 from search_spaces.genome import Genome, Genotype
 from strategies.history import Proposal
-from strategies.random import MAX_DRAWS, MAX_INFEASIBLE, draw_new
+from strategies.random import draw_new
+from strategies.spread import draw_spread
 from strategies.strategy import Features, Strategy, require_one_objective
 
-POOL_SIZE = 32
 MAX_MUTATIONS = 100
 
 
@@ -85,7 +85,7 @@ class Evolution(Strategy):
     def _propose(self, rng: np.random.Generator) -> Proposal | None:
         genotype: Genotype | None = None
         if len(self.history.asked) < self._population_size:
-            genotype = self._spread(rng)
+            genotype = draw_spread(self.genome, self.history, features=self.features, rng=rng)
         elif self.history.successes:
             genotype = self._child(rng)
         if genotype is None:
@@ -93,25 +93,6 @@ class Evolution(Strategy):
                 self.genome, self.history, features=self.features, rng=rng, uniform="options"
             )
         return None if genotype is None else Proposal(genotype)
-
-    def _spread(self, rng: np.random.Generator) -> Genotype | None:
-        """One of a pool of new, feasible draws, at this ask's quantile of cost; None if none."""
-        features = self.features
-        if features is None:
-            return None
-        pool: list[Genotype] = []
-        for draws in range(MAX_DRAWS):
-            if draws == MAX_INFEASIBLE and not pool:
-                return None
-            genotype = self.genome.sample_options(rng)
-            if genotype not in self.history.genotypes and features.feasible(genotype):
-                pool.append(genotype)
-                if len(pool) == POOL_SIZE:
-                    break
-        if not pool:
-            return None
-        pool.sort(key=lambda genotype: features.costs(genotype)[0])
-        return pool[round(_quantile(len(self.history.asked)) * (len(pool) - 1))]
 
     def _child(self, rng: np.random.Generator) -> Genotype | None:
         """A new, feasible mutation of a tournament's winner; None if none was found."""
@@ -127,11 +108,3 @@ class Evolution(Strategy):
             if self.features is None or self.features.feasible(child):
                 return child
         return None
-
-
-def _quantile(position: int) -> float:
-    """1, 0, 1/2, 3/4, 1/4, 7/8, ...: the ends, then a van der Corput sequence from above."""
-    if position < 2:
-        return 1.0 - position
-    digits = f"{position - 1:b}"
-    return 1.0 - int(digits[::-1], 2) / (1 << len(digits))

@@ -44,6 +44,7 @@ class History:
     Attributes:
         asked: Every proposal, in the order of the asks.
         genotypes: The distinct genotypes among them.
+        running: Proposals that were asked and not yet told, in the order of the asks.
         successes: What was told with rewards, in the order of the tells.
     """
 
@@ -64,6 +65,11 @@ class History:
     def genotypes(self) -> AbstractSet[Genotype]:
         """The distinct genotypes asked."""
         return self._genotypes
+
+    @property
+    def running(self) -> Sequence[Proposal]:
+        """Proposals that were asked and not yet told, in the order of the asks."""
+        return tuple(self._open.elements())
 
     @property
     def successes(self) -> Sequence[Success]:
@@ -87,6 +93,8 @@ class History:
         if rewards is not None and not all(map(math.isfinite, rewards)):
             raise ValueError(f"rewards must be finite, got {rewards}; tell None for a failure")
         self._open[proposal] -= 1
+        if not self._open[proposal]:
+            del self._open[proposal]
         if rewards is not None:
             self._successes.append(Success(proposal, rewards))
 

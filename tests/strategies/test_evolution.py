@@ -1,13 +1,12 @@
 """Regularized evolution: sizes, first proposals, parents, ageing, and that it learns."""
 
 from collections.abc import Callable
-from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from search_spaces.genome import Decision, Genome, Genotype
-from strategies.evolution import Evolution, _quantile
+from strategies.evolution import Evolution
 from strategies.random import RandomSearch
 from strategies.strategy import Proposal, Strategy
 
@@ -74,12 +73,6 @@ def test_a_population_of_one_mutates_the_newest_success() -> None:
 def test_mistakes_are_named(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
-
-
-def test_quantiles_are_the_ends_then_spread_between() -> None:
-    quantiles = [Fraction(_quantile(position)) for position in range(9)]
-    eighths = [8, 0, 4, 6, 2, 7, 3, 5, 1]
-    assert quantiles == [Fraction(eighth, 8) for eighth in eighths]
 
 
 def test_first_proposals_span_the_feasible_costs() -> None:
