@@ -11,7 +11,9 @@ STRATEGIES: Mapping[str, str] = {
     "evolution": "strategies.evolution:Evolution",
     "grid": "strategies.grid:GridSearch",
     "local": "strategies.local:LocalSearch",
+    "nsga2": "strategies.nsga2:NSGA2",
     "random": "strategies.random:RandomSearch",
+    "tpe": "strategies.tpe:TPE",
 }
 
 DEFAULT_STRATEGY = "evolution"

@@ -84,10 +84,11 @@ class LocalSearch(Strategy):
         for centre in self._centres():
             neighbours = list(self.genome.neighbours(centre))
             for at in rng.permutation(len(neighbours)):
-                if neighbours[at] in self.history.genotypes:
+                neighbour: Genotype = neighbours[at]
+                if neighbour in self.history.genotypes:
                     continue
-                if self.features is None or self.features.feasible(neighbours[at]):
-                    return neighbours[at]
+                if self.features is None or self.features.feasible(neighbour):
+                    return neighbour
             self._exhausted.add(centre)
         return None
 

@@ -38,7 +38,7 @@ class Table:
             draw for a search column, one for each run.
         reported: What a network is judged by if that draw was told, of the same shape: the report
             column, or the mean of the other runs.
-        metric: What scores are called.
+        metric: The name of the report column, or of the first run.
     """
 
     name: str
@@ -106,7 +106,7 @@ def read_table(path: Path) -> Table:
         costs=_side_by_side([of_network[column.title] for column in costs], rows=len(first)),
         told=told,
         reported=reported,
-        metric=by_role["run"][0].name if by_role["run"] else by_role["report"][0].name,
+        metric=(*by_role["run"], *by_role["report"])[0].name,
     )
 
 
