@@ -99,12 +99,14 @@ class History:
             self._successes.append(Success(proposal, rewards))
 
     def best(self) -> Genotype:
-        """The genotype with the largest first reward at the highest fidelity; ties: told first.
+        """The genotype with the largest first reward at the highest fidelity.
+
+        Ties go to the next reward, so that nothing dominates it, and then to what was told first.
 
         Raises:
             ValueError: If nothing succeeded yet.
         """
         if not self._successes:
             raise ValueError("history must hold a success to recommend from, got none")
-        best = max(self._successes, key=lambda told: (told.proposal.fidelity, told.rewards[0]))
+        best = max(self._successes, key=lambda told: (told.proposal.fidelity, told.rewards))
         return best.proposal.genotype
