@@ -342,7 +342,7 @@ def estimators(
 
 
 @app.command()
-def bench(
+def bench(  # noqa: PLR0913 - one parameter per flag
     *,
     table: Annotated[
         list[Path],
@@ -358,6 +358,9 @@ def bench(
     max_cost: Annotated[
         list[str] | None,
         typer.Option(metavar="COST=VALUE", help="macs=300M, or macs=25% for that quantile."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for bench.json and plots, new or empty.")
     ] = None,
     json: JsonFlag = False,
 ) -> None:
@@ -378,6 +381,7 @@ def bench(
             queries=[int(count) for count in counts],
             seeds=seeds,
             limits=max_cost if max_cost is not None else [],
+            out=out,
         )
     _print(dumps(found, indent=2) if json else report.text(found))
 

@@ -1,5 +1,6 @@
 """Local search: climb from one network to a better neighbour until there is none, start again."""
 
+from collections.abc import Iterator
 from typing import final
 
 import numpy as np
@@ -17,8 +18,10 @@ class LocalSearch(Strategy):
 
     The first ``starts`` asks span cost, from the largest network to the smallest and then between.
     From the best of them neighbours are asked in random order, each one decision away; as soon as
-    one is better it is the new centre. Where all neighbours of a centre were asked, the climb goes
-    on from the next best centre: another start, or a new one if there is none.
+    one is better it is the new centre. A neighbour beyond the limits is passed over; once all
+    others were asked, one of *its* neighbours that is within them is asked instead, since at a
+    limit one thing can often grow only if another shrinks. Where nothing is left round a centre,
+    the climb goes on from the next best one: another start, or a new one if there is none.
 
     A centre is what was told and has no better neighbour among those told, so that any number of
     children can be asked at once: a climb never waits, and goes on from the best of it so far.
@@ -45,7 +48,7 @@ class LocalSearch(Strategy):
             budget: See ``Strategy``.
             directions: See ``Strategy``; exactly one.
             features: See ``Strategy``.
-            starts: Networks of which the first climb takes the best, at least 1. None: a tenth of
+            starts: Networks of which the first climb takes the best, at least 1. None: a fifth of
                 the budget, but at least 1 and at most 4.
 
         Raises:
@@ -54,7 +57,7 @@ class LocalSearch(Strategy):
         super().__init__(genome, budget, directions, features)
         require_one_objective(directions, "local")
         if starts is None:
-            starts = min(max(budget // 10, 1), 4)
+            starts = min(max(budget // 5, 1), 4)
         if starts < 1:
             raise ValueError(f"starts must be at least 1, got {starts}")
         self._starts = starts
@@ -80,17 +83,29 @@ class LocalSearch(Strategy):
         return None if genotype is None else Proposal(genotype)
 
     def _neighbour(self, rng: np.random.Generator) -> Genotype | None:
-        """A new, feasible neighbour of the best centre that has one; None if none has."""
+        """What to ask next to the best centre that has something left; None if none has."""
         for centre in self._centres():
-            neighbours = list(self.genome.neighbours(centre))
-            for at in rng.permutation(len(neighbours)):
-                neighbour: Genotype = neighbours[at]
-                if neighbour in self.history.genotypes:
-                    continue
-                if self.features is None or self.features.feasible(neighbour):
+            beyond: list[Genotype] = []
+            for neighbour in self._shuffled_neighbours(centre, rng):
+                if not self._feasible(neighbour):
+                    beyond.append(neighbour)
+                elif neighbour not in self.history.genotypes:
                     return neighbour
+            for over in beyond:
+                for back in self._shuffled_neighbours(over, rng):
+                    if back not in self.history.genotypes and self._feasible(back):
+                        return back
             self._exhausted.add(centre)
         return None
+
+    def _feasible(self, genotype: Genotype) -> bool:
+        return self.features is None or self.features.feasible(genotype)
+
+    def _shuffled_neighbours(
+        self, genotype: Genotype, rng: np.random.Generator
+    ) -> Iterator[Genotype]:
+        neighbours = list(self.genome.neighbours(genotype))
+        return (neighbours[at] for at in rng.permutation(len(neighbours)))
 
     def _centres(self) -> list[Genotype]:
         """Centres that may have a neighbour left to ask, the best first; ties: told first."""

@@ -1,7 +1,7 @@
 """A table with limits: what a strategy may know of it, what a query tells, what is judged."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -123,13 +123,11 @@ class Draw:
         told: What a query of each network tells, shape (networks,).
         reported: What each is judged by; minus infinity where it is infeasible.
         optimum: The largest of these.
-        floor: Regret of the network that looks best once every one was asked.
     """
 
     told: NDArray[np.float64]
     reported: NDArray[np.float64]
     optimum: float
-    floor: float
 
     def regret(self, network: int) -> float:
         """How far a network is below the optimum, at least 0."""
@@ -183,6 +181,18 @@ class Benchmark:
         network = self._lookup.network(genotype)
         return network if network is not None and self.feasible[network] else None
 
+    def floors(self, draw: Draw, queries: Sequence[int]) -> list[float]:
+        """Regret of who asks exactly the truly best networks and then trusts what it was told.
+
+        That is what the noise of one run costs anybody who recommends by it, after each number of
+        queries; the truth is the mean of all runs. A strategy that averages over similar networks
+        can do better.
+        """
+        best = np.flatnonzero(self.feasible)
+        best = best[np.argsort(-self.table.told[best].mean(axis=1), kind="stable")]
+        told = draw.told[best[: queries[-1]]]
+        return [draw.regret(int(best[told[:count].argmax()])) for count in queries]
+
     def draw(self, seed: int) -> Draw:
         """What ``seed`` makes of the table: which run each network tells."""
         draws = self.table.told.shape[1]
@@ -194,9 +204,7 @@ class Benchmark:
         everything = np.arange(len(runs))
         told = self.table.told[everything, runs]
         reported = np.where(self.feasible, self.table.reported[everything, runs], -math.inf)
-        looks_best = int(np.where(self.feasible, told, -math.inf).argmax())
-        optimum = float(reported.max())
-        return Draw(told, reported, optimum, optimum - float(reported[looks_best]))
+        return Draw(told, reported, float(reported.max()))
 
 
 def _resolved(table: Table, limits: Iterable[CostLimit]) -> dict[str, float]:

@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any, final
 
 from nas.bench.benchmark import Benchmark, CostLimit
+from nas.bench.chart import chart
 from nas.bench.comparison import compare
 from nas.bench.contestants import contestants
 from nas.bench.report import document
 from nas.bench.table import read_table
-from nas.errors import usage_error
+from nas.errors import NasError, usage_error
+from nas.run_folder import write_json, write_text
 from nas.terminal import say
 
+DOCUMENT = "bench.json"
 MAX_QUERIES = 100_000
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -24,6 +27,7 @@ def bench(
     queries: Sequence[int],
     seeds: int,
     limits: Sequence[str] = (),
+    out: Path | None = None,
 ) -> dict[str, Any]:
     """Compare strategies on tables.
 
@@ -33,13 +37,14 @@ def bench(
         queries: After how many networks strategies are judged; the largest is their budget.
         seeds: How many, from 0; at least 2.
         limits: Such as ``macs=25%``; they hold on every table.
+        out: Folder for the document and a picture of each table, new or empty; None for none.
 
     Returns:
         The document of ``nas bench --json``.
 
     Raises:
         NasError: If a value or a table cannot be used (exit code 2), or no network of a table is
-            within the limits (3).
+            within the limits (3), or the folder cannot be written (5).
     """
     ascending = _ascending(queries)
     if seeds < 2:
@@ -56,6 +61,8 @@ def bench(
     for benchmark in benchmarks:
         for contestant in contestants(strategies, benchmark):
             contestant.make(benchmark, ascending[-1])
+    if out is not None:
+        _make_folder(out)
     comparisons = [
         compare(
             benchmark,
@@ -66,7 +73,21 @@ def bench(
         )
         for benchmark in benchmarks
     ]
-    return document(comparisons, queries=ascending, seeds=seeds)
+    found = document(comparisons, queries=ascending, seeds=seeds)
+    if out is not None:
+        for table in found["tables"]:
+            write_text(out / f"{table['table']}.svg", chart(found, table))
+        write_json(out / DOCUMENT, found)
+    return found
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise usage_error(f"--out: {folder} is there already; choose another folder")
+    except OSError as error:
+        raise NasError(f"--out: cannot write {folder}: {error.strerror}", exit_code=5) from error
 
 
 def _ascending(queries: Sequence[int]) -> list[int]:

@@ -78,7 +78,7 @@ class Standings:
 
     Attributes:
         benchmark: The table and its limits.
-        floors: Regret of what looks best once everything was asked, shape (seeds,).
+        floors: See ``Benchmark.floors``; shape (seeds, queries).
         optima: The best score there is, as reported, shape (seeds,).
         by_name: What each contestant came to.
     """
@@ -111,10 +111,10 @@ def compare(
     """
     taking_part: Sequence[Contestant] = contestants(names, benchmark)
     by_name = {contestant.name: Standing(seeds, queries) for contestant in taking_part}
-    floors, optima = np.zeros(seeds), np.zeros(seeds)
+    floors, optima = np.zeros((seeds, len(queries))), np.zeros(seeds)
     for seed in range(seeds):
         draw = benchmark.draw(seed)
-        floors[seed], optima[seed] = draw.floor, draw.optimum
+        floors[seed], optima[seed] = benchmark.floors(draw, queries), draw.optimum
         for contestant in taking_part:
             strategy = contestant.make(benchmark, queries[-1])
             outcome = run(strategy, benchmark, draw, seed=seed, queries=queries)

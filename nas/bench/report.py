@@ -16,7 +16,7 @@ def document(
     return {
         "schema_version": SCHEMA_VERSION,
         "default": DEFAULT_STRATEGY,
-        "tables": [_table(standings) for standings in comparisons],
+        "tables": [_table(standings, queries) for standings in comparisons],
         "results": [
             row for standings in comparisons for row in _results(standings, queries, seeds)
         ],
@@ -24,8 +24,9 @@ def document(
     }
 
 
-def _table(standings: Standings) -> dict[str, Any]:
-    benchmark, floor = standings.benchmark, Mean.of(standings.floors)
+def _table(standings: Standings, queries: Sequence[int]) -> dict[str, Any]:
+    benchmark = standings.benchmark
+    floors = [Mean.of(standings.floors[:, at]) for at in range(len(queries))]
     return {
         "table": benchmark.table.name,
         "metric": benchmark.table.metric,
@@ -35,8 +36,10 @@ def _table(standings: Standings) -> dict[str, Any]:
         "feasible": int(benchmark.feasible.sum()),
         "limits": dict(benchmark.limits),
         "optimum_mean": Mean.of(standings.optima).mean,
-        "floor_mean": floor.mean,
-        "floor_stderr": floor.stderr,
+        "floors": [
+            {"queries": count, "regret_mean": floor.mean, "regret_stderr": floor.stderr}
+            for count, floor in zip(queries, floors, strict=True)
+        ],
     }
 
 
@@ -115,31 +118,31 @@ def text(found: Mapping[str, Any]) -> str:
 def _table_text(found: Mapping[str, Any], table: Mapping[str, Any]) -> str:
     results = [row for row in found["results"] if row["table"] == table["table"]]
     paired = [row for row in found["paired"] if row["table"] == table["table"]]
-    queries = list(dict.fromkeys(row["queries"] for row in results))
-    limits = "".join(f", {name} at most {value:g}" for name, value in table["limits"].items())
-    lines = [
-        f"{table['table']}: {table['feasible']:,} of {table['networks']:,} networks{limits}",
-        f"optimum {table['optimum_mean']:.4f} {table['metric']}, {results[0]['seeds']} seeds",
-        f"floor of what is told {table['floor_mean']:.4f} +- {table['floor_stderr']:.4f}",
-        "",
-        *_grid("regret of the recommended", results, queries, _regret),
-        "",
-        *_grid("  of the best by what was told", results, queries, _told_regret),
-        "",
-        *_grid("rank of the recommended", results, queries, _rank),
-        "",
-        *_grid("chance of the optimum", results, queries, _chance),
-        "",
-        *_grid(f"{found['default']} minus", paired, queries, _difference),
-        "",
-        "milliseconds per ask: "
-        + ", ".join(
-            f"{row['strategy']} {1000 * row['seconds_per_ask']:.3g}"
-            for row in results
-            if row["queries"] == queries[0]
-        ),
+    floors = [{"strategy": "(floor)", **row} for row in table["floors"]]
+    queries = [row["queries"] for row in floors]
+    best_told = [{**row, **row["best_told"]} for row in results]
+    sections = [
+        [_heading(table, results[0]["seeds"])],
+        _grid("regret of the recommended", [*results, *floors], queries, _regret),
+        _grid("  of the best by what was told", best_told, queries, _regret),
+        _grid("rank of the recommended", results, queries, _rank),
+        _grid("chance of the optimum, %", results, queries, _chance),
+        _grid(f"{found['default']} minus", paired, queries, _difference),
+        ["* differs from 0: p < 0.05, by Holm over all tables", _times(results)],
+        _ended_early(results, queries),
     ]
-    return "\n".join(lines + _ended_early(results, queries))
+    if all(_regret(row) == _regret(told) for row, told in zip(results, best_told, strict=True)):
+        sections[2] = ["the best by what was told is the recommended one in all of them"]
+    return "\n\n".join("\n".join(lines) for lines in sections if lines)
+
+
+def _heading(table: Mapping[str, Any], seeds: int) -> str:
+    limits = "".join(f", {name} at most {value:,.10g}" for name, value in table["limits"].items())
+    counts = f"{table['feasible']:,} of {table['networks']:,} networks{limits}"
+    return (
+        f"{table['table']}: {counts}; {seeds} seeds; "
+        f"best {table['metric']} {table['optimum_mean']:.4f}"
+    )
 
 
 def _grid(
@@ -154,18 +157,15 @@ def _grid(
         cells.setdefault(row.get("other", row["strategy"]), []).append(cell(row))
     label = max(map(len, cells))
     width = max(len(text) for texts in cells.values() for text in texts)
-    return [
+    lines = [
         f"{name:<{label}}" + "".join(f"  {text:>{width}}" for text in texts)
         for name, texts in cells.items()
     ]
+    return [line.rstrip() for line in lines]
 
 
 def _regret(row: Mapping[str, Any]) -> str:
     return f"{row['regret_mean']:.4f} +- {row['regret_stderr']:.4f}"
-
-
-def _told_regret(row: Mapping[str, Any]) -> str:
-    return _regret(row["best_told"])
 
 
 def _rank(row: Mapping[str, Any]) -> str:
@@ -173,14 +173,17 @@ def _rank(row: Mapping[str, Any]) -> str:
 
 
 def _chance(row: Mapping[str, Any]) -> str:
-    return f"{100 * row['optimum_share']:.1f} % +- {100 * row['optimum_stderr']:.1f}"
+    return f"{100 * row['optimum_share']:.1f} +- {100 * row['optimum_stderr']:.1f}"
 
 
 def _difference(row: Mapping[str, Any]) -> str:
-    return (
-        f"{row['difference_mean']:+.4f} "
-        f"[{row['difference_low']:+.4f}, {row['difference_high']:+.4f}] p {row['p_holm']:.2g}"
-    )
+    interval = f"[{row['difference_low']:+.4f}, {row['difference_high']:+.4f}]"
+    return f"{row['difference_mean']:+.4f} {interval}{'*' if row['p_holm'] < 0.05 else ' '}"
+
+
+def _times(results: Sequence[Mapping[str, Any]]) -> str:
+    times = {row["strategy"]: f"{1000 * row['seconds_per_ask']:.3g}" for row in results}
+    return "milliseconds an ask: " + ", ".join(f"{name} {time}" for name, time in times.items())
 
 
 def _ended_early(results: Sequence[Mapping[str, Any]], queries: Sequence[int]) -> list[str]:

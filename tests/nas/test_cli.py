@@ -61,7 +61,7 @@ CONTRACT = {
     "strategies": {"name", "--json"},
     "estimators": {"name", "--json"},
     "references": {"--json"},
-    "bench": {"--table", "--strategies", "--queries", "--seeds", "--max-cost", "--json"},
+    "bench": {"--table", "--strategies", "--queries", "--seeds", "--max-cost", "--out", "--json"},
 }
 
 
