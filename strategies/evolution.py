@@ -1,6 +1,5 @@
 """Regularized evolution: the best of a few young networks is mutated, the oldest is forgotten."""
 
-import math
 from collections.abc import Sequence
 from typing import final
 
@@ -33,9 +32,10 @@ class Evolution(Strategy):
     (arXiv:1802.01548), Algorithm 1; tournaments are drawn with replacement, as there. Deviations:
     asynchronous, so a child dies when newer ones are told, not when they are started; genotypes
     are not proposed twice; the first ones span cost; sizes follow the budget, since a population
-    as large as the budget is random search. With several objectives ranking and survival are those
-    of NSGA-II (see ``strategies.pareto``), after each child instead of each generation: a front
-    that dies of age would have to be found again.
+    as large as the budget is random search, and with some hundred children a strong pull to the
+    best pays on every table and noise measured (``docs/bench.md``). With several objectives
+    ranking and survival are those of NSGA-II (see ``strategies.pareto``), after each child instead
+    of each generation: a front that dies of age would have to be found again.
     """
 
     def __init__(
@@ -56,20 +56,20 @@ class Evolution(Strategy):
             directions: See ``Strategy``.
             features: See ``Strategy``.
             population_size: Successes that can become parents, at least 1. None: a fifth of the
-                budget, but at least 4 and at most 50.
-            tournament_size: Candidates for each parent, in [1, population_size]. None: a quarter
-                of the population, rounded up, at least 2 where the population has two.
+                budget, but at least 6 and at most 50.
+            tournament_size: Candidates for each parent, in [1, population_size]. None: as many as
+                the population has, of which about two thirds are drawn at least once.
 
         Raises:
             ValueError: If a size is out of range.
         """
         super().__init__(genome, budget, directions, features)
         if population_size is None:
-            population_size = min(max(budget // 5, 4), 50)
+            population_size = min(max(budget // 5, 6), 50)
         if population_size < 1:
             raise ValueError(f"population_size must be at least 1, got {population_size}")
         if tournament_size is None:
-            tournament_size = min(max(2, math.ceil(population_size / 4)), population_size)
+            tournament_size = population_size
         if not 1 <= tournament_size <= population_size:
             raise ValueError(
                 f"tournament_size must be in [1, population_size={population_size}], "
