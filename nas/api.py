@@ -27,6 +27,7 @@ from nas.run_folder import (
 from nas.session import Execution, Session
 from nas.status import read
 from search_spaces.space import SearchSpace
+from strategies import DEFAULT_STRATEGY
 from strategies.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
     space: str | type[SearchSpace] = "mbconv",
     budget: int = 100,
     data: str | Arrays = "digits",
-    strategy: str | type[Strategy] = "evolution",
+    strategy: str | type[Strategy] = DEFAULT_STRATEGY,
     estimator: str | type[Estimator] = "training",
     out: str | Path | None = None,
     seed: int = 0,

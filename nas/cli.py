@@ -12,6 +12,7 @@ from nas.errors import NasError, usage_error
 from nas.limits import format_quantity, parse_quantity
 from nas.terminal import printable, say, stdout_kept
 from search_spaces.strict_json import dumps
+from strategies import DEFAULT_STRATEGY
 
 app = typer.Typer(
     name="nas",
@@ -114,7 +115,7 @@ def search(  # noqa: PLR0913 - one parameter per flag
     ] = None,
     space: Annotated[str, typer.Option(help="Search space; see `nas spaces`.")] = "mbconv",
     budget: Annotated[int, typer.Option(help="Children to train.")] = 100,
-    strategy: Annotated[str, typer.Option(help="See `nas strategies`.")] = "evolution",
+    strategy: Annotated[str, typer.Option(help="See `nas strategies`.")] = DEFAULT_STRATEGY,
     estimator: Annotated[str, typer.Option(help="See `nas estimators`.")] = "training",
     data: Annotated[str, typer.Option(help="Data set: digits.")] = "digits",
     out: Annotated[
@@ -395,6 +396,51 @@ def estimators(
 
 
 @app.command()
+def bench(  # noqa: PLR0913 - one parameter per flag
+    *,
+    table: Annotated[
+        list[Path],
+        typer.Option(metavar="FILE", help="CSV of networks, may be gzipped; again for several."),
+    ],
+    strategies: Annotated[
+        str, typer.Option(metavar="A,B,...", help="See `nas strategies`; NAME:OPTION=VALUE.")
+    ] = DEFAULT_STRATEGY,
+    queries: Annotated[
+        str, typer.Option(metavar="N,N,...", help="Judge after that many; the last is the budget.")
+    ] = "10,20,50,100",
+    seeds: Annotated[int, typer.Option(help="Repeats, the same ones for all.")] = 200,
+    max_cost: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COST=VALUE", help="macs=300M, or macs=25% for that quantile."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for bench.json and plots, new or empty.")
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Compare strategies on published tables of networks."""
+    names = _parts(strategies, "--strategies")
+    counts = _parts(queries, "--queries")
+    if not all(count.isdecimal() and len(count) < 10 for count in counts):
+        raise usage_error(f"--queries must be whole numbers such as 10,20,50, got {queries[:80]!r}")
+    for name in names:  # a misspelt name is told before tables are read
+        if name != "largest":
+            plugins.load("strategies", name.partition(":")[0])
+    from nas.bench import command, report  # noqa: PLC0415 - numpy and scipy
+
+    with stdout_kept():
+        found = command.bench(
+            table,
+            names,
+            queries=[int(count) for count in counts],
+            seeds=seeds,
+            limits=max_cost if max_cost is not None else [],
+            out=out,
+        )
+    _print(dumps(found, indent=2) if json else report.text(found))
+
+
+@app.command()
 def references(*, json: JsonFlag = False) -> None:
     """List the published networks that `nas show` and `nas.load` know by name."""
     from nas import references as overview  # noqa: PLC0415
@@ -476,6 +522,14 @@ def _shape(text: str) -> tuple[int, int, int]:
     if len(parts) != 3 or not all(part.isdecimal() and len(part) < 6 for part in parts):
         raise usage_error(f"--input-shape must be CHANNELSxHEIGHTxWIDTH, got {text[:40]!r}")
     return int(parts[0]), int(parts[1]), int(parts[2])
+
+
+def _parts(text: str, flag: str) -> list[str]:
+    """What stands between commas."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise usage_error(f"{flag} must be names or numbers between commas, got {text[:80]!r}")
+    return parts
 
 
 def _print(text: str) -> None:

@@ -21,6 +21,7 @@ from nas.plan import FINALISTS, FRESH_SEEDS, PREFLIGHT, Plan, rng_of
 from nas.run_folder import Derived, RunRecord, Settings, versions
 from search_spaces.space import SearchSpace
 from search_spaces.strict_json import MAX_INT, dumps
+from strategies import DEFAULT_STRATEGY
 from strategies.strategy import Strategy
 
 Arrays = tuple[NDArray[np.generic], NDArray[np.generic]]
@@ -48,7 +49,7 @@ class Configuration:
     space: str | type[SearchSpace] = "mbconv"
     budget: int = 100
     data: str | Arrays = "digits"
-    strategy: str | type[Strategy] = "evolution"
+    strategy: str | type[Strategy] = DEFAULT_STRATEGY
     estimator: str | type[Estimator] = "training"
     seed: int = 0
     device: str = "auto"

@@ -1,7 +1,8 @@
 """Which child to train next: search strategies, one a file.
 
 ``STRATEGIES`` names the built-in ones as ``module:class``, so that listing them imports nothing.
-The contract they share is ``strategies.strategy.Strategy``.
+``DEFAULT_STRATEGY`` is the one that a search takes if none is named, and that the others are
+compared with. The contract they share is ``strategies.strategy.Strategy``.
 """
 
 from collections.abc import Mapping
@@ -9,5 +10,10 @@ from collections.abc import Mapping
 STRATEGIES: Mapping[str, str] = {
     "evolution": "strategies.evolution:Evolution",
     "grid": "strategies.grid:GridSearch",
+    "local": "strategies.local:LocalSearch",
+    "nsga2": "strategies.nsga2:NSGA2",
     "random": "strategies.random:RandomSearch",
+    "tpe": "strategies.tpe:TPE",
 }
+
+DEFAULT_STRATEGY = "evolution"

@@ -44,6 +44,7 @@ class History:
     Attributes:
         asked: Every proposal, in the order of the asks.
         genotypes: The distinct genotypes among them.
+        running: Proposals that were asked and not yet told, in the order of the asks.
         successes: What was told with rewards, in the order of the tells.
     """
 
@@ -64,6 +65,11 @@ class History:
     def genotypes(self) -> AbstractSet[Genotype]:
         """The distinct genotypes asked."""
         return self._genotypes
+
+    @property
+    def running(self) -> Sequence[Proposal]:
+        """Proposals that were asked and not yet told, in the order of the asks."""
+        return tuple(self._open.elements())
 
     @property
     def successes(self) -> Sequence[Success]:
@@ -87,16 +93,20 @@ class History:
         if rewards is not None and not all(map(math.isfinite, rewards)):
             raise ValueError(f"rewards must be finite, got {rewards}; tell None for a failure")
         self._open[proposal] -= 1
+        if not self._open[proposal]:
+            del self._open[proposal]
         if rewards is not None:
             self._successes.append(Success(proposal, rewards))
 
     def best(self) -> Genotype:
-        """The genotype with the largest first reward at the highest fidelity; ties: told first.
+        """The genotype with the largest first reward at the highest fidelity.
+
+        Ties go to the next reward, so that nothing dominates it, and then to what was told first.
 
         Raises:
             ValueError: If nothing succeeded yet.
         """
         if not self._successes:
             raise ValueError("history must hold a success to recommend from, got none")
-        best = max(self._successes, key=lambda told: (told.proposal.fidelity, told.rewards[0]))
+        best = max(self._successes, key=lambda told: (told.proposal.fidelity, told.rewards))
         return best.proposal.genotype

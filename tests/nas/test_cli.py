@@ -63,6 +63,7 @@ CONTRACT = {
     "strategies": {"name", "--json"},
     "estimators": {"name", "--json"},
     "references": {"--json"},
+    "bench": {"--table", "--strategies", "--queries", "--seeds", "--max-cost", "--out", "--json"},
 }
 
 

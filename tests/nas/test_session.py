@@ -268,7 +268,7 @@ def test_a_larger_budget_extends_the_run(options: dict[str, Any], tmp_path: Path
     assert summary(tmp_path / "run")["budget"] == 6
     assert summary(tmp_path / "run")["sessions"] == 2
     assert loads((tmp_path / "run" / "run.json").read_text())["derived"]["strategy"] == derived
-    assert derived["population_size"] == 4
+    assert derived["population_size"] == 6
 
 
 def test_another_winner_replaces_the_export_and_its_reading_is_counted(

@@ -1,13 +1,13 @@
 """Regularized evolution: sizes, first proposals, parents, ageing, and that it learns."""
 
 from collections.abc import Callable
-from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from search_spaces.genome import Decision, Genome, Genotype
-from strategies.evolution import Evolution, _quantile
+from strategies.evolution import Evolution
+from strategies.pareto import hypervolume
 from strategies.random import RandomSearch
 from strategies.strategy import Proposal, Strategy
 
@@ -40,7 +40,7 @@ def changes(genotype: Genotype, other: Genotype) -> int:
 
 @pytest.mark.parametrize(
     ("budget", "population", "tournament"),
-    [(1, 4, 2), (10, 4, 2), (25, 5, 2), (45, 9, 3), (100, 20, 5), (250, 50, 13), (9999, 50, 13)],
+    [(1, 6, 6), (10, 6, 6), (25, 6, 6), (45, 9, 9), (100, 20, 20), (250, 50, 50), (9999, 50, 50)],
 )
 def test_sizes_follow_the_budget(budget: int, population: int, tournament: int) -> None:
     expected = {"population_size": population, "tournament_size": tournament}
@@ -65,21 +65,11 @@ def test_a_population_of_one_mutates_the_newest_success() -> None:
             r"tournament_size must be in \[1, population_size=4\], got 5",
         ),
         (lambda: evolution(tournament_size=0), "tournament_size must be in"),
-        (
-            lambda: Evolution(GENOME, 9, ("maximize", "minimize"), None),
-            "evolution: objectives must be exactly one, got 2",
-        ),
     ],
 )
 def test_mistakes_are_named(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
-
-
-def test_quantiles_are_the_ends_then_spread_between() -> None:
-    quantiles = [Fraction(_quantile(position)) for position in range(9)]
-    eighths = [8, 0, 4, 6, 2, 7, 3, 5, 1]
-    assert quantiles == [Fraction(eighth, 8) for eighth in eighths]
 
 
 def test_first_proposals_span_the_feasible_costs() -> None:
@@ -159,8 +149,8 @@ def best_of(strategy: Strategy, landscape: np.ndarray, *, budget: int, seed: int
 
 def test_evolution_beats_random_search_on_additive_landscapes() -> None:
     # Forty landscapes, fixed seeds, budget 100. A strategy no better than random search would win
-    # 35 or more with probability 7e-7. Measured on 200 other seeds, evolution wins 98 % of them,
-    # so that a correct one would lose more than five with probability 1.4e-4.
+    # 35 or more with probability 7e-7. Measured on 200 other seeds, evolution wins all of them;
+    # were it 98 %, a correct one would lose more than five with probability 1.4e-4.
     wins = 0
     for seed in range(40):
         landscape = np.random.default_rng(seed).normal(size=(20, 4))
@@ -170,3 +160,53 @@ def test_evolution_beats_random_search_on_additive_landscapes() -> None:
         )
         wins += evolved > drawn
     assert wins >= 35
+
+
+BOTH = ("maximize", "minimize")
+
+
+def test_several_objectives_keep_the_whole_front_however_old() -> None:
+    strategy = Evolution(GENOME, 100, BOTH, None, population_size=3, tournament_size=3)
+    front = [ask(strategy, number) for number in range(3)]
+    for proposal, rewards in zip(front, [(0.0, 9.0), (5.0, 5.0), (9.0, 0.0)], strict=True):
+        strategy.tell(proposal, rewards)
+    for number in range(3, 23):
+        strategy.tell(ask(strategy, number), (4.0, 4.0))  # below one of them
+    parents = [genotype for genotype, _ in strategy._population()]
+    assert parents == [proposal.genotype for proposal in front]
+    assert strategy.recommend() == front[2].genotype
+
+
+def test_of_equal_first_rewards_the_next_one_decides() -> None:
+    strategy = Evolution(GENOME, 100, BOTH, None)
+    proposals = [ask(strategy, number) for number in range(3)]
+    for proposal, rewards in zip(proposals, [(1.0, 2.0), (1.0, 3.0), (0.0, 9.0)], strict=True):
+        strategy.tell(proposal, rewards)
+    assert strategy.recommend() == proposals[1].genotype
+
+
+def covered(strategy: Strategy, *, budget: int, seed: int) -> float:
+    """Hypervolume of what a strategy finds on two opposed additive landscapes."""
+    values = np.random.default_rng(seed).normal(size=(2, 20, 4))
+    values[1] -= 0.5 * values[0]
+    found = []
+    for number in range(budget):
+        proposal = strategy.ask(np.random.default_rng((seed, number)))
+        assert proposal is not None
+        codes = GENOME.encode(proposal.genotype) - 1
+        rewards = values[:, np.arange(20), codes].sum(axis=1)
+        found.append(rewards)
+        strategy.tell(proposal, tuple(rewards.tolist()))
+    return hypervolume(np.array(found), np.full(2, -20.0))
+
+
+def test_evolution_covers_more_than_random_search_with_two_objectives() -> None:
+    # Twenty pairs of landscapes, fixed seeds. A strategy no better than random search would win 17
+    # or more with probability 1.3e-3. Measured on 100 other seeds, evolution wins 98 %, so that a
+    # correct one would lose more than three with probability 6e-4.
+    wins = sum(
+        covered(Evolution(GENOME, 100, BOTH, None), budget=100, seed=seed)
+        > covered(RandomSearch(GENOME, 100, BOTH, None), budget=100, seed=seed)
+        for seed in range(20)
+    )
+    assert wins >= 17

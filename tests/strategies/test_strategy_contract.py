@@ -21,9 +21,19 @@ def built_in(name: str) -> StrategyFactory:
     return cast("StrategyFactory", getattr(importlib.import_module(module), cls))
 
 
-@pytest.mark.parametrize("name", [*strategies.STRATEGIES])
+# Those of Optuna are as fast as Optuna is; all others cost at most 20 ms an ask.
+ASK_LIMITS_MS = {"nsga2": 400.0, "tpe": 200.0}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in ASK_LIMITS_MS else [])
+        for name in strategies.STRATEGIES
+    ],
+)
 def test_every_built_in_strategy_keeps_the_contract(name: str) -> None:
-    check_strategy(built_in(name))
+    check_strategy(built_in(name), ask_limit_ms=ASK_LIMITS_MS.get(name, 20.0))
 
 
 class Plain(Strategy):
