@@ -26,7 +26,7 @@ from search_spaces.strict_json import dumps
 
 _DIGEST_BYTES = 16
 _NO_DROPOUT = Dropout(0.0)
-_FOLDED_ALONE = JOINS - {Zeros}
+_FOLDED_ALONE = JOINS - {Zeros}  # of one input they are the input
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from typing import final
 from search_spaces.arguments import Argument
 from search_spaces.blocks import BLOCKS
 from search_spaces.graph import Graph, Node, Scope, owner
+from search_spaces.layout import LINE_LENGTH, Expression, function_head
 from search_spaces.primitives import (
     Concat,
     Conv2d,
@@ -31,8 +32,6 @@ from search_spaces.primitives import (
 )
 from search_spaces.schedule import Body, Call, schedule
 
-LINE_LENGTH = 88
-
 _VARIABLES = ("x", "y", "z", "u", "v", "w")
 _DEFAULTS = {"stride": "1", "dilation": "1", "groups": "1"}  # as torch.nn.Conv2d has them
 _LONE_NAME = re.compile(r"(?<![\w.])[a-z]\w*\b(?![=.])")  # neither an attribute nor a keyword
@@ -45,43 +44,6 @@ def model_source(graph: Graph) -> str:
     ``graph.check`` and our own docstrings enter the text.
     """
     return _Source(graph).text()
-
-
-@dataclass(frozen=True, slots=True)
-class _Expression:
-    """A call with its arguments, to be laid out on one or several lines."""
-
-    function: str
-    arguments: tuple["_Expression", ...] | None = None  # None: ``function`` is the whole text
-    keyword: str = ""
-    brackets: str = "()"
-
-    def flat(self) -> str:
-        """The expression on one line."""
-        prefix = f"{self.keyword}=" if self.keyword else ""
-        if self.arguments is None:
-            return prefix + self.function
-        inner = ", ".join(part.flat() for part in self.arguments)
-        return f"{prefix}{self.function}{self.brackets[0]}{inner}{self.brackets[1]}"
-
-    def lines(self, indent: int, before: str = "", after: str = "") -> list[str]:
-        """The expression between ``before`` and ``after``, no line longer than it must be."""
-        margin = " " * indent
-        flat = f"{margin}{before}{self.flat()}{after}"
-        if len(flat) <= LINE_LENGTH or not self.arguments:
-            return [flat]
-        prefix = f"{self.keyword}=" if self.keyword else ""
-        opening, closing = self.brackets[0], self.brackets[1]
-        first, last = (
-            f"{margin}{before}{prefix}{self.function}{opening}",
-            f"{margin}{closing}{after}",
-        )
-        inner = f"{margin}    {', '.join(part.flat() for part in self.arguments)}"
-        if len(inner) <= LINE_LENGTH:
-            return [first, inner, last]
-        comma = "," if len(self.arguments) > 1 else ""
-        parts = [line for part in self.arguments for line in part.lines(indent + 4, after=comma)]
-        return [first, *parts, last]
 
 
 @dataclass(slots=True)
@@ -191,19 +153,19 @@ class _Source:
             return f"({', '.join(self._number(part, path) for part in value)})"
         return repr(int(value) if type(value) is Argument else value)
 
-    def _layer(self, layer: Layer, path: str) -> _Expression:
-        arguments = [_Expression(self._number(value, path)) for value in layer.positional]
+    def _layer(self, layer: Layer, path: str) -> Expression:
+        arguments = [Expression(self._number(value, path)) for value in layer.positional]
         shown = {name: self._number(value, path) for name, value in layer.keywords.items()}
         for name, default in layer.defaults.items():
             if shown[name] == repr(default):
                 del shown[name]
         if layer.cls == "Conv2d" and {"stride", "padding"} <= set(shown):
             # As people write it: Conv2d(in, out, kernel, stride, padding, ...).
-            arguments += [_Expression(shown.pop("stride")), _Expression(shown.pop("padding"))]
-        arguments += [_Expression(text, keyword=name) for name, text in shown.items()]
-        return _Expression(f"nn.{layer.cls}", tuple(arguments))
+            arguments += [Expression(shown.pop("stride")), Expression(shown.pop("padding"))]
+        arguments += [Expression(text, keyword=name) for name, text in shown.items()]
+        return Expression(f"nn.{layer.cls}", tuple(arguments))
 
-    def _module(self, call: Call, path: str) -> _Expression | None:
+    def _module(self, call: Call, path: str) -> Expression | None:
         """What ``self.<name>`` is set to, None for an operator."""
         if isinstance(call.target, Node):
             layer = call.target.primitive.layer(call.target.input_shapes)
@@ -220,23 +182,23 @@ class _Source:
         cls = self._render_class(body)
         shown = {name: self._number(scope.arguments[name], path) for name in cls.parameters}
         arguments = [
-            _Expression(number, keyword="" if _positional(name) else name)
+            Expression(number, keyword="" if _positional(name) else name)
             for name, number in shown.items()
             if number != _DEFAULTS.get(name)
         ]
-        return _Expression(cls.name, tuple(arguments))
+        return Expression(cls.name, tuple(arguments))
 
-    def _sequence(self, body: Body, path: str) -> _Expression:
+    def _sequence(self, body: Body, path: str) -> Expression:
         parts = [(call.name, self._module(call, path)) for call in body.calls]
         numbered = body.calls[0].name.isdigit()
         expressions = tuple(
-            _Expression(part.function, part.arguments, keyword="" if numbered else name)
+            Expression(part.function, part.arguments, keyword="" if numbered else name)
             for name, part in parts
             if part is not None
         )
         if numbered:
-            return _Expression("nn.Sequential", expressions)
-        return _Expression("nn.Sequential", (_Expression("OrderedDict", expressions),))
+            return Expression("nn.Sequential", expressions)
+        return Expression("nn.Sequential", (Expression("OrderedDict", expressions),))
 
     # Classes --------------------------------------------------------------------------------
 
@@ -261,11 +223,13 @@ class _Source:
         cls.text = [
             f"class {cls.name}(nn.Module):",
             *_docstring(body.scope),
-            *_function("__init__", f"self{signature}", "None"),
+            *function_head("__init__", f"self{signature}", "None"),
             "        super().__init__()",
             *setup,
             "",
-            *_function("forward", ", ".join(["self", *(f"{x}: Tensor" for x in inputs)]), "Tensor"),
+            *function_head(
+                "forward", ", ".join(["self", *(f"{x}: Tensor" for x in inputs)]), "Tensor"
+            ),
             *_forward(body, inputs),
         ]
         self._classes[wiring] = cls
@@ -312,16 +276,6 @@ def _docstring(scope: Scope) -> list[str]:
     if scope.title != scope.kind:
         line = spec.variants.get(scope.title, "")
     return [f'    """{line}"""', ""] if line else []
-
-
-def _function(name: str, arguments: str, result: str) -> list[str]:
-    flat = f"    def {name}({arguments}) -> {result}:"
-    if len(flat) <= LINE_LENGTH:
-        return [flat]
-    first, last = f"    def {name}(", f"    ) -> {result}:"
-    if len(arguments) + 8 <= LINE_LENGTH:
-        return [first, f"        {arguments}", last]
-    return [first, *(f"        {part}," for part in arguments.split(", ")), last]
 
 
 def _inputs(body: Body) -> list[str]:
@@ -388,13 +342,13 @@ def _statement(before: str, call: Call, inputs: Sequence[str]) -> list[str]:
     flat = f"        {before}{_call_text(call, inputs)}"
     if len(flat) <= LINE_LENGTH:
         return [flat]
-    parts = tuple(_Expression(text) for text in inputs)
+    parts = tuple(Expression(text) for text in inputs)
     if not isinstance(call.target, Node) or not isinstance(call.target.primitive, Join):
-        return _Expression(f"self.{call.name}", parts).lines(8, before=before)
+        return Expression(f"self.{call.name}", parts).lines(8, before=before)
     if isinstance(call.target.primitive, Concat):
-        listed = _Expression("", parts, brackets="[]")
-        arguments = (listed, _Expression("1", keyword="dim"))
-        return _Expression("torch.cat", arguments).lines(8, before=before)
+        listed = Expression("", parts, brackets="[]")
+        arguments = (listed, Expression("1", keyword="dim"))
+        return Expression("torch.cat", arguments).lines(8, before=before)
     total = " + ".join(inputs)
     rows = (
         [total] if len(total) + 12 <= LINE_LENGTH else [inputs[0], *(f"+ {x}" for x in inputs[1:])]

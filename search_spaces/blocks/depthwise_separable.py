@@ -25,7 +25,7 @@ class DepthwiseSeparable(BlockSpec):
             convolutions, as a share of the input channels; 0 leaves it out.
         activation: A key of ``primitives.ACTIVATIONS``.
 
-    Source: MobileNet (arXiv:1704.04861), section 3.1 and figure 3.
+    Source: MobileNet (arXiv:1704.04861), equation (5) and figure 3.
     """
 
     variants: ClassVar[Mapping[str, str]] = {

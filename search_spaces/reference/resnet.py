@@ -35,8 +35,8 @@ class Plan:
     stride_first: bool = False
 
 
-# arXiv:1512.03385, table 1; resnet200: arXiv:1603.05027, table 5; resnet101_100d: "ResNet-101,
-# wider, 1 x 100d" of arXiv:1611.05431, table 4.
+# arXiv:1512.03385, table 1; resnet200: arXiv:1603.05027, table 5, and the released code;
+# resnet101_100d: "ResNet-101, wider, 1 x 100d" of arXiv:1611.05431, table 4.
 RESNETS: Mapping[str, Plan] = {
     "resnet18": Plan((2, 2, 2, 2), bottleneck=False),
     "resnet34": Plan((3, 4, 6, 3), bottleneck=False),
@@ -50,7 +50,7 @@ RESNETS: Mapping[str, Plan] = {
     "wide_resnet101_2": Plan((3, 4, 23, 3), group_width=128),
 }
 
-# arXiv:1611.05431, tables 3 and 4; the last two as released with PyTorch.
+# arXiv:1611.05431, tables 3 and 4; resnext101_32x8d as released with PyTorch.
 RESNEXTS: Mapping[str, Plan] = {
     "resnext50_32x4d": Plan((3, 4, 6, 3), groups=32, group_width=4),
     "resnext101_32x4d": Plan((3, 4, 23, 3), groups=32, group_width=4),

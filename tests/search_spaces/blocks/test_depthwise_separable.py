@@ -16,7 +16,7 @@ def network(spec: DepthwiseSeparable, channels: int, side: int) -> Graph:
 @pytest.mark.parametrize(("inputs", "outputs"), [(1, 1), (32, 64), (512, 512), (9, 5)])
 @pytest.mark.parametrize("side", [4, 14, 56])
 def test_the_cost_is_that_of_the_formula(kernel: int, inputs: int, outputs: int, side: int) -> None:
-    """MACs of arXiv:1704.04861, section 3.1, after its equation (5)."""
+    """MACs of arXiv:1704.04861, equation (5)."""
     graph = network(DepthwiseSeparable(outputs, kernel), inputs, side)
     assert graph.macs == kernel**2 * inputs * side**2 + inputs * outputs * side**2
     assert graph.params == kernel**2 * inputs + inputs * outputs + 2 * (inputs + outputs)
