@@ -137,6 +137,6 @@ def _block_document(block: BlockSpec) -> dict[str, Any]:
 def _block(document: Any, known: Mapping[str, type[BlockSpec]], where: str) -> BlockSpec:
     kind = member(document, "type", str, where)
     if kind not in known:
-        raise JsonError(f"{where}.type must be one of {', '.join(known)}, got {kind[:80]!r}")
+        raise JsonError(f"{where}.type must be a known block, got {kind[:80]!r}")
     values = {name: value for name, value in document.items() if name != "type"}
     return record(known[kind], values, where)

@@ -59,10 +59,10 @@ def test_50_children_are_counted_as_torch_does_and_train(
     space: type[FractalSpace] | type[CellSpace],
 ) -> None:
     for graph in children(space(SMALL, 4), 50, seed=1):
+        with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
+            build(graph).eval()(torch.zeros(1, *graph.input_shape))
         torch.manual_seed(0)
         model = build(graph)
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            model.eval()(torch.zeros(1, *graph.input_shape))
         assert counter.get_total_flops() == 2 * graph.macs
         assert sum(values.numel() for values in model.parameters()) == graph.params
         outputs = model.train()(torch.randn(2, *graph.input_shape))

@@ -21,6 +21,7 @@ from search_spaces.reference import FAMILIES, REFERENCES
 # timm 1.0.31's mobilenetv1_100, legacy_seresnet50 and legacy_seresnext50_32x4d, counted so;
 # torchvision's ResNet with the widths and groups of resnet101_100d, resnext101_32x4d and
 # resnext101_2x64d; the sums in this file for what is for small images, and for resnet200.
+# Parameters of FractalNet and DARTS: test_fractalnet.py and test_cell.py; their MACs are our own.
 COUNTS = {
     "alexnet": (61_100_840, 714_188_480),
     "vgg11": (132_863_336, 7_609_090_048),
@@ -66,6 +67,9 @@ COUNTS = {
     "efficientnet_b6": (43_040_704, 19_067_593_536),
     "efficientnet_b7": (66_347_960, 37_745_884_192),
     "siamese_branch": (38_947_648, 908_623_872),
+    "fractalnet_20": (33_724_618, 845_222_912),
+    "fractalnet_40": (76_106_634, 2_036_077_568),
+    "darts_v2": (3_349_342, 528_359_040),
 }
 
 IN_TORCHVISION = [name for name in REFERENCES if hasattr(torchvision.models, name)]
@@ -250,4 +254,4 @@ def test_every_kind_of_block_but_the_small_operations_is_in_some_reference() -> 
     kinds = {
         scope.kind for make in REFERENCES.values() for scope in lower(make()).scopes if scope.kind
     }
-    assert set(BLOCKS) - kinds == {"AvgPool", "Skip", "Zero"}
+    assert set(BLOCKS) - kinds == {"AvgPool", "FractalColumn", "Skip", "Zero"}
