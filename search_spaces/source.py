@@ -114,7 +114,7 @@ class _Source:
         return node.primitive.op if layer is None else self._layer(layer, path).flat()
 
     def _find_constants(self) -> dict[str, frozenset[str]]:
-        """Arguments of each scope that are one plain number in all of several equal blocks."""
+        """Arguments of each scope that are one number in all of several equal blocks."""
         groups: dict[tuple[object, ...], list[Scope]] = {}
         for scope in self._graph.scopes:
             if scope.kind and scope.path:
@@ -125,10 +125,7 @@ class _Source:
                 for name, value in scope.arguments.items()
                 if not _positional(name)
                 and len(group) > 1
-                and all(
-                    type(other.arguments[name]) is int and other.arguments[name] == value
-                    for other in group
-                )
+                and all(other.arguments[name] == value for other in group)
             )
             for group in groups.values()
             for scope in group

@@ -391,6 +391,23 @@ def test_a_number_that_one_block_has_otherwise_is_a_parameter() -> None:
     assert "self.alone = Numbered(4, kernel=3, margin=2)" in source
 
 
+def test_numbers_of_a_class_that_occurs_once_stay_parameters() -> None:
+    source = model_source(network(lambda root, x: root.block("around", Around(3, 2), x)))
+    assert "self.around = Around(4, outer_kernel=3, outer_margin=2)" in source
+
+
+def test_a_number_handed_on_that_is_the_same_everywhere_is_a_constant_all_the_way() -> None:
+    def emit(root: ScopeBuilder, x: Value) -> Value:
+        for place, margin in enumerate((1, 2)):
+            x = root.block(f"around{place}", Around(3, margin), x)
+        return x
+
+    source = model_source(network(emit))
+    assert "self.second = nn.Conv2d(4, 4, (margin * 2) + 1, padding=margin, " in source
+    assert "self.first = nn.Conv2d(in_channels, 4, 3, padding=1, " in source
+    assert "self.around1 = Around(4, outer_margin=2)" in source
+
+
 def test_a_block_of_one_layer_is_that_layer_unless_it_has_weights() -> None:
     source = model_source(network(lone_layers))
     assert "self.before = nn.MaxPool2d(2, stride=2, ceil_mode=True)" in source
