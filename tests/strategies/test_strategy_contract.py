@@ -235,3 +235,15 @@ def test_best_prefers_fidelity_then_reward_then_who_was_told_first() -> None:
         history.record_asked(proposal)
         history.record_told(proposal, (reward,))
     assert history.best() == GENOME.unrank(2)
+
+
+def test_what_runs_is_what_was_asked_and_not_told() -> None:
+    history = History()
+    proposals = [Proposal(GENOME.unrank(rank)) for rank in range(3)]
+    for proposal in [*proposals, proposals[0]]:
+        history.record_asked(proposal)
+    history.record_told(proposals[1], None)
+    history.record_told(proposals[0], (1.0,))
+    assert sorted(history.running, key=proposals.index) == [proposals[0], proposals[2]]
+    history.record_told(proposals[0], None)
+    assert history.running == (proposals[2],)
