@@ -49,7 +49,8 @@ class CheapCosts:
         self._error = np.maximum(residuals.std(axis=0), SOFTNESS)
         feasible = np.array([features.feasible(genotype) for genotype in drawn])
         self._limited = not feasible.all()
-        self._dearest = np.max(costs[feasible], axis=0, initial=-np.inf)
+        dearest = np.max(costs[feasible], axis=0, initial=-np.inf)
+        self._dearest = np.where(deviation > 0.0, dearest, np.inf)
 
     def exact(self, genotypes: Sequence[Genotype]) -> Array:
         """What they really cost, shape ``(genotypes, costs)``."""

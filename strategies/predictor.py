@@ -27,10 +27,10 @@ class Predictor(Strategy):
 
     The first ``starts`` asks span cost. From then on a process is conditioned on all scores: each
     decision has an effect of its own, a Hamming kernel adds interactions, a smooth function of
-    log-costs what size explains; what is left is half the network's own, half noise. Candidates
-    are mutations of the networks believed best and draws from the whole space; from those that
-    promise most the search climbs over neighbours. Limits are part of the promise: estimated
-    costs say how likely a candidate is to keep them, and of the first ones it is looked up.
+    log-costs what size explains. Candidates are mutations of the networks believed best and draws
+    from the whole space; from those that promise most the search climbs over neighbours. Limits
+    are part of the promise: estimated costs say how likely a candidate is to keep them, and for
+    the first ones it is looked up.
 
     Any number of children can run: each is believed to score what the process expects. What
     failed is not proposed again, and what is like it only if it promises more.

@@ -22,7 +22,7 @@ from strategies.improvement import log_expected_improvement
 from strategies.strategy import Features
 from strategies.warping import warped
 
-OWN_SHARE = 0.5  # of what no kernel explains: the network's own and real; the rest is noise
+OWN_SHARE = 0.75  # of what no kernel explains: the network's own and real; the rest is noise
 
 MAX_POINTS = 300  # scores that a belief is conditioned on
 MAX_FIT_POINTS = 120  # scores that hyperparameters are fitted to
