@@ -175,6 +175,14 @@ class Genome:
             for name, values in survey.values.items()
         }
 
+    def values(self, name: str) -> tuple[OptionValue, ...]:
+        """The values of the options of a decision, in their order.
+
+        Raises:
+            KeyError: If no decision has that name.
+        """
+        return tuple(self._positions[name])
+
     def unrank(self, rank: int) -> Genotype:
         """Genotype number ``rank`` in lexicographic order: the first decision changes last.
 
@@ -194,7 +202,7 @@ class Genome:
                 remaining -= span
             raise AssertionError("ranks must cover every option")
 
-        return self._walk(choose)
+        return self.walk(choose)
 
     def rank(self, genotype: Genotype) -> int:
         """The number that ``unrank`` turns into ``genotype``.
@@ -209,6 +217,22 @@ class Genome:
             span = rest * self._options[decision.options[chosen]]
         return rank
 
+    def walk(self, choose: Callable[[Decision], int]) -> Genotype:
+        """The genotype whose answers are chosen one after another, in the tree's order.
+
+        Args:
+            choose: Position of the option that a decision takes; called once for each that is
+                active, after those that opened it.
+        """
+        answers: list[tuple[str, OptionValue]] = []
+        waiting = list(reversed(self.decisions))
+        while waiting:
+            decision = waiting.pop()
+            option = decision.options[choose(decision)]
+            answers.append((decision.name, option.value))
+            waiting.extend(reversed(option.opens))
+        return Genotype(tuple(answers))
+
     def sample_genotype(self, rng: np.random.Generator) -> Genotype:
         """A draw uniform over **genotypes**: options that open much come up more often."""
         return self.unrank(_below(self.size, rng))
@@ -216,7 +240,7 @@ class Genome:
     def sample_options(self, rng: np.random.Generator) -> Genotype:
         """A draw uniform over the **options** of each decision: what opens much is no likelier."""
         drawn = dict(zip(self.names, rng.integers(self._widths).tolist(), strict=True))
-        return self._walk(lambda decision: drawn[decision.name])
+        return self.walk(lambda decision: drawn[decision.name])
 
     def mutate(self, genotype: Genotype, rng: np.random.Generator) -> Genotype:
         """A genotype that answers one active decision differently.
@@ -241,7 +265,7 @@ class Genome:
             known = kept.get(decision.name)
             return _below(len(decision.options), rng) if known is None else known
 
-        return self._walk(choose)
+        return self.walk(choose)
 
     def neighbours(self, genotype: Genotype) -> Iterator[Genotype]:
         """Every genotype that answers one active decision differently, in the tree's order.
@@ -254,7 +278,7 @@ class Genome:
             for other in range(len(decision.options)):
                 if other != chosen:
                     changed = {**answers, decision.name: other}
-                    yield self._walk(lambda opened: changed.get(opened.name, 0))  # noqa: B023 - used at once
+                    yield self.walk(lambda opened: changed.get(opened.name, 0))  # noqa: B023 - used at once
 
     def crossover(self, first: Genotype, second: Genotype, *, rng: np.random.Generator) -> Genotype:
         """A genotype whose every active decision takes the answer of a parent that has it.
@@ -276,7 +300,7 @@ class Genome:
             known = [parent[decision.name] for parent in parents if decision.name in parent]
             return known[_below(len(known), rng)] if known else _below(len(decision.options), rng)
 
-        return self._walk(choose)
+        return self.walk(choose)
 
     def grid(self, seed: int) -> "Grid":
         """All genotypes in an order shuffled by ``seed``; see ``Grid``."""
@@ -304,7 +328,7 @@ class Genome:
             raise ValueError(f"codes must have shape ({len(self.names)},), got {codes.shape}")
         answers: dict[str, OptionValue] = {}
         for name, code in zip(self.names, codes.tolist(), strict=True):
-            values = tuple(self._positions[name])
+            values = self.values(name)
             if not 0 <= code <= len(values):
                 raise ValueError(f"code of {name} must be in [0, {len(values)}], got {code}")
             if code:
@@ -339,16 +363,6 @@ class Genome:
                 "make genotypes by Genome.genotype"
             )
 
-    def _walk(self, choose: Callable[[Decision], int]) -> Genotype:
-        answers: list[tuple[str, OptionValue]] = []
-        waiting = list(reversed(self.decisions))
-        while waiting:
-            decision = waiting.pop()
-            option = decision.options[choose(decision)]
-            answers.append((decision.name, option.value))
-            waiting.extend(reversed(option.opens))
-        return Genotype(tuple(answers))
-
     def _read(self, answers: Mapping[str, OptionValue]) -> list[tuple[Decision, int]]:
         active: list[tuple[Decision, int]] = []
 
@@ -357,7 +371,7 @@ class Genome:
             active.append((decision, position))
             return position
 
-        self._walk(choose)
+        self.walk(choose)
         if len(active) != len(answers):
             self._refuse(answers, {decision.name for decision, _ in active})
         return active

@@ -12,7 +12,9 @@ STRATEGIES: Mapping[str, str] = {
     "grid": "strategies.grid:GridSearch",
     "local": "strategies.local:LocalSearch",
     "nsga2": "strategies.nsga2:NSGA2",
+    "predictor": "strategies.predictor:Predictor",
     "random": "strategies.random:RandomSearch",
+    "reinforce": "strategies.controller:Reinforce",
     "tpe": "strategies.tpe:TPE",
 }
 

@@ -21,14 +21,15 @@ def built_in(name: str) -> StrategyFactory:
     return cast("StrategyFactory", getattr(importlib.import_module(module), cls))
 
 
-# Those of Optuna are as fast as Optuna is; all others cost at most 20 ms an ask.
-ASK_LIMITS_MS = {"nsga2": 400.0, "tpe": 200.0}
+# Those of Optuna are as fast as Optuna is, and a model takes time; others take 20 ms an ask.
+ASK_LIMITS_MS = {"nsga2": 400.0, "predictor": 200.0, "tpe": 200.0}
+SLOW = {*ASK_LIMITS_MS, "reinforce"}
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.slow] if name in ASK_LIMITS_MS else [])
+        pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [])
         for name in strategies.STRATEGIES
     ],
 )
