@@ -33,9 +33,9 @@ class Evolution(Strategy):
     asynchronous, so a child dies when newer ones are told, not when they are started; genotypes
     are not proposed twice; the first ones span cost; sizes follow the budget, since a population
     as large as the budget is random search, and with some hundred children a strong pull to the
-    best pays on every table and noise measured (``docs/bench.md``). With several objectives
-    ranking and survival are those of NSGA-II (see ``strategies.pareto``), after each child instead
-    of each generation: a front that dies of age would have to be found again.
+    best paid on the tables measured, least where the noise is high (``docs/bench.md``). With
+    several objectives ranking and survival are those of NSGA-II (see ``strategies.pareto``), after
+    each child instead of each generation: a front that dies of age would have to be found again.
     """
 
     def __init__(

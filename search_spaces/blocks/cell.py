@@ -14,7 +14,7 @@ OPERATIONS = ("sep3", "sep5", "dil3", "dil5", "max_pool", "avg_pool", "identity"
 @final
 @dataclass(frozen=True, slots=True)
 class ActConvNorm(BlockSpec):
-    """Activation, 1x1 convolution, batch norm: brings an input of a cell to its width."""
+    """Activation, 1x1 convolution, batch norm: what brings an input to a width."""
 
     width: int
     activation: str = "relu"
@@ -225,7 +225,9 @@ def _named(value: Value, channels: int) -> Value:
 @final
 @dataclass(frozen=True, slots=True)
 class CellStem(BlockSpec):
-    """Convolutions and batch norms before the first cell, which brings its own activation.
+    """Convolutions and batch norms before the first cell.
+
+    The cell brings its own activation.
 
     Attributes:
         width: Output channels.

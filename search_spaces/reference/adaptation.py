@@ -78,11 +78,12 @@ def _resized(
 
 
 def _smallest_side(architecture: Architecture) -> int:
-    """Side of the smallest square image that the network can take."""
+    """Shorter side of the smallest image, as long as the published one, that it can take."""
+    channels, _, length = architecture.input_shape
 
     def fits(side: int) -> bool:
         try:
-            lower(replace(architecture, input_shape=(architecture.input_shape[0], side, side)))
+            lower(replace(architecture, input_shape=(channels, side, length)))
         except ValueError:
             return False
         return True

@@ -13,14 +13,21 @@ from search_spaces import graph_json
 from search_spaces.architecture import Architecture, from_document, lower, to_document
 from search_spaces.blocks import (
     BLOCKS,
+    ActConvNorm,
+    ActSeparable,
     AvgPool,
     BasicBlock,
     Bottleneck,
+    Cell,
+    CellStem,
     Classifier,
     ConvNormAct,
     DenseLayer,
     DepthwiseSeparable,
     Embedding,
+    FactorizedReduction,
+    FractalBlock,
+    FractalColumn,
     HiddenClassifier,
     Inception,
     MaxPool,
@@ -29,6 +36,7 @@ from search_spaces.blocks import (
     SqueezeExcite,
     Stem,
     Transition,
+    TwiceSeparable,
     Zero,
 )
 from search_spaces.identity import digest
@@ -41,6 +49,7 @@ from search_spaces.strict_json import dumps, loads
 ModelFromSource = Callable[[str], nn.Module]
 Liven = Callable[[nn.Module], nn.Module]
 
+CELL = ("sep3", "dil5", "max_pool", "identity")
 SQUEEZED: dict[str, Any] = {"squeeze_ratio": 0.25}
 BODIES: tuple[BlockSpec, ...] = (
     *(Stem(8), Stem(8, 3, 1, norm=False, pool=False)),
@@ -56,6 +65,10 @@ BODIES: tuple[BlockSpec, ...] = (
     *(Inception(1, 2, 3, 4, 5, 6), Inception(1, 1, 1, 1, 1, 1, 3, 1e-3, **SQUEEZED)),
     *(SqueezeExcite(2), MaxPool(), MaxPool(2, 2), AvgPool(4, 4), AvgPool(3, 2, "ceil")),
     *(Skip(), Skip(8, 2), Zero(), Zero(2)),
+    *(FractalBlock(4, 1), FractalBlock(4, 4, 5, pool=1), FractalColumn(4, 2)),
+    *(Cell(4, (0, 1, 1, 2), CELL), Cell(4, (1, 0, 0, 2), CELL[::-1], reduction=True)),
+    *(CellStem(4), CellStem(4, 2), ActConvNorm(4), FactorizedReduction(4)),
+    *(ActSeparable(5, 2, 2), TwiceSeparable(3, 2)),
 )
 HEADS: tuple[BlockSpec, ...] = (
     *(Classifier(3), Classifier(3, 8, 0.1, pre_activation=True)),
