@@ -1,6 +1,7 @@
 """How much faster children of a space train here than in a plain loop.
 
     python benchmarks/training_throughput.py [--space fractal] [--pairs 40] [--drop-path 0.15]
+        [--precision bfloat16]
 
 The plain loop is what most people write: float32 in the plain layout, a ``DataLoader``, AdamW, a
 step for each batch, every path of the network. Ours is the inner loop of ``Training``. Both train
@@ -13,6 +14,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,9 +69,9 @@ def plain_loop(graph: Graph, data: ImageData, steps: int) -> Callable[[], None]:
     return run
 
 
-def our_loop(graph: Graph, data: ImageData, steps: int, *, drop_path: float) -> Callable[[], None]:
+def our_loop(graph: Graph, data: ImageData, steps: int, **options: Any) -> Callable[[], None]:
     """As many steps of ours; each call goes on where the last one stopped."""
-    training = Training(epochs=1_000, batch_size=BATCH, drop_path=drop_path)
+    training = Training(epochs=1_000, batch_size=BATCH, **options)
     training.prepare(data, Classification(CLASSES))
     child = _Child(graph, *training._ready(), seed=0, device="cpu")  # noqa: SLF001 - what is timed
     done = 0
@@ -96,19 +98,21 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=40)
     parser.add_argument("--steps", type=int, default=4, help="of one measurement")
     parser.add_argument("--drop-path", type=float, default=0.0)
+    parser.add_argument("--precision", default="float32")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     data, graph = random_images(options.steps * BATCH), middling(options.space)
     plain = plain_loop(graph, data, options.steps)
-    ours = our_loop(graph, data, options.steps, drop_path=options.drop_path)
+    recipe = {"drop_path": options.drop_path, "precision": options.precision}
+    ours = our_loop(graph, data, options.steps, **recipe)
     plain(), ours()
     pairs = [(seconds(plain), seconds(ours)) for _ in range(options.pairs)]
     low, middle, high = statistics.quantiles((one / other for one, other in pairs), n=4)
     images = options.steps * BATCH
     rates = [images / statistics.median(column) for column in zip(*pairs, strict=True)]
     print(f"{options.space} child of {graph.params:,} parameters and {graph.macs:,} MACs")
-    print(f"drop-path {options.drop_path:g}")
+    print(f"drop-path {options.drop_path:g}, {options.precision}")
     print(f"plain loop {rates[0]:,.0f} images/s, ours {rates[1]:,.0f} images/s")
     print(f"ratio {middle:.2f} ({low:.2f} to {high:.2f}, {options.pairs} pairs)")
 

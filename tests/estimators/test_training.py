@@ -366,6 +366,26 @@ def test_a_small_child_learns_the_digits() -> None:
     assert found.metrics["accuracy"] >= 0.9
 
 
+def test_mixed_precision_computes_in_it_and_learns_as_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: set[torch.dtype] = set()
+    convolve = torch.nn.Conv2d.forward
+
+    def noted(self: torch.nn.Conv2d, images: Tensor) -> Tensor:
+        output = convolve(self, images)
+        seen.add(output.dtype)
+        return output
+
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", noted)
+    training = prepared(digits(), epochs=3, precision="bfloat16")
+    assert training.recipe["precision"] == "bfloat16"
+    found = evaluate(training, graph=wide(10))
+    assert seen == {torch.bfloat16, torch.float32}  # training and scoring
+    assert found.metrics["accuracy"] >= 0.9
+    assert all(value.dtype != torch.bfloat16 for value in weights_of(found).values())
+
+
 def test_a_third_of_the_training_scores_far_above_chance() -> None:
     # One epoch of 19 steps: with the usual moving averages in its batch norms it is at 0.1.
     images = digits()
@@ -438,6 +458,7 @@ def test_a_fidelity_out_of_range_is_refused(fidelity: float) -> None:
         ({"learning_rate": 0.0}, r"learning_rate must be in \(0, 10\]"),
         ({"learning_rate": float("nan")}, r"learning_rate must be in \(0, 10\]"),
         ({"learning_rate": 11.0}, r"learning_rate must be in \(0, 10\]"),
+        ({"precision": "half"}, "precision must be float32 or bfloat16, got 'half'"),
         ({"weight_decay": -1.0}, r"weight_decay must be in \[0, 10\]"),
         ({"drop_path": -0.1}, r"drop_path must be in \[0, 1\), got -0.1"),
         ({"drop_path": 1.0}, r"drop_path must be in \[0, 1\)"),
