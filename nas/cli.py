@@ -282,12 +282,23 @@ def show(
         str, typer.Argument(help="Reference, architecture.json, run or exported folder.")
     ],
     *,
+    input_shape: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CxHxW", help="Images to adapt a reference to.", show_default="as published"
+        ),
+    ] = None,
+    num_classes: Annotated[
+        int | None,
+        typer.Option(help="Classes to adapt a reference to.", show_default="as published"),
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Show layers, shapes and costs of a network."""
     from nas import loading, showing  # noqa: PLC0415
 
-    named = loading.find(source)
+    shape = None if input_shape is None else _shape(input_shape)
+    named = loading.find(source, input_shape=shape, num_classes=num_classes)
     document = showing.network_document(named.name, named.winner.graph)
     _print(dumps(document, indent=2) if json else showing.network_text(document))
 
@@ -343,18 +354,10 @@ def estimators(
 @app.command()
 def references(*, json: JsonFlag = False) -> None:
     """List the published networks that `nas show` and `nas.load` know by name."""
-    from search_spaces.architecture import lower  # noqa: PLC0415
-    from search_spaces.reference import REFERENCES  # noqa: PLC0415
+    from nas import references as overview  # noqa: PLC0415
 
-    rows = []
-    for name, make in REFERENCES.items():
-        graph = lower(make())
-        rows.append({"name": name, "params": graph.params, "macs": graph.macs})
-    if json:
-        _print(dumps(rows, indent=2))
-        return
-    for row in rows:
-        _print(f"{row['name']:<18}{row['params']:>14,} parameters {row['macs']:>18,} MACs")
+    document = overview.references_document()
+    _print(dumps(document, indent=2) if json else overview.references_text(document))
 
 
 def _report(folder: Path, *, as_json: bool) -> None:

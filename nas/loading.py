@@ -20,6 +20,7 @@ from search_spaces.architecture import lower
 from search_spaces.graph import Graph
 from search_spaces.modules import build
 from search_spaces.reference import REFERENCES
+from search_spaces.reference.adaptation import adapted
 from search_spaces.strict_json import JsonError, check_version, member
 
 
@@ -36,34 +37,49 @@ class Named:
     winner: Winner
 
 
-def load(source: str | Path) -> nn.Module:
+def load(
+    source: str | Path,
+    *,
+    input_shape: tuple[int, int, int] | None = None,
+    num_classes: int | None = None,
+) -> nn.Module:
     """A network, in eval mode.
 
     Args:
         source: An exported folder, a run folder, an ``architecture.json``, or the name of a
             reference network. Weights lie beside ``architecture.json``; where there are none,
             and for references, they are freshly initialised.
+        input_shape: ``(channels, height, width)`` of the images to adapt a reference to, by the
+            rules of ``search_spaces.reference.adaptation``; None leaves it as published.
+        num_classes: Number of classes to adapt a reference to; None leaves it as published.
 
     Raises:
-        NasError: If there is no such thing, or it is damaged (exit code 2).
+        NasError: If there is no such thing, it is damaged, or it cannot be adapted (exit code 2).
     """
-    winner = find(source).winner
+    winner = find(source, input_shape=input_shape, num_classes=num_classes).winner
     model = build(winner.graph)
     if winner.weights is not None:
         model.load_state_dict(dict(winner.weights), strict=True)
     return model.eval()
 
 
-def find(source: str | Path) -> Named:
+def find(
+    source: str | Path,
+    *,
+    input_shape: tuple[int, int, int] | None = None,
+    num_classes: int | None = None,
+) -> Named:
     """What ``source`` names; see ``load``.
 
     Raises:
         NasError: As for ``load``.
     """
     if str(source) in REFERENCES:
-        architecture = REFERENCES[str(source)]()
-        return Named(
-            str(source), Winner(lower(architecture), architecture_format.to_document(architecture))
+        return _reference(str(source), input_shape, num_classes)
+    if input_shape is not None or num_classes is not None:
+        raise usage_error(
+            "input_shape and num_classes must be left out unless a reference network is named, "
+            f"{unknown(str(source), REFERENCES)}"
         )
     path = Path(source)
     for candidate in (path / BEST / ARCHITECTURE, path / ARCHITECTURE, path):
@@ -72,6 +88,19 @@ def find(source: str | Path) -> Named:
     if path.is_dir():
         raise usage_error(f"{path}: holds no {ARCHITECTURE}; has its search finished?")
     raise usage_error(f"no file or folder, and {unknown(str(source), REFERENCES)}")
+
+
+def _reference(
+    name: str, input_shape: tuple[int, int, int] | None, num_classes: int | None
+) -> Named:
+    try:
+        architecture = adapted(
+            REFERENCES[name](), name=name, input_shape=input_shape, num_classes=num_classes
+        )
+        graph = lower(architecture)
+    except ValueError as error:
+        raise usage_error(str(error)) from error
+    return Named(name, Winner(graph, architecture_format.to_document(architecture)))
 
 
 def _is_file(path: Path) -> bool:

@@ -32,6 +32,7 @@ _SINGULAR = {
     "estimators": "estimator",
     "datasets": "data set",
 }
+_MOST_LISTED = 12  # names in a message
 
 
 def names(kind: str) -> list[str]:
@@ -132,10 +133,12 @@ def parse_settings(settings: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def unknown(name: str, known: Iterable[str]) -> str:
-    """What to say of a name that is not known: the nearest one, or all."""
+    """What to say of a name that is not known: the nearest one, or all if they are few."""
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known) or 'none'}"
+    listed = ", ".join(known[:_MOST_LISTED]) or "none"
+    rest = f" and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""
+    hint = f"did you mean {near[0]}?" if near else f"known are {listed}{rest}"
     return f"there is no {name[:80]!r}; {hint}"
 
 

@@ -263,11 +263,10 @@ class _Pool(_OneFree):
 
     def _side(self, side: str, length: int) -> int:
         window, stride, padding = int(self.kernel_size), int(self.stride), int(self.padding)
-        windows = _windows(side, length, window, stride, 2 * padding)
-        if self.ceil_mode:
-            windows = -(-(length + 2 * padding - window) // stride) + 1
-            if (windows - 1) * stride >= length + padding:
-                windows -= 1  # a window must start inside the map or its padding before it
+        beyond = stride - 1 if self.ceil_mode else 0  # pixels of the last window
+        windows = _windows(side, length, window - beyond, stride, 2 * padding)
+        if self.ceil_mode and (windows - 1) * stride >= length + padding:
+            windows -= 1  # a window must start inside the map or its padding before it
         return windows
 
 

@@ -10,7 +10,7 @@ from search_spaces.primitives import AdaptiveAvgPool2d, Dropout, Flatten, Linear
 @final
 @dataclass(frozen=True, slots=True)
 class HiddenClassifier(BlockSpec):
-    """Averages to a small map, flattens it and scores the classes through hidden layers.
+    """Averages to a small map and scores the classes through hidden layers.
 
     Attributes:
         num_classes: Number of scores (logits).
@@ -45,7 +45,9 @@ class HiddenClassifier(BlockSpec):
 @final
 @dataclass(frozen=True, slots=True)
 class Embedding(BlockSpec):
-    """The whole map as a vector of features, to be compared with those of other images.
+    """Flattens the map and turns it into a vector of features.
+
+    Vectors of several images are compared with each other.
 
     Attributes:
         width: Number of features.

@@ -57,7 +57,7 @@ CONTRACT = {
     "resume": {"run_folder", "--budget", *EXECUTION, "--json"},
     "status": {"run_folder", "--watch", "--failed", "--json"},
     "export": {"source", "--out", "--json"},
-    "show": {"source", "--json"},
+    "show": {"source", "--input-shape", "--num-classes", "--json"},
     "spaces": {"name", "--input-shape", "--num-classes", "--set", "--json"},
     "strategies": {"name", "--json"},
     "estimators": {"name", "--json"},
@@ -281,6 +281,10 @@ MISTAKES = [
     ("show taken", "holds no architecture.json", 2),
     ("show taken/notes.txt", "not JSON", 2),
     ("show efficientnet_b8", "did you mean efficientnet_b", 2),
+    ("show vgg11 --input-shape 3x28x40", "sides of at least 32 pixels for vgg11, got 28x40", 2),
+    ("show vgg11 --input-shape 28x28", "--input-shape must be CHANNELSxHEIGHTxWIDTH", 2),
+    ("show vgg11 --num-classes 0", "num_classes must be from 1 to 65536, got 0", 2),
+    ("show taken --num-classes 3", "must be left out unless a reference network is named", 2),
     ("export efficientnet_b0", "--out", 2),
     ("export efficientnet_b0 --out taken", "is there already", 2),
     ("export nothing --out new", "no file or folder", 2),
@@ -407,8 +411,16 @@ def test_a_reference_is_shown_with_its_costs(nas: Nas) -> None:
     assert (document["name"], document["input_shape"]) == ("efficientnet_b0", [3, 224, 224])
     assert (document["params"], document["macs"]) == (5_288_548, 385_814_752)
     rows = loads(nas("references", "--json").out)
-    assert rows[0] == {"name": "efficientnet_b0", "params": 5_288_548, "macs": 385_814_752}
-    assert "5,288,548 parameters" in nas("references").out
+    row = next(row for row in rows if row["name"] == "efficientnet_b0")
+    assert (row["params"], row["macs"]) == (5_288_548, 385_814_752)
+    assert "efficientnet_b0     3x224x224    5,288,548     385,814,752\n" in nas("references").out
+
+
+def test_a_reference_is_shown_for_other_images_and_classes(nas: Nas) -> None:
+    line = "show resnet18 --input-shape 1x28x28 --num-classes 10 --json"
+    document = loads(nas(*line.split()).out)
+    assert (document["input_shape"], document["output_shape"]) == ([1, 28, 28], [10])
+    assert document["params"] == 11_689_512 - 2 * 49 * 64 - 990 * 513
 
 
 def test_a_plug_in_is_described_with_its_options(nas: Nas) -> None:

@@ -76,6 +76,20 @@ def test_a_reference_is_loaded_by_name() -> None:
     assert not model.training
 
 
+def test_a_reference_is_loaded_for_other_images_and_classes() -> None:
+    model = nas.load("densenet_40_12", input_shape=(1, 8, 8), num_classes=3)
+    assert outputs(model).shape == (2, 3)
+    with pytest.raises(NasError, match="sides of at least 63 pixels for alexnet, got 8x8"):
+        nas.load("alexnet", input_shape=(1, 8, 8))
+    with pytest.raises(NasError, match="num_classes must be left out for siamese_branch"):
+        nas.load("siamese_branch", num_classes=3)
+
+
+def test_a_network_that_is_no_reference_cannot_be_adapted(exported: Path) -> None:
+    with pytest.raises(NasError, match="must be left out unless a reference network is named"):
+        nas.load(exported, num_classes=3)
+
+
 def test_a_network_of_foreign_blocks_is_still_a_network_and_keeps_its_form(folder: Path) -> None:
     edit(folder, lambda document: document["architecture"]["stem"].update(type="Ghost"))
     found = find(folder).winner.architecture

@@ -13,6 +13,22 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from search_spaces.blocks import (
+    AvgPool,
+    BasicBlock,
+    Bottleneck,
+    ConvNormAct,
+    DenseLayer,
+    DepthwiseSeparable,
+    Inception,
+    MaxPool,
+    MBConv,
+    Skip,
+    SqueezeExcite,
+    Stem,
+    Transition,
+    Zero,
+)
 from search_spaces.graph import Graph
 from search_spaces.lowering import BlockSpec, GraphBuilder, ScopeBuilder, Value
 from search_spaces.primitives import (
@@ -97,7 +113,7 @@ def grow(
     return scope.add("join", Concat(), *left)
 
 
-def add_step(  # noqa: C901, PLR0911 - one branch for each kind of step
+def add_step(  # noqa: C901, PLR0911, PLR0912 - one branch for each kind of step
     scope: ScopeBuilder,
     name: str,
     x: Value,
@@ -108,7 +124,7 @@ def add_step(  # noqa: C901, PLR0911 - one branch for each kind of step
     depth: int,
 ) -> tuple[Value, tuple[Value, ...]]:
     """One step that reads ``x``, perhaps others; the value it yields and those it read."""
-    kind = numbers.below(12 if depth else 10)
+    kind = numbers.below(14 if depth else 10)
     alike = [value for value in values if value.shape == x.shape]
     sized = [value for value in values if value.shape[1:] == x.shape[1:]]
     side = min(x.shape[1:])
@@ -152,8 +168,41 @@ def add_step(  # noqa: C901, PLR0911 - one branch for each kind of step
         handed = (*(numbers.of(values) for _ in range(numbers.below(4))), x)
         cell = Cell(2 * (1 + numbers.below(4)), (numbers.below(3),) * 9, depth - 1)
         return scope.block(name, cell, *handed), handed
+    if kind >= 12 and side >= 4:
+        return scope.block(name, built_in(numbers), x), (x,)
     parts = 1 + numbers.below(3)
     return scope.sequence(name, lambda inner: chain(inner, numbers, parts, depth), x), (x,)
+
+
+def built_in(numbers: Numbers) -> BlockSpec:
+    """Some built-in block for maps from 4x4 upwards, with settings as they come."""
+    width, kernel, stride = 2 * (1 + numbers.below(4)), 1 + numbers.below(5), 1 + numbers.below(2)
+    odd = kernel | 1
+    squeeze = numbers.of((0.0, 0.25, 1.0))
+    each: dict[str, Any] = {"activation": numbers.of(tuple(ACTIVATIONS))}
+    squeezed = {**each, "squeeze_ratio": squeeze, "squeeze_of": numbers.of(("input", "scaled"))}
+    residual = {**squeezed, "pre_activation": bool(numbers.below(2)), "dropout": 0.25 * stride}
+    makers: tuple[Callable[[], BlockSpec], ...] = (
+        lambda: Stem(width, kernel, stride, bool(numbers.below(2)), bool(numbers.below(2)), **each),
+        lambda: ConvNormAct(width, kernel, stride, norm=bool(numbers.below(2)), **each),
+        lambda: ConvNormAct(width, odd, stride, dilation=2, bias=True, padding=odd, **each),
+        lambda: DepthwiseSeparable(width, kernel, stride, 1 + numbers.below(2), squeeze, **each),
+        lambda: MBConv(
+            width, kernel, stride, 1 + numbers.below(3), fused=bool(numbers.below(2)), **squeezed
+        ),
+        lambda: BasicBlock(width, kernel, stride, **residual),
+        lambda: Bottleneck(width, kernel, stride, inner_ratio=1.0, groups=2, **residual),
+        lambda: Bottleneck(2 * width, kernel, stride, stride_first=True, **residual),
+        lambda: DenseLayer(width // 2, numbers.below(3), kernel, **squeezed),
+        lambda: Transition(numbers.of((0.25, 0.5, 1.0)), stride, 0.25 * stride, **each),
+        lambda: Inception(1, width, 2, 1, 3, 2, kernel, **squeezed),
+        lambda: SqueezeExcite(width, numbers.of(tuple(ACTIVATIONS)), "hardsigmoid"),
+        lambda: MaxPool(odd, stride, numbers.of(("same", "ceil")) if odd < 4 else "same"),
+        lambda: AvgPool(2, 2, numbers.of(("same", "valid", "ceil"))),
+        lambda: Skip(numbers.of((0, width)), stride),
+        lambda: Zero(stride),
+    )
+    return numbers.of(makers)()
 
 
 def chain(scope: ScopeBuilder, numbers: Numbers, parts: int, depth: int) -> Value:

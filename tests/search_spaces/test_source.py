@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from search_spaces.architecture import lower
-from search_spaces.blocks import BLOCKS, ConvNormAct
+from search_spaces.blocks import BLOCKS, AvgPool, ConvNormAct, MaxPool, Skip, Stem
 from search_spaces.graph import MAX_INPUTS, Graph
 from search_spaces.lowering import BlockSpec, GraphBuilder, ScopeBuilder, Value, chain
 from search_spaces.mbconv import MBConvSpace
@@ -179,7 +179,62 @@ def odd_numbers(root: ScopeBuilder, x: Value) -> Value:
     return root.enter("body", "Body", inside, x)
 
 
+@dataclass(frozen=True, slots=True)
+class Numbered(BlockSpec):
+    """Convolutions whose numbers are named, some of them twice over."""
+
+    kernel: int
+    margin: int = 1
+
+    def emit(self, scope: ScopeBuilder, inputs: tuple[Value, ...]) -> Value:
+        kernel = scope.argument("kernel", self.kernel)
+        margin = scope.argument("margin", self.margin)
+        stride = scope.argument("stride", 1)
+        x = scope.add("first", Conv2d(4, kernel, stride, kernel // 2), inputs[-1])
+        x = scope.add("second", Conv2d(4, 2 * margin + 1, padding=margin), x)
+        return scope.add("third", Conv2d(4, kernel + 2 * margin, padding=kernel // 2 + margin), x)
+
+
+@dataclass(frozen=True, slots=True)
+class Around(BlockSpec):
+    """Hands numbers of its own to a block inside."""
+
+    kernel: int
+    margin: int
+
+    def emit(self, scope: ScopeBuilder, inputs: tuple[Value, ...]) -> Value:
+        kernel = scope.argument("outer_kernel", self.kernel)
+        margin = scope.argument("outer_margin", self.margin)
+        x = scope.block("inside", Numbered(kernel, margin), inputs[-1])
+        x = scope.block("pool", MaxPool(3, padding="same"), x)
+        return scope.add("sum", Add(), x, inputs[-1])
+
+
+def constant_numbers(root: ScopeBuilder, x: Value) -> Value:
+    """A margin that is the same everywhere, a kernel that is not."""
+    for place, kernel in enumerate((3, 5, 3)):
+        x = root.block(f"alone{place}", Numbered(kernel), x)
+    return x
+
+
+def nested_constants(root: ScopeBuilder, x: Value) -> Value:
+    """The same, one block further in, and once with another margin."""
+    for place, kernel in enumerate((3, 5, 3)):
+        x = root.block(f"around{place}", Around(kernel, 1), x)
+    return root.block("alone", Numbered(3, 2), x)
+
+
+def lone_layers(root: ScopeBuilder, x: Value) -> Value:
+    """Blocks of one layer: with weights, without, twice, once, in a sequence."""
+    specs = (MaxPool(), Skip(), Stem(5, 3, 1, norm=False, pool=False), AvgPool(2, 2), MaxPool())
+    x = root.block("before", MaxPool(2, 2), x)
+    return root.sequence("body", chain(specs), x)
+
+
 EMITTED: dict[str, Emit] = {
+    "constant numbers": constant_numbers,
+    "nested constants": nested_constants,
+    "lone layers": lone_layers,
     "dense": dense,
     "dense by pairs": dense_by_pairs,
     "many inputs": many_inputs,
@@ -256,6 +311,94 @@ def test_efficientnet_b0_is_at_most_four_block_classes_and_150_lines(
     assert "ResidualMBConv(192, inner=1152, kernel=5, squeeze=48)," in b0
 
 
+@pytest.fixture(scope="module")
+def published() -> dict[str, str]:
+    names = ("resnet50", "densenet121", "googlenet")
+    return {name: model_source(lower(REFERENCES[name]())) for name in names}
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "lines", "held"),
+    [
+        (
+            "resnet50",
+            ["ProjectedBottleneck", "Bottleneck", "ResNet"],
+            107,
+            [
+                "        self.middle_conv = nn.Conv2d(inner, inner, 3, padding=1, bias=False)\n",
+                "        x = self.shortcut_norm(self.shortcut_conv(x))\n",
+                "        return self.act(y + x)\n",
+                "                ProjectedBottleneck(64, 256, inner=64),\n",
+                "                ProjectedBottleneck(256, 512, inner=128, stride=2),\n",
+                "                Bottleneck(512, inner=128),\n",
+            ],
+        ),
+        (
+            "densenet121",
+            ["DenseLayer", "Transition", "DenseNet"],
+            136,
+            [
+                "        self.grow_conv = nn.Conv2d(128, 32, 3, padding=1, bias=False)\n",
+                "        return torch.cat([x, y], dim=1)\n",
+                "                DenseLayer(64),\n                DenseLayer(96),\n",
+                "                Transition(256, 128),\n",
+            ],
+        ),
+        (
+            "googlenet",
+            ["ConvNormAct", "Inception", "GoogLeNet"],
+            103,
+            [
+                "        return self.act(self.norm(self.conv(x)))\n",
+                "            ConvNormAct(reduce3_channels, width3_channels, kernel=3),\n",
+                "            nn.MaxPool2d(3, stride=1, padding=1),\n",
+                "                Inception(192, 64, 96, 128, 16, 32, 32),\n",
+                "                nn.MaxPool2d(2, stride=2, ceil_mode=True),\n",
+            ],
+        ),
+    ],
+)
+def test_published_networks_are_a_few_classes_as_people_write_them(
+    name: str,
+    classes: list[str],
+    lines: int,
+    held: list[str],
+    published: dict[str, str],
+    classes_in_source: ClassesInSource,
+) -> None:
+    source = published[name]
+    assert classes_in_source(source) == classes
+    assert len(source.splitlines()) == lines
+    assert [line for line in held if line not in source] == []
+
+
+def test_a_number_that_all_blocks_of_a_class_share_is_a_constant(
+    classes_in_source: ClassesInSource,
+) -> None:
+    source = model_source(network(constant_numbers))
+    assert classes_in_source(source) == ["Numbered", "Network"]
+    assert "self.first = nn.Conv2d(in_channels, 4, kernel, padding=kernel // 2, " in source
+    assert "self.second = nn.Conv2d(4, 4, 3, padding=1, bias=False)" in source
+    assert "self.alone1 = Numbered(4, kernel=5, margin=1)" in source  # the third one needs both
+    assert "stride" not in source
+
+
+def test_a_number_that_one_block_has_otherwise_is_a_parameter() -> None:
+    source = model_source(network(nested_constants))
+    assert "self.inside = Numbered(in_channels, kernel=outer_kernel, margin=1)" in source
+    assert "self.around1 = Around(4, outer_kernel=5)" in source
+    assert "self.alone = Numbered(4, kernel=3, margin=2)" in source
+
+
+def test_a_block_of_one_layer_is_that_layer_unless_it_has_weights() -> None:
+    source = model_source(network(lone_layers))
+    assert "self.before = nn.MaxPool2d(2, stride=2, ceil_mode=True)" in source
+    assert (
+        "            nn.MaxPool2d(3, stride=1, padding=1),\n            nn.Identity(),\n" in source
+    )
+    assert "nn.Sequential(OrderedDict(conv=nn.Conv2d(4, 5, 3, padding=1, bias=False)))" in source
+
+
 def imported(source: str) -> set[str]:
     tree = ast.walk(ast.parse(source))
     found: set[str] = set()
@@ -269,9 +412,9 @@ def imported(source: str) -> set[str]:
 
 def test_docstrings_of_blocks_fit_on_a_line_of_source() -> None:
     for spec in BLOCKS.values():
-        line = str(spec.__doc__).splitlines()[0]
-        assert len(line) <= LINE_LENGTH - 10
-        assert not set(line) & set('\\"')
+        for line in (str(spec.__doc__).splitlines()[0], *spec.variants.values()):
+            assert len(line) <= LINE_LENGTH - 10
+            assert not set(line) & set('\\"')
 
 
 def test_source_imports_torch_and_collections_alone(b0: str, fixed_networks: list[Graph]) -> None:
@@ -282,13 +425,18 @@ def test_source_imports_torch_and_collections_alone(b0: str, fixed_networks: lis
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory, fixed_networks: list[Graph], b0: str) -> Path:
+def written(
+    tmp_path_factory: pytest.TempPathFactory,
+    fixed_networks: list[Graph],
+    b0: str,
+    published: dict[str, str],
+) -> Path:
     """A folder of many generated modules."""
     folder = tmp_path_factory.mktemp("source")
     space = MBConvSpace((3, 32, 32), 10, granularity="block")
     step = space.genome.size // 7
     sources = [model_source(graph) for graph in fixed_networks]
-    sources += [model_source(network(emit)) for emit in EMITTED.values()]
+    sources += [*(model_source(network(emit)) for emit in EMITTED.values()), *published.values()]
     sources += [
         model_source(lower(space.architecture(space.genome.unrank(place * step))))
         for place in range(7)

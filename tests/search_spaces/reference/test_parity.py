@@ -54,6 +54,8 @@ CASES = {
     "efficientnet_b0": Case(96, (4, 0), {"stride": 2}, {}),
 }
 
+LARGE = {"vgg11", "vgg11_bn", "wide_resnet50_2"}
+
 
 def theirs(name: str) -> nn.Module:
     """Torchvision's network with memory for its weights, which nobody has set."""
@@ -162,7 +164,10 @@ def with_block(
     return replace(architecture, stages=tuple(map(tuple, stages)))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in CASES],
+)
 def test_a_network_and_its_source_compute_what_torchvisions_does(
     name: str, model_from_source: ModelFromSource
 ) -> None:
@@ -189,7 +194,7 @@ def test_a_network_and_its_source_compute_what_torchvisions_does(
     assert fault > 100 * LARGEST_ERROR
 
 
-@pytest.mark.parametrize(("stage", "stride"), [(2, 1), (3, 1), (5, 1), (6, 2)])
+@pytest.mark.parametrize(("stage", "stride"), [(3, 1), (6, 2)])
 def test_a_planted_stride_is_found(stage: int, stride: int) -> None:
     name = "efficientnet_b0"
     images = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(1))
@@ -200,8 +205,8 @@ def test_a_planted_stride_is_found(stage: int, stride: int) -> None:
     assert error(with_weights(oracle, built(faulty)), images, expected) > 1_000 * LARGEST_ERROR
 
 
-@pytest.mark.parametrize("name", ["efficientnet_b0", "resnet18"])
-def test_planted_statistics_are_found(name: str) -> None:
+def test_planted_statistics_are_found() -> None:
+    name = "resnet18"
     side = CASES[name].side
     images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(1))
     oracle = unit_scale(theirs(name), images)
