@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 SEARCH_SPACES: Mapping[str, str] = {
     "mbconv": "search_spaces.mbconv:MBConvSpace",
+    "residual": "search_spaces.residual:ResidualSpace",
     "fractal": "search_spaces.fractal:FractalSpace",
     "cell": "search_spaces.cell:CellSpace",
 }
