@@ -9,6 +9,7 @@ from collections.abc import Mapping
 SEARCH_SPACES: Mapping[str, str] = {
     "mbconv": "search_spaces.mbconv:MBConvSpace",
     "residual": "search_spaces.residual:ResidualSpace",
+    "dense": "search_spaces.dense:DenseSpace",
     "fractal": "search_spaces.fractal:FractalSpace",
     "cell": "search_spaces.cell:CellSpace",
 }

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from search_spaces import graph_json
 from search_spaces.architecture import from_document, lower, to_document
+from search_spaces.dense import DenseSpace
 from search_spaces.fractal import FractalSpace
 from search_spaces.graph import Graph
 from search_spaces.identity import digest
@@ -18,7 +19,7 @@ from search_spaces.residual import ResidualSpace
 from search_spaces.space import SearchSpace
 from search_spaces.strict_json import dumps, loads
 
-SPACES = [FractalSpace, ResidualSpace]
+SPACES = [FractalSpace, ResidualSpace, DenseSpace]
 SMALL = (1, 8, 8)
 
 Space = Callable[[tuple[int, int, int], int], SearchSpace]
