@@ -11,5 +11,6 @@ SEARCH_SPACES: Mapping[str, str] = {
     "residual": "search_spaces.residual:ResidualSpace",
     "dense": "search_spaces.dense:DenseSpace",
     "fractal": "search_spaces.fractal:FractalSpace",
+    "mixed": "search_spaces.mixed:MixedSpace",
     "cell": "search_spaces.cell:CellSpace",
 }
