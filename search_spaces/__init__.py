@@ -8,6 +8,9 @@ from collections.abc import Mapping
 
 SEARCH_SPACES: Mapping[str, str] = {
     "mbconv": "search_spaces.mbconv:MBConvSpace",
+    "residual": "search_spaces.residual:ResidualSpace",
+    "dense": "search_spaces.dense:DenseSpace",
     "fractal": "search_spaces.fractal:FractalSpace",
+    "mixed": "search_spaces.mixed:MixedSpace",
     "cell": "search_spaces.cell:CellSpace",
 }

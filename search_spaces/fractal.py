@@ -7,15 +7,18 @@ from search_spaces.blocks import Classifier, FractalBlock, Stem
 from search_spaces.genome import Decision, Genome, Genotype
 from search_spaces.lowering import BlockSpec
 from search_spaces.reference.fractalnet import FILTERS
-from search_spaces.skeleton import check_images, resolutions, widths
+from search_spaces.skeleton import (
+    KERNEL_SIZES,
+    check_images,
+    kernels,
+    resolutions,
+    stem_halvings,
+    widths,
+)
 from search_spaces.space import SearchSpace
-
-LARGEST_SIDE = 64  # pixels of the shorter side from which on a stem halves the map
 
 COLUMNS = (1, 2, 3, 4)
 WIDTH_RATIOS = (0.125, 0.25, 0.5, 1.0)
-KERNEL_SIZES = (3, 5)
-SMALLEST_MAP = 8  # pixels of a block's shorter side from which on its kernel is open
 ACTIVATIONS = ("relu", "hardswish", "silu")
 
 
@@ -106,18 +109,15 @@ def skeleton(height: int, width: int) -> tuple[int, tuple[int, ...]]:
     Returns:
         The sides are of three to five blocks. The last block, too, can halve its map.
     """
-    side = min(height, width)
-    halvings = min(2, (side // LARGEST_SIDE).bit_length())
+    side, halvings = min(height, width), stem_halvings(height, width)
     blocks = min(len(FILTERS), (side >> halvings).bit_length() - 1)
     return halvings, tuple(side >> (halvings + place) for place in range(blocks))
 
 
 def _decisions(place: int, side: int) -> list[Decision]:
     name = f"block{place}"
-    decisions = [
+    return [
         Decision.of(f"{name}.columns", COLUMNS),
         Decision.of(f"{name}.width", widths(FILTERS[place], WIDTH_RATIOS)),
+        *kernels(name, side),
     ]
-    if side >= SMALLEST_MAP:
-        decisions.append(Decision.of(f"{name}.kernel", KERNEL_SIZES))
-    return decisions

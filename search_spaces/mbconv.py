@@ -104,7 +104,7 @@ class MBConvSpace(SearchSpace):
 
     def _stage_decisions(self, name: str, stage: Stage) -> list[Decision]:
         depths = [depth for depth in range(stage.depth - 1, stage.depth + 2) if depth >= 1]
-        blocks = [_block_decisions(f"{name}.block{place}") for place in range(depths[-1])]
+        blocks = [block_decisions(f"{name}.block{place}") for place in range(depths[-1])]
         depth = Decision(
             f"{name}.depth",
             tuple(
@@ -112,26 +112,22 @@ class MBConvSpace(SearchSpace):
             ),
         )
         width = Decision.of(f"{name}.width", widths(stage.width, WIDTH_RATIOS))
-        shared = () if self._per_block else _block_decisions(name)
+        shared = () if self._per_block else block_decisions(name)
         return [width, *shared, depth]
 
     def _blocks(
         self, genotype: Genotype, name: str, stage: Stage, activation: str
     ) -> tuple[MBConv, ...]:
-        blocks = []
-        for place in range(int(genotype[f"{name}.depth"])):
-            prefix = f"{name}.block{place}" if self._per_block else name
-            blocks.append(
-                MBConv(
-                    width=int(genotype[f"{name}.width"]),
-                    kernel_size=int(genotype[f"{prefix}.kernel"]),
-                    stride=stage.stride if place == 0 else 1,
-                    expansion=int(genotype[f"{prefix}.expansion"]),
-                    squeeze_ratio=float(genotype[f"{prefix}.squeeze_excite"]),
-                    activation=activation,
-                )
+        return tuple(
+            block(
+                genotype,
+                f"{name}.block{place}" if self._per_block else name,
+                width=int(genotype[f"{name}.width"]),
+                stride=stage.stride if place == 0 else 1,
+                activation=activation,
             )
-        return tuple(blocks)
+            for place in range(int(genotype[f"{name}.depth"]))
+        )
 
 
 def skeleton(height: int, width: int) -> tuple[int, tuple[Stage, ...]]:
@@ -158,7 +154,8 @@ def skeleton(height: int, width: int) -> tuple[int, tuple[Stage, ...]]:
     return (2 if -1 in halving else 1), strided
 
 
-def _block_decisions(name: str) -> tuple[Decision, ...]:
+def block_decisions(name: str) -> tuple[Decision, ...]:
+    """What is open in a block, or in the blocks of a stage: kernel, expansion, squeeze-excite."""
     return (
         Decision.of(f"{name}.kernel", KERNEL_SIZES),
         Decision.of(f"{name}.expansion", EXPANSIONS),
@@ -166,5 +163,17 @@ def _block_decisions(name: str) -> tuple[Decision, ...]:
     )
 
 
+def block(genotype: Genotype, name: str, *, width: int, stride: int, activation: str) -> MBConv:
+    """The block that the answers to ``block_decisions`` stand for."""
+    return MBConv(
+        width=width,
+        kernel_size=int(genotype[f"{name}.kernel"]),
+        stride=stride,
+        expansion=int(genotype[f"{name}.expansion"]),
+        squeeze_ratio=float(genotype[f"{name}.squeeze_excite"]),
+        activation=activation,
+    )
+
+
 def _flat(blocks: Sequence[tuple[Decision, ...]]) -> tuple[Decision, ...]:
-    return tuple(decision for block in blocks for decision in block)
+    return tuple(decision for opened in blocks for decision in opened)

@@ -80,6 +80,8 @@ class Transition(BlockSpec):
             leaves the pool out.
         dropout: Probability of dropping a value before the pool while training; 0 leaves it out.
         activation: A key of ``primitives.ACTIVATIONS``.
+        width: Output channels where they do not follow from ``compression``, which is 1 then; 0
+            where they do.
 
     Source: DenseNet (arXiv:1608.06993), section 3: pooling layers, compression.
     """
@@ -88,15 +90,20 @@ class Transition(BlockSpec):
     stride: int = 2
     dropout: float = 0.0
     activation: str = "relu"
+    width: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.compression <= 1:
             raise ValueError(f"compression must be above 0, at most 1, got {self.compression}")
+        if self.width < 0:
+            raise ValueError(f"width must be at least 0, got {self.width}")
+        if self.width and self.compression != 1:
+            raise ValueError(f"compression must be 1 with a width, got {self.compression}")
 
     def emit(self, scope: ScopeBuilder, inputs: tuple[Value, ...]) -> Value:
         """See the class."""
         x = inputs[-1]
-        width = max(1, int(x.channels * self.compression))
+        width = self.width or max(1, int(x.channels * self.compression))
         width = scope.argument("out_channels", width)
         x = scope.activation("act", scope.norm("norm", x), self.activation)
         x = scope.conv("conv", x, width)

@@ -1,5 +1,7 @@
 """Random children of large spaces: sound, cheap to describe, counted right, and they train."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -9,15 +11,20 @@ from torch.utils.flop_counter import FlopCounterMode
 from search_spaces import graph_json
 from search_spaces.architecture import from_document, lower, to_document
 from search_spaces.cell import CellSpace
+from search_spaces.dense import DenseSpace
 from search_spaces.fractal import FractalSpace
 from search_spaces.graph import Graph
 from search_spaces.identity import digest
+from search_spaces.mixed import MixedSpace
 from search_spaces.modules import build
+from search_spaces.residual import ResidualSpace
 from search_spaces.space import SearchSpace
 from search_spaces.strict_json import dumps, loads
 
-SPACES: list[type[FractalSpace] | type[CellSpace]] = [FractalSpace, CellSpace]
+SPACES = [FractalSpace, CellSpace, ResidualSpace, DenseSpace, MixedSpace]
 SMALL = (1, 8, 8)
+
+Space = Callable[[tuple[int, int, int], int], SearchSpace]
 
 
 def children(space: SearchSpace, count: int, seed: int) -> list[Graph]:
@@ -28,7 +35,7 @@ def children(space: SearchSpace, count: int, seed: int) -> list[Graph]:
 @pytest.mark.slow
 @pytest.mark.parametrize("space", SPACES)
 def test_500_children_have_a_graph_a_cost_a_document_and_a_hash(
-    space: type[FractalSpace] | type[CellSpace],
+    space: Space,
 ) -> None:
     made = space(SMALL, 10)
     rng = np.random.default_rng(0)
@@ -56,7 +63,7 @@ def loss(outputs: Tensor) -> Tensor:
 @pytest.mark.slow
 @pytest.mark.parametrize("space", SPACES)
 def test_50_children_are_counted_as_torch_does_and_train(
-    space: type[FractalSpace] | type[CellSpace],
+    space: Space,
 ) -> None:
     for graph in children(space(SMALL, 4), 50, seed=1):
         with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():

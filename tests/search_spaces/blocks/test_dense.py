@@ -69,3 +69,12 @@ def test_a_transition_halves_odd_sides_downwards_or_not_at_all(alone: Alone) -> 
     assert [part.removeprefix("block.") for part in parts] == [
         *("norm", "act", "conv", "dropout", "pool")
     ]
+
+
+def test_a_transition_may_end_at_a_width(alone: Alone) -> None:
+    assert alone(Transition(1.0, 1, width=5), channels=7, side=4).output_shape == (5, 4, 4)
+    assert alone(Transition(1.0, 1, width=9), channels=7, side=4).output_shape == (9, 4, 4)
+    with pytest.raises(ValueError, match=r"compression must be 1 with a width, got 0\.5"):
+        Transition(width=5)
+    with pytest.raises(ValueError, match="width must be at least 0, got -1"):
+        Transition(1.0, width=-1)
