@@ -19,6 +19,7 @@ SEED = 0  # of the first weights
 DECAY = 0.9  # of the moving averages
 ENTROPY = 0.05  # weight of the entropy of a whole genotype, against advantages of deviation 1
 MAX_ADVANTAGE = 3.0
+ROUNDING = 1e-9  # share of the baseline below which a deviation is none
 CELL_RATE = 0.1  # of the cell, in learning rates of the plain preferences
 MAX_SAMPLES = 8  # before a genotype is drawn without the controller
 WARMTH = 0.25  # added to the temperature with each sample that cannot be used
@@ -267,7 +268,7 @@ class _Learner:
             baseline = self._mean / correction
             self._square = DECAY * self._square + (1.0 - DECAY) * (reward - baseline) ** 2
             variance = self._square / correction
-        if variance == 0.0:
+        if math.sqrt(variance) <= ROUNDING * abs(baseline):  # all equal so far
             return torch.zeros(len(rewards))
         standard = (np.array(rewards) - baseline) / math.sqrt(variance)
         return torch.tensor(standard.clip(-MAX_ADVANTAGE, MAX_ADVANTAGE), dtype=torch.float32)

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from search_spaces.genome import Decision, Genome, Genotype, Option
+from strategies.encodings import Encodings
 from strategies.evolution import Evolution
 from strategies.predictor import Predictor
 from strategies.random import RandomSearch
 from strategies.strategy import Features, Proposal, Strategy
+from strategies.surrogate import Surrogate
 
 GENOME = Genome(tuple(Decision.of(f"d{n}", "abc") for n in range(7)))
 WEIGHTS = np.arange(1.0, 8.0)
@@ -103,7 +105,7 @@ def test_the_first_asks_span_cost() -> None:
 
 
 def test_an_additive_landscape_is_solved_within_thirty_queries() -> None:
-    # 2187 networks. Of 20 landscapes drawn from other seeds it solved 20 within 30 queries.
+    # 2187 networks. All three are solved, which chance does one time in 73 for each.
     for seed in range(3):
         values = landscape(seed, pairs=0.0)
         strategy = predictor(30)
@@ -111,6 +113,7 @@ def test_an_additive_landscape_is_solved_within_thirty_queries() -> None:
         assert GENOME.rank(strategy.recommend()) == int(values.argmax())
 
 
+@pytest.mark.slow
 def test_it_beats_evolution_on_landscapes_with_pairs_and_noise() -> None:
     # Twelve landscapes, fixed seeds. A strategy no better than evolution would recommend the better
     # network, ties counting half, in 10 or more with a probability below 0.02.
@@ -159,19 +162,23 @@ def test_where_nothing_is_feasible_something_is_proposed() -> None:
     assert len(searched(strategy, lambda one: None, 10)) == 10
 
 
-def test_an_option_that_always_fails_is_avoided() -> None:
-    # A third of all networks fail; what does not learn it meets about ten of them in thirty.
-    values = landscape(5, pairs=0.0)
-    strategy = predictor(30)
-    failed = []
-
-    def score(genotype: Genotype) -> float | None:
-        failed.append(genotype["d3"] == "b")
-        return None if failed[-1] else float(values[GENOME.rank(genotype)])
-
-    proposed = searched(strategy, score, 30)
-    assert len(set(proposed)) == 30
-    assert sum(failed[15:]) <= 3
+def test_what_failed_is_not_proposed_again_and_what_is_like_it_less_likely() -> None:
+    strategy = predictor(60)
+    values = landscape(5)
+    fails = [GENOME.unrank(rank)["d3"] == "b" for rank in range(GENOME.size)]
+    for rank in np.random.default_rng(2).permutation(GENOME.size)[:60].tolist():
+        proposal = Proposal(GENOME.unrank(rank))
+        strategy.asked(proposal)
+        strategy.tell(proposal, None if fails[rank] else (float(values[rank]),))
+    surrogate = Surrogate(GENOME, None, Encodings(GENOME))
+    belief = surrogate.belief(strategy.history)
+    assert belief.failures is not None
+    everything = surrogate.points([GENOME.unrank(rank) for rank in range(GENOME.size)])
+    chances = 1.0 + belief.failures.predict(everything)[0]
+    assert chances[fails].mean() < 0.4
+    assert chances[np.logical_not(fails)].mean() > 0.8
+    asked = set(strategy.history.genotypes)
+    assert all(ask(strategy, number).genotype not in asked for number in range(5))
 
 
 def test_several_at_once_are_different_and_nearly_as_good() -> None:
@@ -235,8 +242,8 @@ def test_a_genome_of_1e35_genotypes_is_searched() -> None:
     genome = Genome(tuple(Decision.of(f"d{n}", range(10)) for n in range(36)))
     sums = {}
     for cls in (Predictor, RandomSearch):
-        strategy = cls(genome, 40, ("maximize",), None)
-        searched(strategy, lambda one: float(sum(map(int, one.to_dict().values()))), 40)
+        strategy = cls(genome, 20, ("maximize",), None)
+        searched(strategy, lambda one: float(sum(map(int, one.to_dict().values()))), 20)
         sums[cls] = sum(map(int, strategy.recommend().to_dict().values()))
     assert sums[Predictor] > sums[RandomSearch] + 30  # of random ones the deviation is 17
 
