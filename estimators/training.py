@@ -117,7 +117,7 @@ class Training(Estimator):
         ValueError: If a value is out of range.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - options, by name
         self,
         *,
         epochs: int | None = None,
