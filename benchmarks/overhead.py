@@ -62,23 +62,35 @@ class Sleeper(Estimator):
         begin = time.time()
         if self._seconds:
             time.sleep(self._seconds)
-            note(self._log, begin)
+            note(self._log, begin, seed)
         accuracy = graph.params / 1e9
         return Evaluation({"accuracy": accuracy, "log_loss": 1 - accuracy})
 
 
-def note(log: str, begin: float) -> None:
+def note(log: str, begin: float, seed: int = 0) -> None:
     """Add when a child began and ended on this worker."""
     with Path(f"{log}-{os.getpid()}").open("a") as file:
-        file.write(json.dumps([begin, time.time()]) + "\n")
+        file.write(json.dumps([begin, time.time(), seed]) + "\n")
 
 
-def gaps(log: Path, skip: int = 1) -> str:
-    """Time between one child's end and the next one's start, as a share of busy time."""
+def spans_of(log: Path) -> list[list[tuple[float, float, int]]]:
+    """Begin, end and seed of each child, in order, by worker."""
+    return [
+        sorted(tuple(json.loads(line)) for line in path.read_text().splitlines())
+        for path in log.parent.glob(f"{log.name}-*")
+    ]
+
+
+def gaps(workers: list[list[tuple[float, float, int]]], skip: int = 1) -> str:
+    """Time between one child's end and the next one's start, as a share of busy time.
+
+    Args:
+        workers: Children by worker.
+        skip: First children of each worker that are left out.
+    """
     waiting, busy, found = 0.0, 0.0, []
-    for path in log.parent.glob(f"{log.name}-*"):
-        spans = sorted(json.loads(line) for line in path.read_text().splitlines())[skip:]
-        for (_, end), (begin, after) in pairwise(spans):
+    for spans in workers:
+        for (_, end, _), (begin, after, _) in pairwise(spans[skip:]):
             found.append(1000 * (begin - end))
             waiting, busy = waiting + begin - end, busy + after - begin
     if not found:
@@ -105,12 +117,22 @@ def search(folder: Path, budget: int, *, workers: int, study: bool, **options: A
 
 
 def part_gaps(place: Path, children: int) -> None:
-    """Children of 0.7 s on two workers, with journal and study."""
+    """Children of 0.7 s on two workers, with journal and study.
+
+    Gaps are counted while asks remain; start-up, and the tail with its fresh scores, are apart.
+    """
     log = place / "ours"
-    begin = time.monotonic()
-    search(place / "run", children, workers=2, study=True, seconds=SECONDS, log=str(log))
-    wall = time.monotonic() - begin
-    print(f"gaps    nas, two workers:      {gaps(log)}; {wall:.0f} s in all")
+    start = time.time()
+    result = search(place / "run", children, workers=2, study=True, seconds=SECONDS, log=str(log))
+    end = time.time()
+    asked = {trial.seed for trial in result.trials}
+    workers = [[span for span in spans if span[2] in asked] for spans in spans_of(log)]
+    first = min(spans[0][0] for spans in workers)
+    last = min(spans[-1][1] for spans in workers)  # from here on one has nothing left to do
+    print(
+        f"gaps    nas, two workers:      {gaps(workers)}; start-up {first - start:.1f} s, "
+        f"tail {end - last:.1f} s of {end - start:.0f}"
+    )
 
 
 TUNE = """
@@ -167,16 +189,13 @@ def part_others(place: Path, children: int) -> None:
         for process in running:
             process.wait()
         # A new process for every child leaves no gap on a worker to measure.
-        spans = [
-            json.loads(line)
-            for path in place.glob(f"{log.name}-*")
-            for line in path.read_text().splitlines()
-        ]
-        wall = max(end for _, end in spans) - min(begin for begin, _ in spans)
-        busy = sum(end - begin for begin, end in spans)
+        workers = spans_of(log)
+        spans = [span for one in workers for span in one]
+        wall = max(end for _, end, _ in spans) - min(begin for begin, _, _ in spans)
+        busy = sum(end - begin for begin, end, _ in spans)
         share = 100 * (2 * wall - busy) / busy
         total = time.monotonic() - begin
-        found = gaps(log) if len(list(place.glob(f"{log.name}-*"))) <= 2 else "new processes"
+        found = gaps(workers) if len(workers) <= 2 else "new processes"
         print(f"gaps    {name + ':':<23}{found}; idle {share:.1f} % of busy time; {total:.0f} s")
 
 

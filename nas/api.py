@@ -15,7 +15,15 @@ from nas.loading import load
 from nas.lock import RunLock
 from nas.progress import Progress, Silent
 from nas.result import Result
-from nas.run_folder import RUN, check_plain, create, differences, read_record, write_json
+from nas.run_folder import (
+    RUN,
+    check_free,
+    check_plain,
+    create,
+    differences,
+    read_record,
+    write_json,
+)
 from nas.session import Execution, Session
 from nas.status import read
 from search_spaces.space import SearchSpace
@@ -78,7 +86,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
             ``cuda`` and 0 elsewhere.
         address: ``host:port`` of a Ray cluster; None for this machine alone.
         child_timeout: Seconds after which a child is killed and has failed; None for 20 times the
-            longest so far, at least 600.
+            longest so far, at least 600, and no limit before the first has a score.
         grace: Seconds that running children have to finish after Ctrl-C or SIGTERM.
         max_hours: Hours after which no child is started any more; those that run finish, and the
             winner is exported. None for no limit.
@@ -118,13 +126,22 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         settings={} if settings is None else settings,
     )
     progress = Silent() if progress is None else progress
-    with Interrupts(execution.grace, progress.notice) as interrupts, _joined(address) as cluster:
+    out = None if out is None else Path(out)
+    with (
+        Interrupts(execution.grace, progress.notice) as interrupts,
+        _ray(execution, address) as ray,
+    ):
         interrupts.again()  # joining puts Ray's own handlers in place
-        if cluster is not None and device == "auto":
-            found = "cuda" if cluster.gpus else "cpu"
-            configuration = replace(configuration, device=found)
-        prepared = prepare(configuration, elsewhere=cluster is not None)
-        folder = create(None if out is None else Path(out), prepared.record)
+        if ray is not None and address is not None and device == "auto":
+            configuration = replace(configuration, device="cuda" if ray.gpus else "cpu")
+        prepared = prepare(configuration, elsewhere=address is not None)
+        if out is not None:
+            check_free(out, prepared.record)
+        if ray is not None:
+            ray.start()
+            interrupts.again()
+            ray.check_room(execution.workers, execution.gpus(prepared.plan.device))
+        folder = create(out, prepared.record)
         with RunLock(folder):
             create(folder, prepared.record)  # still free, now that nobody else can take it
             write_json(folder / RUN, prepared.record.model_dump(mode="json"))
@@ -134,7 +151,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
                 execution,
                 progress=progress,
                 interrupts=interrupts,
-                cluster=cluster,
+                ray=ray,
             )
             return _work(session, folder)
 
@@ -201,7 +218,7 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
     progress = Silent() if progress is None else progress
     with (
         Interrupts(execution.grace, progress.notice) as interrupts,
-        _joined(address) as cluster,
+        _ray(execution, address) as ray,
         RunLock(folder),
     ):
         interrupts.again()  # joining puts Ray's own handlers in place
@@ -213,7 +230,7 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
                 f"--budget must be at least {least}, as many children as were started, got {budget}"
             )
         configuration = of_run(run, budget=budget, given=given)
-        prepared = prepare(configuration, elsewhere=cluster is not None)
+        prepared = prepare(configuration, elsewhere=address is not None)
         unequal = differences(run, prepared.record)
         if unequal:
             raise NasError(
@@ -226,7 +243,7 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
             execution,
             progress=progress,
             interrupts=interrupts,
-            cluster=cluster,
+            ray=ray,
         )
         return _work(session, folder)
 
@@ -245,16 +262,20 @@ def _work(session: Session, folder: Path) -> Result:
 
 
 @contextmanager
-def _joined(address: str | None) -> Iterator["RaySession | None"]:
-    """The cluster at an address, joined; None for this machine."""
-    if address is None:
+def _ray(execution: Execution, address: str | None) -> Iterator["RaySession | None"]:
+    """The Ray that workers are to be in, closed at the end; None to do without.
+
+    A cluster is joined; a Ray on this machine is started by whoever needs it first.
+    """
+    if execution.workers == 0:
         yield None
         return
     from nas.ray_workers import RaySession  # noqa: PLC0415 - Ray takes a second to import
 
     session = RaySession(address)
-    session.start()
     try:
+        if address is not None:
+            session.start()
         yield session
     finally:
         session.close()

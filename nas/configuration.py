@@ -18,7 +18,7 @@ from nas.children import Children
 from nas.errors import NasError, usage_error
 from nas.limits import Limits, Objective
 from nas.plan import FINALISTS, FRESH_SEEDS, PREFLIGHT, Plan, rng_of
-from nas.run_folder import RunRecord, versions
+from nas.run_folder import Derived, RunRecord, Settings, versions
 from search_spaces.space import SearchSpace
 from search_spaces.strict_json import MAX_INT, dumps
 from strategies.strategy import Strategy
@@ -129,9 +129,9 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
     estimator.prepare(images, task)
     plan = Plan(objective=objective, limits=limits, device=device, **plan_numbers)
     record = RunRecord(
-        space=name_of(configuration.space),
-        strategy=name_of(configuration.strategy),
-        estimator=name_of(configuration.estimator),
+        space=plugins.name_of("search_spaces", configuration.space),
+        strategy=plugins.name_of("strategies", configuration.strategy),
+        estimator=plugins.name_of("estimators", configuration.estimator),
         data=images.name,
         data_fingerprint=images.fingerprint,
         input_shape=images.input_shape,
@@ -145,12 +145,12 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         max_params=limits.max_params,
         max_macs=limits.max_macs,
         max_latency_ms=limits.max_latency_ms,
-        settings=settings,
-        derived={
-            "strategy": dict(strategy.derived()),
-            "estimator": dict(estimator.recipe),
-            "run": {"finalists": FINALISTS, "fresh_seeds": FRESH_SEEDS},
-        },
+        settings=Settings(**settings),
+        derived=Derived(
+            strategy=dict(strategy.derived()),
+            estimator=dict(estimator.recipe),
+            run={"finalists": FINALISTS, "fresh_seeds": FRESH_SEEDS},
+        ),
         genotypes=str(space.genome.size),
         versions=versions(),
     )
@@ -194,8 +194,8 @@ def of_run(
         max_params=run.max_params,
         max_macs=run.max_macs,
         max_latency_ms=run.max_latency_ms,
-        settings=run.settings,
-        derived=run.derived["strategy"],
+        settings=run.settings.model_dump(),
+        derived=run.derived.strategy,
     )
 
 
@@ -239,11 +239,6 @@ def make_space(
         options=options,
         part="space",
     )
-
-
-def name_of(target: str | type) -> str:
-    """What the record calls a space, strategy or estimator: its name, or that of its class."""
-    return target if isinstance(target, str) else target.__name__.lower()
 
 
 def _target(kind: str, target: str | type) -> Any:

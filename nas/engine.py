@@ -1,9 +1,12 @@
 """The search itself: ask, check limits, hand out, record, tell."""
 
+import time
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Literal, final
+
+import numpy as np
 
 from estimators.estimator import Evaluation
 from nas.children import Child, Children
@@ -17,7 +20,7 @@ from nas.workers import Failure, Job, Outcome
 from search_spaces.genome import Genotype
 from search_spaces.identity import same_network
 from search_spaces.modules import build
-from strategies.strategy import Strategy
+from strategies.strategy import Proposal, Strategy
 
 FRUITLESS_ASKS = 100
 CONSECUTIVE_FAILURES = 10
@@ -27,6 +30,7 @@ BUDGET_SPENT = "budget spent"
 # A child whose worker was lost is tried once more; every other failure is the child's own.
 RETRIED = frozenset({"worker_died", "node_lost"})
 RETRIES = 1
+FORESIGHT_SECONDS = 0.05  # that foreseeing an ask may take
 
 
 class SearchFailed(Exception):  # noqa: N818 - says what happened
@@ -67,6 +71,8 @@ class Search:
         self._twins: dict[int, list[int]] = {}  # of one in hand: duplicates that wait for it
         self._waits = False  # the strategy has nothing to propose until it is told more
         self._latencies: dict[str, float] = {}
+        self._foreseen = False  # the next ask, as things stand
+        self._foresees = True
 
     @property
     def over(self) -> bool:
@@ -137,6 +143,22 @@ class Search:
                 return job
         return None
 
+    def foresee(self) -> None:
+        """Make the network that would be asked for now, for when it is: while workers are busy.
+
+        It is kept among the children, so that a worker does not wait for it. What is settled
+        before the ask may change the proposal; then this was for nothing. A strategy that takes
+        long to propose is left alone.
+        """
+        if self._foreseen or not self._foresees or self._again or not self._wants_more():
+            return
+        begin = time.monotonic()
+        proposal = self._proposal(self._strategy.foresee)
+        if proposal is not None:
+            self._children.child(proposal.genotype)
+        self._foreseen = True
+        self._foresees = time.monotonic() - begin < FORESIGHT_SECONDS
+
     def settle(self, outcome: Outcome) -> list[Trial]:
         """Record what became of a job, and tell the strategy.
 
@@ -177,12 +199,8 @@ class Search:
     def _ask(self) -> int | None:
         """Ordinal of a new proposal; None if the strategy has none."""
         plan, ordinal = self._plan, len(self._record.trials)
-        try:
-            proposal = self._strategy.ask(rng_of(plan.seed, ASK, ordinal))
-        except Exception as error:
-            name = type(self._strategy).__name__
-            error.add_note(f"strategy {name} raised this; the record is whole up to its last ask")
-            raise
+        self._foreseen = False
+        proposal = self._proposal(self._strategy.ask)
         if proposal is None:
             self._waits = bool(self._open)
             if not self._open:
@@ -202,6 +220,15 @@ class Search:
             seed=training_seed(plan.seed, TRAINING, ordinal),
         )
         return ordinal
+
+    def _proposal(self, ask: Callable[[np.random.Generator], Proposal | None]) -> Proposal | None:
+        """What the strategy answers to the next ask."""
+        try:
+            return ask(rng_of(self._plan.seed, ASK, len(self._record.trials)))
+        except Exception as error:
+            name = type(self._strategy).__name__
+            error.add_note(f"strategy {name} raised this; the record is whole up to its last ask")
+            raise
 
     def _hand_out(self, trial: Trial) -> Job | None:
         """The job of a trial; None if it is beyond the limits or its network is known."""
@@ -250,7 +277,7 @@ class Search:
 
     def _settle(self, ordinal: int, result: Evaluation | Failure, seconds: float) -> list[Trial]:
         record, trial = self._record, self._record.trials[ordinal]
-        self._waits = False
+        self._waits = self._foreseen = False
         if isinstance(result, Evaluation):
             reached = result.details.get("fidelity", trial.fidelity) >= trial.fidelity
             state: State = "complete" if reached else "stopped"

@@ -41,6 +41,7 @@ class Journal:
         self._begin = time.monotonic()
         self._lines = b""
         self._groups = 0  # that are open, one within the other
+        self._failed = False
         _cut_torn_line(path)
         try:
             self._file = path.open("ab", buffering=0)
@@ -54,7 +55,8 @@ class Journal:
         """Add one event and wait until it is on the disk, unless it is one of a group.
 
         Raises:
-            NasError: If it cannot be written (exit code 5), as on a full disk.
+            NasError: If it cannot be written (exit code 5), as on a full disk; from then on nothing
+                can be, as the last line may be torn.
             ValueError: If a value is NaN or infinite.
         """
         whole = {"event": event, "at": round(time.monotonic() - self._begin, 3), **values}
@@ -83,10 +85,16 @@ class Journal:
         lines, self._lines = self._lines, b""
         if not lines:
             return
+        if self._failed:
+            raise NasError(
+                f"journal: an earlier event could not be written to {self._path}", exit_code=5
+            )
+        self._failed = True  # until they are on the disk
         try:
             while lines:  # a disk that fills up takes a part first
                 lines = lines[self._file.write(lines) :]
             os.fsync(self._file.fileno())
+            self._failed = False
         except OSError as error:
             raise NasError(
                 f"journal: cannot write {self._path}: {error.strerror}; free space, then go on "

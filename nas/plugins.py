@@ -68,6 +68,20 @@ def load(kind: str, name: str) -> Any:
     return target
 
 
+def name_of(kind: str, target: str | type) -> str:
+    """What a run calls a space, strategy or estimator: a name that ``load`` finds, if it has one.
+
+    Args:
+        kind: A key of ``BUILT_IN``.
+        target: A name, or a class; one without a name is called ``module:class``.
+    """
+    if isinstance(target, str):
+        return target
+    place = f"{target.__module__}:{target.__qualname__}"
+    known = (name for name, claims in _table(kind).items() if claims == [place])
+    return next(known, place)
+
+
 def options(target: Any) -> dict[str, inspect.Parameter]:
     """The options of a class: its constructor's keyword-only parameters."""
     try:

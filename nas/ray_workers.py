@@ -11,7 +11,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,14 @@ from typing import Any, Literal, final
 
 import ray
 import torch
-from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayError, RayTaskError
+from ray.exceptions import (
+    ActorUnavailableError,
+    GetTimeoutError,
+    OutOfMemoryError,
+    RayError,
+    RaySystemError,
+    RayTaskError,
+)
 
 from estimators.estimator import Estimator
 from estimators.task import Metric
@@ -28,9 +35,10 @@ from nas.run_folder import versions
 from nas.workers import Activity, Failure, Job, Outcome, Workers, run_job
 
 PROBE_SECONDS = 5.0
-JOIN_SECONDS = 15.0
+FETCH_SECONDS = 15.0  # for an answer that is there already
+HEAD_SECONDS = 20.0  # that a cluster may be without its head; after 60 Ray ends this process
 START_SECONDS = 60.0  # for the first worker, where the cluster is busy
-GROW_EVERY = 5.0
+LOOK_EVERY = 5.0  # seconds between looks at the nodes
 SPARE_STARTS = 3  # workers in a row that die before they are ready
 WORKER_MEMORY = 2**30  # bytes that ``auto`` grants a worker
 PREFIX = "nas-ray-"  # of temporary folders; the pid of the driver follows
@@ -64,7 +72,7 @@ class RaySession:
         """Connect, or start Ray; 4 s on this machine.
 
         Raises:
-            NasError: If the address is malformed (exit code 2), nothing answers there, or Ray
+            NasError: If the address is malformed (exit code 2), no Ray answers there, or Ray
                 does not start (5).
         """
         if self._address is not None:
@@ -72,19 +80,39 @@ class RaySession:
         elif not ray.is_initialized():
             self._start_here()
 
+    def nodes(self) -> dict[str, dict[str, float]]:
+        """Resources of each node that is alive, by its identifier.
+
+        Raises:
+            NasError: If the cluster has lost its head (exit code 5).
+        """
+        self._await_head()
+        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        return {node["NodeID"]: node["Resources"] for node in nodes if node["Alive"]}
+
     @property
     def gpus(self) -> float:
         """Cards of all nodes."""
-        return sum(node.get("GPU", 0.0) for node in _nodes())
+        return sum(node.get("GPU", 0.0) for node in self.nodes().values())
 
-    def capacity(self, gpus_per_child: float) -> int:
-        """How many children of one CPU and so many GPUs the nodes can train at a time."""
-        return sum(_fits(node, gpus_per_child) for node in _nodes())
+    def check_room(self, count: int | None, gpus_per_child: float) -> None:
+        """Check that so many workers can be placed; None for one at least.
+
+        Raises:
+            NasError: If the cluster can never hold them (exit code 5); says what exists.
+        """
+        wanted = 1 if count is None else count
+        if wanted > capacity(self.nodes().values(), gpus_per_child):
+            raise NasError(
+                f"--workers: {wanted} of 1 CPU and {gpus_per_child:g} GPUs each cannot be placed: "
+                f"{self.exists()}; ask for less",
+                exit_code=5,
+            )
 
     def exists(self) -> str:
         """What there is, in words."""
-        nodes = _nodes()
-        cpus, gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
+        nodes = self.nodes().values()
+        cpus, gpus = (sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU"))
         where = "this machine has" if self._address is None else f"{len(nodes)} nodes have"
         return f"{where} {cpus:g} CPUs and {gpus:g} GPUs"
 
@@ -97,18 +125,43 @@ class RaySession:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
+    def _await_head(self) -> None:
+        """Wait until the head takes connections; asked something without one, Ray never answers.
+
+        Raises:
+            NasError: If it does not for long (exit code 5).
+        """
+        address = ray.get_runtime_context().gcs_address
+        host, _, port = address.rpartition(":")
+        end = time.monotonic() + HEAD_SECONDS
+        while True:
+            try:
+                socket.create_connection((host, int(port)), timeout=1.0).close()
+            except OSError as error:
+                if time.monotonic() < end:
+                    time.sleep(0.2)
+                    continue
+                raise NasError(
+                    f"ray: the head of the cluster at {address} is gone ({error}); start it again, "
+                    "then go on with `nas resume`",
+                    exit_code=5,
+                ) from error
+            return
+
     def _start_here(self) -> None:
         _remove_leftovers()
         self._ours = True
         self._folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_short_folder()))
-        if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
-            # Ray would write one into the home folder, readable by all; it stays for this process.
+        if not _has_token():
+            # Ray would write one into the home folder, readable by all; it stays for this process,
+            # as Ray reads it once.
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         # Workers are to find the modules that this process finds.
         wanted = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **_ENVIRONMENT}
         before = {name: os.environ.get(name) for name in wanted}
         mine = {name for name in _ENVIRONMENT if before[name] is not None}  # the user's stay
         os.environ.update({name: wanted[name] for name in wanted if name not in mine})
+        started = False
         try:
             ray.init(
                 address="local",  # whatever RAY_ADDRESS says
@@ -117,8 +170,8 @@ class RaySession:
                 logging_level=logging.ERROR,
                 _temp_dir=str(self._folder),
             )
+            started = True
         except (RayError, OSError, RuntimeError, ValueError) as error:
-            self.close()
             raise NasError(
                 f"ray: cannot start on this machine: {_line(error)}; --workers 0 does without",
                 exit_code=5,
@@ -129,6 +182,8 @@ class RaySession:
                     del os.environ[name]
                 else:
                     os.environ[name] = value
+            if not started:  # an interrupt leaves nothing either
+                self.close()
 
     def _join(self, address: str) -> None:
         host, _, port = address.rpartition(":")
@@ -141,14 +196,14 @@ class RaySession:
                 "--address: Ray is initialised in this process; leave the address out"
             )
         try:
-            socket.create_connection((host, int(port)), timeout=PROBE_SECONDS).close()
+            _probe(host, int(port))
         except (OSError, OverflowError, UnicodeError) as error:
             raise NasError(
-                f"--address: nothing answers at {address} ({error}); start Ray there",
+                f"--address: no Ray answers at {address} ({error}); start it there",
                 exit_code=5,
             ) from error
         before = os.environ.get(_JOIN_LIMIT)
-        os.environ.setdefault(_JOIN_LIMIT, str(int(JOIN_SECONDS)))
+        os.environ.setdefault(_JOIN_LIMIT, "1")
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
             self._ours = True
@@ -161,7 +216,7 @@ class RaySession:
                 del os.environ[_JOIN_LIMIT]
 
 
-_JOIN_LIMIT = "RAY_gcs_rpc_server_connect_timeout_s"
+_JOIN_LIMIT = "RAY_gcs_server_port_wait_time_s"  # how often Ray tries, each up to 41 s
 
 
 class _Actor:
@@ -169,11 +224,18 @@ class _Actor:
 
     def __init__(self, parts: tuple[Estimator, str, Mapping[str, Metric]]) -> None:
         self._estimator, self._device, self._metrics = parts
+        if self._device == "cpu":  # more threads than CPUs are slower by far
+            torch.set_num_threads(1)
 
     def ready(self) -> dict[str, Any]:
         """Who this is; an error if the device cannot be used here."""
         torch.zeros(1, device=self._device)
-        return {"host": socket.gethostname(), "pid": os.getpid(), "versions": versions()}
+        return {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "node": ray.get_runtime_context().get_node_id(),
+            "versions": versions(),
+        }
 
     def run(self, pickled: bytes) -> Outcome:
         """Score the child of a pickled job."""
@@ -194,6 +256,7 @@ class _Slot:
         since: When that began, on the monotonic clock.
         job: What it trains.
         name: What to call it.
+        node: Where it is, in Ray's terms; empty before it has told.
     """
 
     actor: Any
@@ -202,6 +265,7 @@ class _Slot:
     since: float
     job: Job | None = None
     name: str = "worker"
+    node: str = ""
 
 
 @final
@@ -221,10 +285,11 @@ class RayWorkers(Workers):
         most: Never more workers than this.
         gpus_per_child: Cards that each reserves: up to 1, or a whole number.
         child_timeout: Seconds after which a child is killed; None for 20 times the longest so
-            far, at least 600.
+            far, at least 600, and no limit before the first has a score.
 
     Raises:
-        NasError: If the cluster can never hold so many (exit code 5).
+        NasError: If the cluster can never hold so many (exit code 5), or the estimator cannot be
+            pickled (2).
     """
 
     def __init__(  # noqa: PLR0913 - what a worker needs
@@ -249,14 +314,9 @@ class RayWorkers(Workers):
         self._looked = time.monotonic()
         self._failed_starts = 0
         self._slots: list[_Slot] = []
+        session.check_room(count, gpus_per_child)
         wanted = self._fitting() if count is None else min(count, most)
-        if wanted < 1 or (count is not None and count > session.capacity(gpus_per_child)):
-            raise NasError(
-                f"--workers: {1 if count is None else count} of 1 CPU and {gpus_per_child:g} GPUs "
-                f"each cannot be placed: {session.exists()}; ask for less",
-                exit_code=5,
-            )
-        self._parts = ray.put((estimator, device, dict(metrics)))
+        self._parts = _shared((estimator, device, dict(metrics)))
         self._actor = ray.remote(_Actor)
         self._slots = [self._new_slot() for _ in range(wanted)]
 
@@ -274,22 +334,22 @@ class RayWorkers(Workers):
 
     def wait(self, timeout: float) -> Outcome | None:
         """See the contract."""
-        for slot in self._slots:  # one that is done is not overdue, however late we look
-            if self._is_overdue(slot) and not ray.wait([slot.pending], timeout=0)[0]:
-                return self._kill(slot)
-        self._grow()
-        pending = {slot.pending: slot for slot in self._slots if slot.state != "idle"}
-        if not pending:
-            return None
-        done, _ = ray.wait(list(pending), num_returns=1, timeout=timeout)
-        if not done:
+        end = time.monotonic() + timeout
+        while True:
+            for slot in self._slots:  # one that is done is not overdue, however late we look
+                if self._is_overdue(slot) and not ray.wait([slot.pending], timeout=0)[0]:
+                    return self._kill(slot)
+            self._look_around()
+            pending = {slot.pending: slot for slot in self._slots if slot.state != "idle"}
+            if not pending:
+                return None
+            left = max(0.0, min(end, self._next_look()) - time.monotonic())
+            done, _ = ray.wait(list(pending), num_returns=1, timeout=left)
+            if done:
+                return self._answer(pending[done[0]])
             self._check_starting()
-            return None
-        slot = pending[done[0]]
-        if slot.state == "starting":
-            self._welcome(slot)
-            return None
-        return self._outcome(slot)
+            if time.monotonic() >= end:
+                return None
 
     def activity(self) -> tuple[Activity, ...]:
         """See the contract."""
@@ -324,7 +384,13 @@ class RayWorkers(Workers):
         with suppress(RayError):
             ray.kill(slot.actor)
         slot.actor, slot.pending = self._new_actor()
+        slot.name, slot.node = "worker", ""
         slot.state, slot.since, slot.job = "starting", time.monotonic(), None
+
+    def _next_look(self) -> float:
+        """When, on the monotonic clock, there may be something to do beside waiting."""
+        limits = [slot.since + self._limit() for slot in self._slots if slot.state == "busy"]
+        return min([time.monotonic() + LOOK_EVERY, *limits])
 
     def _is_overdue(self, slot: _Slot) -> bool:
         return slot.state == "busy" and time.monotonic() - slot.since > self._limit()
@@ -342,19 +408,26 @@ class RayWorkers(Workers):
         limit = f"took longer than {self._limit():g} s and was killed"
         return Outcome(job.key, Failure("timeout", limit, ""), seconds)
 
+    def _answer(self, slot: _Slot) -> Outcome | None:
+        """What a worker has to say: its outcome, or nothing if it has started."""
+        if slot.state == "starting":
+            self._welcome(slot)
+            return None
+        return self._outcome(slot)
+
     def _outcome(self, slot: _Slot) -> Outcome:
         """What a busy worker has brought."""
         job, seconds = slot.job, time.monotonic() - slot.since
         assert job is not None  # noqa: S101 - it is busy
         try:
-            outcome: Outcome = ray.get(slot.pending, timeout=JOIN_SECONDS)
-        except RayTaskError as error:  # the job was run; its result could not be sent
+            outcome: Outcome = ray.get(slot.pending, timeout=FETCH_SECONDS)
+        except (RayTaskError, RaySystemError) as error:  # a result that cannot be sent, or read
             slot.state, slot.since, slot.job = "idle", time.monotonic(), None
             return Outcome(job.key, Failure("plugin", _line(error), ""), seconds)
         except (RayError, GetTimeoutError) as error:
-            name = slot.name
+            failure = self._lost(error, slot)
             self._replace(slot)
-            return Outcome(job.key, _lost(error, name), seconds)
+            return Outcome(job.key, failure, seconds)
         slot.state, slot.since, slot.job = "idle", time.monotonic(), None
         if not isinstance(outcome.result, Failure):
             self._longest = max(self._longest, outcome.seconds)
@@ -367,7 +440,7 @@ class RayWorkers(Workers):
             NasError: If it never will (exit code 5).
         """
         try:
-            found = ray.get(slot.pending, timeout=JOIN_SECONDS)
+            found = ray.get(slot.pending, timeout=FETCH_SECONDS)
         except RayTaskError as error:
             raise NasError(
                 f"workers: {self._device} cannot be used there: {_line(error)}", exit_code=5
@@ -379,7 +452,7 @@ class RayWorkers(Workers):
             self._replace(slot)
             return
         self._failed_starts = 0
-        slot.name = f"{found['host']}:{found['pid']}"
+        slot.name, slot.node = f"{found['host']}:{found['pid']}", found["node"]
         mine = versions()
         for package in ("nas-engine", "torch"):
             theirs = found["versions"][package]
@@ -407,25 +480,41 @@ class RayWorkers(Workers):
                 exit_code=5,
             )
 
-    def _grow(self) -> None:
-        """Use nodes that have joined."""
-        if not self._grows or time.monotonic() - self._looked < GROW_EVERY:
+    def _look_around(self) -> None:
+        """Now and then: notice a head that is gone, use nodes that have joined.
+
+        Raises:
+            NasError: If the head is gone (exit code 5).
+        """
+        if time.monotonic() - self._looked < LOOK_EVERY:
             return
+        fitting = self._fitting()
         self._looked = time.monotonic()
-        missing = self._fitting() - len(self._slots)
-        self._slots += [self._new_slot() for _ in range(missing)]
+        if self._grows:
+            missing = fitting - len(self._slots)
+            self._slots += [self._new_slot() for _ in range(missing)]
 
     def _fitting(self) -> int:
         """Workers for ``auto``."""
-        memory = sum(node.get("memory", 0.0) for node in _nodes())
+        nodes = self._session.nodes().values()
+        memory = sum(node.get("memory", 0.0) for node in nodes)
         by_memory = max(1, int(memory // WORKER_MEMORY))
-        return min(self._most, self._session.capacity(self._gpus), by_memory)
+        return min(self._most, capacity(nodes, self._gpus), by_memory)
+
+    def _lost(self, error: Exception, slot: _Slot) -> Failure:
+        """Why a worker did not answer."""
+        text = str(error).lower().partition("some common")[0]
+        if isinstance(error, OutOfMemoryError) or "out of memory" in text:
+            return Failure("oom_host", f"{slot.name} ran out of memory: {_line(error)}", "")
+        # Of a worker that died, its node tells; where that is silent, Ray calls it unavailable.
+        if isinstance(error, ActorUnavailableError) or slot.node not in self._session.nodes():
+            return Failure("node_lost", f"the node of {slot.name} was lost", "")
+        return Failure("worker_died", f"{slot.name} died: {_line(error)}", "")
 
 
-def _nodes() -> list[dict[str, float]]:
-    """Resources of each node that is alive."""
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return [node["Resources"] for node in nodes if node["Alive"]]
+def capacity(nodes: Collection[Mapping[str, float]], gpus_per_child: float) -> int:
+    """How many children of one CPU and so many GPUs nodes can train at a time."""
+    return sum(_fits(node, gpus_per_child) for node in nodes)
 
 
 def _fits(resources: Mapping[str, float], gpus: float) -> int:
@@ -437,17 +526,19 @@ def _fits(resources: Mapping[str, float], gpus: float) -> int:
     return min(cpus, by_cards)
 
 
-def _lost(error: Exception, worker: str) -> Failure:
-    """Why a worker did not answer."""
-    text = str(error)
-    if (
-        isinstance(error, OutOfMemoryError)
-        or "out of memory" in text.lower().partition("some common")[0]
-    ):
-        return Failure("oom_host", f"{worker} ran out of memory: {_line(error)}", "")
-    if re.search(r"node (has )?(died|was|is dead)|node failure|lost node", text, re.IGNORECASE):
-        return Failure("node_lost", f"the node of {worker} was lost", "")
-    return Failure("worker_died", f"{worker} died: {_line(error)}", "")
+def _shared(parts: tuple[Estimator, str, Mapping[str, Metric]]) -> Any:
+    """Where workers find what each of them needs.
+
+    Raises:
+        NasError: If it cannot be pickled (exit code 2).
+    """
+    try:
+        return ray.put(parts)
+    except Exception as error:  # what a plug-in holds may raise anything
+        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]:.200}"
+        raise usage_error(
+            f"estimator: cannot be sent to workers: {reason}; --workers 0 does without"
+        ) from error
 
 
 def _line(error: BaseException) -> str:
@@ -459,6 +550,31 @@ def _line(error: BaseException) -> str:
     telling = [line.strip() for line in text.splitlines() if "detail:" in line or "Error:" in line]
     line = telling[-1] if telling else text.partition("\n")[0]
     return line.rpartition("detail: ")[2].partition(" Some common causes")[0][:200]
+
+
+def _probe(host: str, port: int) -> None:
+    """Wait for the greeting of a gRPC server, as Ray's is: it speaks first.
+
+    Raises:
+        OSError: If there is none within ``PROBE_SECONDS``.
+    """
+    with socket.create_connection((host, port), timeout=PROBE_SECONDS) as connection:
+        if os.environ.get("RAY_USE_TLS", "0").lower() not in {"0", "false", ""}:
+            return  # there the client speaks first
+        with connection.makefile("rb") as stream:
+            frame = stream.read(9)
+        if frame[3:4] != b"\x04":  # type of the first frame in HTTP/2: SETTINGS, RFC 9113, 3.4
+            raise ConnectionError("something else answers")
+
+
+def _has_token() -> bool:
+    """Whether Ray finds a token, and so makes none."""
+    if {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
+        return True
+    try:
+        return os.access(Path.home() / ".ray" / "auth_token", os.R_OK)
+    except RuntimeError:  # no home folder
+        return False
 
 
 def _short_folder() -> str:

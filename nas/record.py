@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 from nas.errors import NasError
+from nas.events import check_event
 from nas.journal import Event
 from nas.limits import Objective
 from nas.trial import Trial
@@ -58,7 +59,8 @@ class Record:
     event                 what it says
     ====================  =======================================================================
     ``opened``            a process has begun to work on the run: ``budget``, ``pid``, ``host``,
-                          ``time``, ``workers``, ``versions``
+                          ``time``, ``workers``, ``versions``; what was ``done`` stays done at the
+                          same budget
     ``asked``             the strategy proposed trial ``ordinal``: all that is known before training
     ``started``           it was handed to a worker, for the ``attempt``-th time
     ``waits``             it is a duplicate of trial ``of``, which is in hand
@@ -122,6 +124,7 @@ class Record:
         self.ended = ""
         self.outcome = ""
         self.sessions: list[Event] = []
+        self._states: Counter[str] = Counter()
         self._scored: dict[tuple[str, float], list[int]] = {}
         self._seconds_before = 0.0
         self._at = 0.0
@@ -151,9 +154,10 @@ class Record:
         record = cls(objective, budget)
         for number, event in enumerate(events, start=2):
             try:
+                check_event(event)
                 record.apply(event)
-            except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-                reason = f"{type(error).__name__}: {error}"
+            except (LookupError, ValueError) as error:
+                reason = f"{error.args[0]!r} is unknown" if type(error) is KeyError else error
                 raise NasError(
                     f"journal: line {number} is damaged: {reason}", exit_code=4
                 ) from error
@@ -191,25 +195,24 @@ class Record:
 
     def states(self) -> Counter[str]:
         """How many trials are in each state."""
-        return Counter(trial.state for trial in self.trials)
+        return +self._states
 
     def apply(self, event: Event) -> None:
         """Take in the next event.
 
         Raises:
-            KeyError, IndexError, TypeError, ValueError: If it does not fit what came before.
+            LookupError, ValueError: If it does not fit what came before.
         """
-        if event["event"] not in self._handlers:
-            raise ValueError(f"there is no event {event['event']!r}")
         if event["event"] == "opened":
             self._seconds_before += self._at
         self._at = float(event["at"])
         self._handlers[event["event"]](event)
 
     def _opened(self, event: Event) -> None:
+        if self.outcome != "done" or event["budget"] != self.budget:
+            self.ended = self.outcome = ""
         self.budget = int(event["budget"])
         self.sessions.append(event)
-        self.ended = self.outcome = ""
 
     def _asked(self, event: Event) -> None:
         if event["ordinal"] != len(self.trials):
@@ -228,6 +231,7 @@ class Record:
         )
         self.trials.append(trial)
         self.proposals.append(Proposal(genotype, event["proposed_fidelity"]))
+        self._states["running"] += 1
         self.fruitless += 1
 
     def _started(self, event: Event) -> None:
@@ -250,8 +254,6 @@ class Record:
 
     def _finished(self, event: Event) -> None:
         trial, state = self._running(event), event["state"]
-        if state not in OVER:
-            raise ValueError(f"state must be final, got {state!r}")
         trial = replace(
             trial,
             state=state,
@@ -263,6 +265,8 @@ class Record:
             of=event["of"],
         )
         self.trials[trial.ordinal] = trial
+        self._states["running"] -= 1
+        self._states[state] += 1
         self.untold.append(trial.ordinal)
         self.waits.pop(trial.ordinal, None)
         if self.attempts.pop(trial.ordinal, None) is None:

@@ -26,10 +26,28 @@ MAY_CHANGE = frozenset({"budget", "versions"})  # from one session of a run to t
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-class RunRecord(BaseModel):
-    """``run.json``: the resolved configuration and everything derived from it, written once."""
-
+class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Settings(_Strict):
+    """Options that the user set, by name."""
+
+    space: dict[str, Any]
+    strategy: dict[str, Any]
+    estimator: dict[str, Any]
+
+
+class Derived(_Strict):
+    """What a run derived from its configuration, to be kept when it goes on."""
+
+    strategy: dict[str, Any]
+    estimator: dict[str, Any]
+    run: dict[str, int]
+
+
+class RunRecord(_Strict):
+    """``run.json``: the resolved configuration and everything derived from it, written once."""
 
     schema_version: int = SCHEMA_VERSION
     space: str
@@ -48,8 +66,8 @@ class RunRecord(BaseModel):
     max_params: int | None
     max_macs: int | None
     max_latency_ms: float | None
-    settings: dict[str, dict[str, Any]]
-    derived: dict[str, dict[str, Any]]
+    settings: Settings
+    derived: Derived
     genotypes: str
     versions: dict[str, str]
 
@@ -77,22 +95,39 @@ def create(out: Path | None, run: RunRecord) -> Path:
         NasError: If the name cannot be used (exit code 2), the folder holds something (4), or it
             cannot be made (5).
     """
-    if out is not None and not _RUN_NAME.fullmatch(out.name):
+    try:
+        if out is None:
+            return _next_free(run.space)
+        check_free(out, run)
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NasError(f"--out: cannot make {out}: {error.strerror}", exit_code=5) from error
+    return out
+
+
+def check_free(out: Path, run: RunRecord) -> None:
+    """Check that a run can begin in a folder, which need not exist.
+
+    Raises:
+        NasError: If the name cannot be used (exit code 2), the folder holds something (4), or it
+            cannot be read (5).
+    """
+    if not _RUN_NAME.fullmatch(out.name):
         raise usage_error(
             f"--out: the last part must be 1 to 64 letters, digits, '.', '_' or '-', "
             f"got {out.name[:80]!r}"
         )
     try:
-        if out is None:
-            return _next_free(run.space)
-        out.mkdir(parents=True, exist_ok=True)
-        if (out / RUN).exists():
-            raise _taken(out, run)
-        if any(_is_foreign(path) for path in out.iterdir()):
-            raise NasError(f"--out: {out} is not empty; choose another folder", exit_code=4)
+        there = (out / RUN).exists()
+        foreign = any(_is_foreign(path) for path in out.iterdir())
+    except FileNotFoundError:
+        return
     except OSError as error:
         raise NasError(f"--out: cannot make {out}: {error.strerror}", exit_code=5) from error
-    return out
+    if there:
+        raise _taken(out, run)
+    if foreign:
+        raise NasError(f"--out: {out} is not empty; choose another folder", exit_code=4)
 
 
 def _is_foreign(path: Path) -> bool:
@@ -116,7 +151,8 @@ def _taken(out: Path, run: RunRecord) -> NasError:
 
 def _next_free(space: str) -> Path:
     """A new ``runs/<space>-<n>``, made for this process alone."""
-    stem = re.sub(r"[^a-z0-9]+", "-", space.lower()).strip("-")[:40] or "run"
+    last = re.split(r"[.:]", space.lower())[-1]  # of a class without a name
+    stem = re.sub(r"[^a-z0-9]+", "-", last).strip("-")[:40] or "run"
     Path("runs").mkdir(exist_ok=True)
     for number in count(1):
         place = Path("runs") / f"{stem}-{number}"

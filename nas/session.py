@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,8 @@ from nas.plan import FINAL, training_seed
 from nas.progress import Progress
 from nas.record import FINAL_TRAINING, Kept, Record
 from nas.result import Result, outline, summary
-from nas.run_folder import BEST, EVENTS, STUDY, SUMMARY, tidy, versions, write_json
+from nas.run_folder import BEST, EVENTS, STUDY, SUMMARY, read_json, tidy, versions, write_json
+from nas.status import is_summed_up
 from nas.trial import Trial
 from nas.weights import forget_others, keep, read, still_there
 from nas.workers import InProcessWorkers, Job, Outcome, Workers
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from nas.study import StudyMirror
 
 TICK = 0.5  # seconds between looks at the clock and at signals
+MOMENT = 0.02  # seconds without an outcome after which there is time to foresee the next ask
 SYNC_EVERY = 1.0  # seconds between writes of the study
 
 
@@ -48,7 +51,7 @@ class Execution:
         workers: Worker processes; None for as many as fit, 0 to train in this process.
         gpus_per_child: GPUs reserved for each worker; None for 1 on ``cuda`` and 0 elsewhere.
         child_timeout: Seconds after which a child is killed; None for 20 times the longest so
-            far, at least 600.
+            far, at least 600, and no limit before the first has a score.
         grace: Seconds that running children have to finish after Ctrl-C or SIGTERM.
         max_hours: After how many hours of this session nothing is started any more; None for
             no limit. What runs is finished, and the winner exported.
@@ -61,6 +64,10 @@ class Execution:
     grace: float = 30.0
     max_hours: float | None = None
     study: bool = True
+
+    def gpus(self, device: str) -> float:
+        """Cards that each worker reserves on a device."""
+        return float(device == "cuda") if self.gpus_per_child is None else self.gpus_per_child
 
 
 class Stage(Protocol):
@@ -94,7 +101,7 @@ class Session:
         execution: How to carry it out.
         progress: Is shown everything.
         interrupts: Entered; says when to stop.
-        cluster: Where workers are, joined; None for this machine.
+        ray: Where workers are to be, started or not; None to train in this process.
     """
 
     def __init__(
@@ -105,9 +112,9 @@ class Session:
         *,
         progress: Progress,
         interrupts: Interrupts,
-        cluster: "RaySession | None",
+        ray: "RaySession | None",
     ) -> None:
-        self._cluster = cluster
+        self._ray = ray
         self._folder = folder
         self._prepared = prepared
         self._plan = prepared.plan
@@ -140,16 +147,16 @@ class Session:
         with Journal(path, record.apply) as self._journal, self._mirrored():
             if self._is_done():
                 return self._conclude(self._rescoring())
-            self._opened()
-            search = Search(
-                self._plan,
-                self._prepared.strategy,
-                children=self._prepared.children,
-                record=record,
-                journal=self._journal,
-            )
-            search.give_back(events)
             with self._workers() as workers:
+                self._opened()
+                search = Search(
+                    self._plan,
+                    self._prepared.strategy,
+                    children=self._prepared.children,
+                    record=record,
+                    journal=self._journal,
+                )
+                search.give_back(events)
                 self._progress.begin(self._folder, record, workers)
                 self._search(search, workers)
                 rescoring = self._rescoring()
@@ -158,18 +165,28 @@ class Session:
 
     def _is_done(self) -> bool:
         """Whether an earlier session came to the end, and nothing more is asked for."""
-        record = self._record
+        record, rescoring = self._record, self._rescoring()
         return (
             record.outcome == "done"
             and record.exported is not None
             and record.budget == self._plan.budget
-            and (self._folder / SUMMARY).exists()
+            and is_summed_up(self._folder, record)
             and (self._folder / BEST / ARCHITECTURE).exists()
-            and self._rescoring().over
+            and rescoring.over
+            and all(self._has_weights(one) for one in rescoring.finalists()[:1])
         )
 
+    def _has_weights(self, best: Finalist) -> bool:
+        """Whether the winner needs no final training."""
+        return best.weights is not None or self._final_weights(best) is not None
+
+    def _final_weights(self, best: Finalist) -> Kept | None:
+        """What a final training has left, if it is still there."""
+        known = self._record.readings.get((best.trial.ordinal, FINAL_TRAINING))
+        kept = None if known is None else known.weights
+        return kept if kept is not None and still_there(self._folder, kept) else None
+
     def _opened(self) -> None:
-        (self._folder / SUMMARY).unlink(missing_ok=True)  # of what is no longer the end
         self._journal.append("opened", **opened(self._plan.budget, self._execution.workers))
 
     @contextmanager
@@ -192,41 +209,34 @@ class Session:
         try:
             yield
         finally:
-            self._mirror.sync(self._record.trials)
-            self._mirror.close()
+            self._mirror.close(hurry=isinstance(sys.exception(), Interrupted))
 
     @contextmanager
     def _workers(self) -> Iterator[Workers]:
         """The workers of this session."""
         prepared, execution = self._prepared, self._execution
         metrics, device = prepared.task.metrics, self._plan.device
-        if execution.workers == 0:
+        if self._ray is None:
             yield InProcessWorkers(prepared.estimator, device, metrics=metrics)
             return
-        from nas import ray_workers  # noqa: PLC0415 - Ray takes a second to import
+        from nas.ray_workers import RayWorkers  # noqa: PLC0415 - Ray takes a second to import
 
-        gpus = execution.gpus_per_child
-        session = ray_workers.RaySession() if self._cluster is None else self._cluster
-        session.start()
+        self._ray.start()
         self._interrupts.again()  # Ray has put its own handler in place
+        workers = RayWorkers(
+            self._ray,
+            prepared.estimator,
+            device,
+            metrics=metrics,
+            count=execution.workers,
+            most=self._plan.budget,
+            gpus_per_child=execution.gpus(device),
+            child_timeout=execution.child_timeout,
+        )
         try:
-            workers = ray_workers.RayWorkers(
-                session,
-                prepared.estimator,
-                device,
-                metrics=metrics,
-                count=execution.workers,
-                most=self._plan.budget,
-                gpus_per_child=float(device == "cuda") if gpus is None else gpus,
-                child_timeout=execution.child_timeout,
-            )
-            try:
-                yield workers
-            finally:
-                workers.close()
+            yield workers
         finally:
-            if self._cluster is None:
-                session.close()
+            workers.close()
 
     def _search(self, search: Search, workers: Workers) -> None:
         """Spend the budget, or the time.
@@ -235,7 +245,7 @@ class Session:
             NasError: If too many children failed (exit code 3).
         """
         try:
-            reason = self._drive(search, workers, until=self._time_is_up)
+            reason = self._drive(search, workers, until=self._time_is_up, idle=search.foresee)
         except SearchFailed as error:
             raise self._nothing_found() from error
         if reason:
@@ -248,9 +258,20 @@ class Session:
         return f"time limit of {hours:g} h reached"
 
     def _drive(
-        self, stage: Stage, workers: Workers, *, until: Callable[[], str] = lambda: ""
+        self,
+        stage: Stage,
+        workers: Workers,
+        *,
+        until: Callable[[], str] = lambda: "",
+        idle: Callable[[], None] = lambda: None,
     ) -> str:
         """Work on a stage to its end, or until told to stop.
+
+        Args:
+            stage: Has the jobs.
+            workers: Have the time.
+            until: Why to stop now, or nothing.
+            idle: What to do while workers are busy for more than a moment.
 
         Returns:
             Why it stopped early, or nothing.
@@ -279,7 +300,7 @@ class Session:
                     break
                 if job is None or workers.free == 0:
                     self._sync()
-                    outcome = workers.wait(TICK)
+                    outcome = _outcome(workers, idle)
                     in_hand -= outcome is not None
                     self._progress.tick()
         signal = self._interrupts.requested  # also one of the last turn
@@ -346,8 +367,13 @@ class Session:
     def _nothing_found(self) -> NasError:
         """What to say of a search without a winner; ``summary.json`` says the rest."""
         record, folder = self._record, self._folder
-        write_json(folder / SUMMARY, outline(record))
-        return NasError(f"no architecture found: {_why(record)}; see {folder}", exit_code=3)
+        document, kept = outline(record), ""
+        if record.exported is not None and (folder / SUMMARY).is_file():  # of an extension
+            earlier = read_json(folder / SUMMARY, what="summary")
+            document |= {name: earlier.get(name) for name in ("best", "finalists")}
+            kept = "; the winner of before stays"
+        write_json(folder / SUMMARY, document)
+        return NasError(f"no architecture found: {_why(record)}{kept}; see {folder}", exit_code=3)
 
     def _trained(self, best: Finalist) -> tuple[Finalist, Mapping[str, float | int | str]]:
         """The winner, trained by ``Training`` as its own estimator trains nothing.
@@ -361,9 +387,8 @@ class Session:
         prepared, ordinal = self._prepared, best.trial.ordinal
         training = Training()
         training.prepare(prepared.images, prepared.task)
-        known = self._record.readings.get((ordinal, FINAL_TRAINING))
-        kept = None if known is None else known.weights
-        if kept is not None and still_there(self._folder, kept):
+        kept = self._final_weights(best)
+        if kept is not None:
             return replace(best, weights=kept), training.recipe
         seed, fidelity = training_seed(self._plan.seed, FINAL, ordinal), self._plan.fidelity
         begin = time.monotonic()
@@ -470,6 +495,16 @@ class Session:
                 "Weights": f"from {weights}: {steps}; fidelity {trial.fidelity:g}",
             },
         )
+
+
+def _outcome(workers: Workers, idle: Callable[[], None]) -> Outcome | None:
+    """The next outcome, or nothing after a while or when a worker has become free."""
+    free = workers.free
+    outcome = workers.wait(MOMENT)
+    if outcome is None and workers.free == free:
+        idle()
+        outcome = workers.wait(TICK)
+    return outcome
 
 
 def opened(budget: int, workers: int | None) -> dict[str, Any]:

@@ -169,9 +169,17 @@ def standing(folder: Path, record: Record) -> Standing:
     )
 
 
+def is_summed_up(folder: Path, record: Record) -> bool:
+    """Whether ``summary.json`` is of the run as it is, and not of an earlier end."""
+    if not (folder / SUMMARY).is_file():
+        return False
+    document = read_json(folder / SUMMARY, what="summary")
+    return isinstance(document, dict) and document.get("sessions") == len(record.sessions)
+
+
 def _phase(folder: Path, record: Record) -> Phase:
     """How a run stands that no process works on: a summary is written last."""
-    if not (folder / SUMMARY).exists():
+    if not is_summed_up(folder, record):
         return "stopped"
     if record.outcome in {"paused", "failed"}:
         return "paused" if record.outcome == "paused" else "failed"

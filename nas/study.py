@@ -14,7 +14,7 @@ import math
 import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, final
@@ -26,7 +26,7 @@ from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -57,9 +57,25 @@ _STATES: Mapping[str, TrialState] = {
     "duplicate": TrialState.PRUNED,
 }
 _METRIC_NAMES = "study:metric_names"  # where ``Study.set_metric_names`` keeps them
-_TRIALS, _PARAMS = models.TrialModel.__table__, models.TrialParamModel.__table__
-_ATTRIBUTES = models.TrialUserAttributeModel.__table__
-_VALUES = models.TrialValueModel.__table__
+_STUDIES: Any = models.StudyModel.__table__
+_TRIALS: Any = models.TrialModel.__table__
+_PARAMS: Any = models.TrialParamModel.__table__
+_ATTRIBUTES: Any = models.TrialUserAttributeModel.__table__
+_VALUES: Any = models.TrialValueModel.__table__
+_OF_TRIALS: Sequence[Any] = (
+    _PARAMS,
+    _ATTRIBUTES,
+    _VALUES,
+    models.TrialSystemAttributeModel.__table__,
+    models.TrialIntermediateValueModel.__table__,
+    models.TrialHeartbeatModel.__table__,
+)
+_OF_STUDIES: Sequence[Any] = (  # trials first, then what they hang on
+    _TRIALS,
+    models.StudyDirectionModel.__table__,
+    models.StudyUserAttributeModel.__table__,
+    models.StudySystemAttributeModel.__table__,
+)
 _FINITE = models.TrialValueModel.TrialValueType.FINITE
 
 
@@ -68,9 +84,10 @@ class StudyMirror:
     """Keeps ``study.db`` like the trials of a run; the number of a trial is its ordinal.
 
     Args:
-        path: The database, made where there is none. What is no database of Optuna's is moved
-            aside.
-        name: Name of the study.
+        path: The database, made where there is none. What is no database of Optuna's, such as
+            that of another program, is moved aside.
+        name: Name of the study. One that is alone in the database and has the same trials is
+            renamed, as its folder was.
         genome: Whose decisions are the parameters.
         metric: Name of the objective's metric, whose value a complete trial has.
         direction: ``maximize`` or ``minimize``.
@@ -101,9 +118,14 @@ class StudyMirror:
         if not self._quiet:
             self._attempt(BUSY_SECONDS)
 
-    def close(self) -> None:
-        """Write what is left, with more patience, and let go of the database."""
-        if not self._quiet and not self._attempt(LAST_BUSY_SECONDS):
+    def close(self, *, hurry: bool = False) -> None:
+        """Write what is left, and let go of the database.
+
+        Args:
+            hurry: Whether to wait for a reader no longer than ``sync`` does.
+        """
+        patience = BUSY_SECONDS if hurry else LAST_BUSY_SECONDS
+        if not self._quiet and not self._attempt(patience):
             say(f"{self._path} is locked and lags behind the record; nas resume brings it up")
         self._release()
 
@@ -120,6 +142,8 @@ class StudyMirror:
         return True
 
     def _write(self, patience: float) -> None:
+        if self._storage is not None and not self._path.is_file():
+            self._release()  # somebody has taken it away
         if self._storage is None:
             self._open(patience)
         changed = [
@@ -150,14 +174,27 @@ class StudyMirror:
             say(f"{self._path} was no study of this run; it is now {aside.name}")
             self._storage = self._connected(patience)
         self._states = []
-        with suppress(KeyError):  # there is none of that name
-            study_id = self._storage.get_study_id_from_name(self._name)
-            if self._agrees(study_id):
-                self._study_id = study_id
+        with self._storage.engine.connect() as connection:
+            rows = connection.execute(select(_STUDIES.c.study_id, _STUDIES.c.study_name)).all()
+        mine = [row for row in rows if row.study_name == self._name]
+        others = rows if len(rows) == 1 else []
+        for row in mine or others:
+            if self._agrees(row.study_id):
+                self._study_id = row.study_id
+                self._call_by_name()
                 return
         self._begin_anew()
 
+    def _call_by_name(self) -> None:
+        """Give a study of the same trials the run's name: the folder was renamed."""
+        assert self._storage is not None  # noqa: S101 - opened
+        mine = update(_STUDIES).where(_STUDIES.c.study_id == self._study_id)
+        with self._storage.engine.begin() as connection:
+            connection.execute(mine.values(study_name=self._name))
+
     def _connected(self, patience: float) -> RDBStorage:
+        if _is_of_others(self._path):
+            raise sqlite3.DatabaseError("database of another program")
         # A connection that is handed over needs no URL, which some paths cannot be written in.
         arguments = {"creator": lambda: _connect(self._path, patience), "poolclass": NullPool}
         with _silent():
@@ -176,8 +213,11 @@ class StudyMirror:
             .where(_TRIALS.c.study_id == study_id)
             .order_by(_TRIALS.c.number)
         )
-        with self._storage.engine.connect() as connection:
-            rows = connection.execute(query).all()
+        try:
+            with self._storage.engine.connect() as connection:
+                rows = connection.execute(query).all()
+        except LookupError:  # a state that there is not
+            return False
         if len(rows) > len(self._trials):
             return False
         first = rows[0].trial_id if rows else self._next_id()
@@ -197,8 +237,13 @@ class StudyMirror:
         """An empty study in place of whatever has its name."""
         storage = self._storage
         assert storage is not None  # noqa: S101 - opened
-        with suppress(KeyError):  # there is none of that name
-            storage.delete_study(storage.get_study_id_from_name(self._name))
+        with storage.engine.begin() as connection:  # Optuna's way takes milliseconds per trial
+            mine = select(_STUDIES.c.study_id).where(_STUDIES.c.study_name == self._name)
+            trials = select(_TRIALS.c.trial_id).where(_TRIALS.c.study_id.in_(mine))
+            for table in _OF_TRIALS:
+                connection.execute(delete(table).where(table.c.trial_id.in_(trials)))
+            for table in (*_OF_STUDIES, _STUDIES):
+                connection.execute(delete(table).where(table.c.study_id.in_(mine)))
         direction = StudyDirection[self._direction.upper()]
         with _silent():
             self._study_id = storage.create_new_study([direction], self._name)
@@ -226,8 +271,7 @@ class StudyMirror:
         new = [trial for trial in trials if trial.ordinal >= known]
         over = [trial for trial in trials if trial.ordinal < known]
         with self._storage.engine.begin() as connection:
-            studies = models.StudyModel.__table__
-            mine = select(studies.c.study_id).where(studies.c.study_id == self._study_id)
+            mine = select(_STUDIES.c.study_id).where(_STUDIES.c.study_id == self._study_id)
             if connection.execute(mine).first() is None:
                 raise _Differs
             _many(connection, _TRIALS, [self._row(trial) for trial in new])
@@ -332,7 +376,7 @@ class _Differs(Exception):  # noqa: N818 - says what was found
 
 
 def load_study(path: Path, name: str) -> optuna.Study:
-    """The study of that name in a file, for reading.
+    """The study of that name in a file, or the only one there, for reading.
 
     Raises:
         NasError: If there is none (exit code 2).
@@ -343,7 +387,9 @@ def load_study(path: Path, name: str) -> optuna.Study:
     try:
         with _silent():
             storage = RDBStorage("sqlite://", engine_kwargs=arguments)
-            return optuna.load_study(study_name=name, storage=storage)
+            names = [study.study_name for study in storage.get_all_studies()]
+            alone = names[0] if len(names) == 1 else name
+            return optuna.load_study(study_name=alone, storage=storage)
     except _FAULTS as error:
         raise usage_error(f"study: cannot read {path}: {_line(error)}") from error
 
@@ -367,6 +413,15 @@ def _distributions(genome: Genome) -> dict[str, tuple[dict[OptionValue, int], st
 def _many(connection: Connection, table: Any, rows: list[dict[str, Any]]) -> None:
     if rows:
         connection.execute(insert(table), rows)
+
+
+def _is_of_others(path: Path) -> bool:
+    """Whether a file is a database, but none of Optuna's."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return False
+    with closing(_connect(path, BUSY_SECONDS)) as connection:
+        rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    return bool(rows) and ("version_info",) not in rows
 
 
 def _connect(path: Path, patience: float) -> sqlite3.Connection:

@@ -25,7 +25,7 @@ from nas.lock import RunLock
 from nas.record import Record
 from nas.run_folder import EVENTS, RUN, create, write_json
 from nas.session import opened
-from nas.workers import Failure, Outcome
+from nas.workers import Failure, Outcome, checked
 from search_spaces.architecture import lower
 from search_spaces.space import SearchSpace
 
@@ -185,7 +185,7 @@ class Child(tune.Trainable):  # not final: Tune derives from it
         """Build the network of the proposal."""
         self._graph = lower(space.architecture(space.genome.genotype(config["genotype"])))
         self._estimator, self._device, self._steps = estimator, device, steps
-        self._metrics = tuple(metrics)
+        self._metrics = metrics
         self._fidelity, self._seed = float(config["fidelity"]), int(config["seed"])
         self._start: Checkpoint | None = None
 
@@ -194,15 +194,18 @@ class Child(tune.Trainable):  # not final: Tune derives from it
         rung = self.training_iteration + 1
         done = rung == self._steps
         fidelity = self._fidelity if done else self._fidelity * rung / self._steps
-        found = self._estimator.evaluate(
-            self._graph,
-            fidelity=fidelity,
-            seed=self._seed,
-            device=self._device,
-            start=self._start,
+        found = checked(
+            self._estimator.evaluate(
+                self._graph,
+                fidelity=fidelity,
+                seed=self._seed,
+                device=self._device,
+                start=self._start,
+            ),
+            self._metrics,
         )
         self._start = found.checkpoint
-        scores = {name: float(found.metrics[name]) for name in self._metrics}
+        scores = {name: found.metrics[name] for name in self._metrics}
         return {**scores, "fidelity": fidelity, "done": done}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:

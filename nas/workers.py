@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, final
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from estimators.estimator import Estimator, Evaluation, EvaluationError
 from estimators.task import Metric
+from nas.loading import build_meta
 from search_spaces.graph import Graph
 
 MESSAGE, TRACE = 2000, 20_000  # most characters of a failure that are kept
@@ -182,19 +184,21 @@ def run_job(
             in its range, is a failure.
     """
     try:
-        found = _checked(
+        found = checked(
             estimator.evaluate(job.graph, fidelity=job.fidelity, seed=job.seed, device=device),
             metrics,
         )
-        return found if job.weights else replace(found, weights=None, checkpoint=None)
+        if job.weights:
+            _check_weights(found.weights, job.graph)
     except EvaluationError as error:
         return Failure(error.cause, str(error)[:MESSAGE], traceback.format_exc()[-TRACE:])
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a plug-in may raise anything
         message = "".join(traceback.format_exception_only(error)).strip()
         return Failure("user_code", message[:MESSAGE], traceback.format_exc()[-TRACE:])
+    return found if job.weights else replace(found, weights=None, checkpoint=None)
 
 
-def _checked(found: object, metrics: Mapping[str, Metric]) -> Evaluation:
+def checked(found: object, metrics: Mapping[str, Metric]) -> Evaluation:
     """What a plug-in returned, with plain floats.
 
     Raises:
@@ -214,6 +218,29 @@ def _checked(found: object, metrics: Mapping[str, Metric]) -> Evaluation:
         },
         details={name: _number(name, value, unlimited) for name, value in found.details.items()},
     )
+
+
+def _check_weights(weights: object, graph: Graph) -> None:
+    """Check that weights, if there are any, are a state dict of the network.
+
+    Raises:
+        EvaluationError: If they are not.
+    """
+    if weights is None:
+        return
+    expected = build_meta(graph).state_dict()
+    if not isinstance(weights, Mapping) or set(weights) != set(expected):
+        raise EvaluationError("weights must be a state dict of the network", cause="plugin")
+    for name, value in weights.items():
+        wanted = expected[name]
+        kind = (wanted.shape, wanted.dtype, "cpu")
+        if not isinstance(value, Tensor) or (value.shape, value.dtype, value.device.type) != kind:
+            raise EvaluationError(
+                f"weights: {name} must be {wanted.dtype} of shape {tuple(wanted.shape)} on the CPU",
+                cause="plugin",
+            )
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise EvaluationError(f"weights: {name} is not finite", cause="nan")
 
 
 def _number(name: str, value: object, metric: Metric) -> float:

@@ -109,6 +109,15 @@ class Strategy(ABC):
         return proposal
 
     @final
+    def foresee(self, rng: np.random.Generator) -> Proposal | None:
+        """What ``ask`` would return now; nothing is recorded.
+
+        Args:
+            rng: As for ``ask``.
+        """
+        return self._propose(rng)
+
+    @final
     def asked(self, proposal: Proposal) -> None:
         """Take back a recorded ask; leaves the same state as ``ask`` having returned it.
 

@@ -53,7 +53,7 @@ def test_it_says_size_costs_and_expected_hours(
     assert found["expected_hours"] == pytest.approx(hours)
     assert list(tmp_path.iterdir()) == []
     shown = text(found)
-    assert "mini for arrays (1x8x8): 12 genotypes" in shown
+    assert "Mini for arrays (1x8x8): 12 genotypes" in shown
     assert "100% of 200 samples are within the limits" in shown
     assert "16 trainings, 4 at a time on cpu" in shown
 

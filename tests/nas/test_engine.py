@@ -1,7 +1,8 @@
 """The loop: what it asks, counts, repeats, refuses, records and tells, in any order of outcomes."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,14 @@ from nas.journal import Journal, read_events
 from nas.limits import Limits, Objective
 from nas.plan import Plan
 from nas.record import Record
+from nas.session import opened
 from nas.trial import Trial
 from nas.workers import Activity, Failure, Job, Outcome, Workers
+from search_spaces.architecture import Architecture, lower
 from search_spaces.genome import Genotype
 from search_spaces.graph import Graph
 from search_spaces.space import SearchSpace
+from search_spaces.strict_json import dumps
 from strategies.evolution import Evolution
 from strategies.random import RandomSearch
 from strategies.strategy import Proposal, Strategy
@@ -175,6 +179,94 @@ def states(search: Record) -> list[str]:
 
 def params_of(bench: Bench, rank: int) -> int:
     return Children(bench.space, Limits()).child(bench.space.genome.unrank(rank)).params
+
+
+# Foresight ---------------------------------------------------------------------------------
+
+
+class Lowered:
+    """Counts the networks that are made."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        monkeypatch.setattr("nas.children.lower", self._lower)
+
+    def _lower(self, architecture: Architecture) -> Graph:
+        self.count += 1
+        return lower(architecture)
+
+
+@pytest.fixture
+def search_of(bench: Bench) -> Iterator[Callable[..., Search]]:
+    """A search that a test drives itself."""
+    with ExitStack() as stack:
+
+        def made(strategy: type[Strategy], budget: int) -> Search:
+            plan = Plan(budget, 0, Objective("accuracy", "maximize"), Limits())
+            children = Children(bench.space, plan.limits)
+            bench.record = Record(plan.objective, plan.budget)
+            bench.path.unlink(missing_ok=True)
+            journal = stack.enter_context(Journal(bench.path, bench.record.apply))
+            made_ = strategy(bench.space.genome, plan.budget, ("maximize",), children)
+            return Search(plan, made_, children=children, record=bench.record, journal=journal)
+
+        yield made
+
+
+def test_a_foreseen_network_is_not_made_again(
+    search_of: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lowered = Lowered(monkeypatch)
+    search = search_of(RandomSearch, 4)
+    search.foresee()
+    search.foresee()
+    assert lowered.count == 1
+    assert search.next_job() is not None
+    assert lowered.count == 1
+
+
+@pytest.mark.parametrize("strategy", [RandomSearch, Evolution])
+@pytest.mark.parametrize("slots", [1, 3])
+def test_foreseeing_changes_nothing(
+    bench: Bench, search_of: Callable[..., Search], strategy: type[Strategy], slots: int
+) -> None:
+    calm = history(bench.run(strategy=strategy, budget=6, slots=slots, order=last))
+    search = search_of(strategy, 6)
+    in_hand: list[Job] = []
+    while not search.over:
+        search.foresee()
+        job = search.next_job() if len(in_hand) < slots else None
+        if job is not None:
+            in_hand.append(job)
+        elif in_hand:
+            search.foresee()
+            job = in_hand.pop()
+            search.settle(Outcome(job.key, by_size(job), 0.5))
+    assert history(bench.record) == calm
+
+
+def test_a_strategy_that_takes_long_to_propose_is_not_asked_twice(
+    search_of: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lowered = Lowered(monkeypatch)
+    monkeypatch.setattr("nas.engine.FORESIGHT_SECONDS", 0.0)
+    search = search_of(RandomSearch, 4)
+    search.foresee()  # takes longer than that
+    job = search.next_job()
+    assert job is not None
+    assert lowered.count == 1
+    search.foresee()
+    assert lowered.count == 1
+
+
+def test_nothing_is_foreseen_beyond_the_budget(
+    search_of: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lowered = Lowered(monkeypatch)
+    search = search_of(RandomSearch, 1)
+    assert search.next_job() is not None
+    search.foresee()
+    assert lowered.count == 1
 
 
 # Budget ------------------------------------------------------------------------------------
@@ -747,7 +839,8 @@ def test_a_larger_budget_goes_on(bench: Bench) -> None:
     bench.run(strategy=RandomSearch, budget=2, limits=limit(bench))
     before = history(bench.record)
     with Journal(bench.path) as journal:
-        journal.append("opened", budget=4)
+        for budget in (2, 4):
+            journal.append("opened", **opened(budget, 1))
     again = Again(bench, RandomSearch, budget=4)
     record = again.run(bench.path.read_bytes(), slots=1, score=by_size)
     assert history(record)[: len(before)] == before
@@ -804,6 +897,20 @@ FINISHED = {
         [("asked", {**ASKED, "ordinal": 1})],
         [("asked", {name: value for name, value in ASKED.items() if name != "hash"})],
         [("asked", {**ASKED, "genotype": 3})],
+        [("asked", {**ASKED, "genotype": {"width": None}})],
+        [("asked", {**ASKED, "seed": "1"})],
+        [("asked", {**ASKED, "macs": True})],
+        [("asked", {**ASKED, "more": 1})],
+        [("asked", {**ASKED, "at": "soon"})],
+        [("asked", ASKED), ("started", {"ordinal": -1, "attempt": 1})],
+        [("asked", ASKED), ("finished", {**FINISHED, "metrics": {"accuracy": "0.5"}})],
+        [
+            ("asked", ASKED),
+            ("started", {"ordinal": 0, "attempt": 1}),
+            ("finished", {**FINISHED, "metrics": {"log_loss": 0.5}}),
+        ],
+        [("asked", ASKED), ("waits", {"ordinal": 0, "of": 1})],
+        [("ended", {"reason": "over", "outcome": "perhaps"})],
         [("asked", {**ASKED, "proposed_fidelity": 2.0})],
         [("started", {"ordinal": 0, "attempt": 1})],
         [("asked", ASKED), ("started", {"ordinal": 0, "attempt": "x"})],
@@ -818,9 +925,11 @@ FINISHED = {
 def test_a_journal_that_contradicts_itself_is_refused_with_its_line(
     bench: Bench, events: list[tuple[str, dict[str, Any]]]
 ) -> None:
-    with Journal(bench.path) as journal:
+    with Journal(bench.path):  # its header
+        pass
+    with bench.path.open("a") as file:
         for event, values in events:
-            journal.append(event, **values)
+            file.write(dumps({"event": event, "at": 0.5, **values}) + "\n")
     with pytest.raises(NasError, match=f"line {len(events) + 1} is damaged:") as caught:
         Record.of(read_events(bench.path), Objective("accuracy", "maximize"), 5)
     assert caught.value.exit_code == 4

@@ -206,6 +206,21 @@ def test_a_disk_that_fills_up_within_a_line_leaves_a_torn_line_only(path: Path) 
     assert read(path) == events
 
 
+def test_after_a_torn_line_nothing_is_appended(path: Path) -> None:
+    events = written(path)
+    journal = Journal(path)
+    whole = journal._file
+    journal._file = FillsUp(whole)  # type: ignore[assignment]
+    with pytest.raises(NasError, match="No space left"):
+        journal.append("asked", ordinal=3)
+    journal._file = whole  # there is space again
+    with pytest.raises(NasError, match="an earlier event could not be written"), journal:
+        journal.append("asked", ordinal=3)
+    assert read(path) == events
+    Journal(path).close()
+    assert written(path)[: len(events)] == events
+
+
 def test_a_group_reaches_the_disk_as_a_whole_and_its_listener_at_once(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

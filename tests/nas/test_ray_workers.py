@@ -12,17 +12,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import ray
 import torch
 from ray import cloudpickle
 from ray.cluster_utils import Cluster
 
+import nas
 from estimators.data import ImageData
-from estimators.estimator import Estimator, Evaluation
+from estimators.estimator import Checkpoint, Estimator, Evaluation
 from estimators.task import Classification, Task
+from nas import ray_workers
 from nas.errors import NasError
-from nas.ray_workers import PREFIX, RaySession, RayWorkers, _fits
+from nas.ray_workers import PREFIX, RaySession, RayWorkers, capacity
+from nas.terminal import stdout_kept
 from nas.workers import Failure, Job, Outcome
 from search_spaces.architecture import lower
 from search_spaces.graph import Graph
@@ -34,7 +38,7 @@ SCORES = {"accuracy": 0.5, "log_loss": 1.0}
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # Ray's own
 
 # What a child is to do, by its seed: plain numbers reach a worker by themselves.
-CALM, RAISES, EXITS, DIES, HANGS, NAPS, ODD_ERROR, ODD_RESULT, CRASHES = range(9)
+CALM, RAISES, EXITS, DIES, HANGS, NAPS, ODD_ERROR, ODD_RESULT, CRASHES, UNREADABLE = range(10)
 
 
 class Odd(Exception):  # noqa: N818 - an exception that pickles badly
@@ -43,6 +47,13 @@ class Odd(Exception):  # noqa: N818 - an exception that pickles badly
     def __init__(self, one: str, other: str) -> None:
         super().__init__(one)
         self.lock = threading.Lock()
+
+
+class Unreadable:
+    """Can be sent, but not read."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return __import__, ("no_such_module_here",)
 
 
 class Acts(Estimator):
@@ -91,8 +102,9 @@ class Acts(Estimator):
             "end": time.monotonic(),
             "card": float(cards) if cards.isdecimal() else -1.0,
         }
-        weights: Any = {"w": threading.Lock()} if act == ODD_RESULT else None
-        return Evaluation(SCORES, weights, details=details)
+        odd = {ODD_RESULT: threading.Lock, UNREADABLE: Unreadable}
+        checkpoint = Checkpoint(0, {}, {"odd": odd[act]()}) if act in odd else None
+        return Evaluation(SCORES, checkpoint=checkpoint, details=details)
 
 
 class Unloadable(Acts):
@@ -100,6 +112,13 @@ class Unloadable(Acts):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return __import__, ("no_such_module_there",)
+
+
+class Slow(Acts):
+    """Takes long to be unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return time.sleep, (1000,)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -211,6 +230,7 @@ def test_every_job_has_one_outcome_and_the_estimator_goes_out_once(
         (EXITS, "user_code", "SystemExit: 3"),
         (ODD_ERROR, "user_code", "one"),
         (ODD_RESULT, "plugin", "lock"),
+        (UNREADABLE, "plugin", "no_such_module_here"),
         (DIES, "worker_died", "died"),
         (CRASHES, "worker_died", "died"),
     ],
@@ -282,6 +302,41 @@ def test_a_child_that_hangs_is_killed_at_its_time(session: RaySession, graph: Gr
 
 
 @pytest.mark.ray
+def test_a_child_is_killed_at_its_time_however_long_the_wait(
+    session: RaySession, graph: Graph
+) -> None:
+    team = workers(session, count=1, child_timeout=1.0)
+    try:
+        until_free(team, 1)
+        team.submit(Job(0, graph, 1.0, HANGS))
+        begin = time.monotonic()
+        found = team.wait(300)
+        assert found is not None
+        assert failure(found).cause == "timeout"
+        assert time.monotonic() - begin < 10
+    finally:
+        team.close()
+
+
+@pytest.mark.ray
+def test_a_worker_that_dies_prints_nothing_on_stdout(
+    session: RaySession, graph: Graph, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with stdout_kept():
+        team = workers(session, count=1)
+        try:
+            until_free(team, 1)
+            team.submit(Job(0, graph, 1.0, DIES))
+            assert failure(outcome(team)).cause == "worker_died"
+            until_free(team, 1)
+        finally:
+            team.close()
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert "raylet" not in printed.err
+
+
+@pytest.mark.ray
 def test_closing_does_not_wait_for_a_child(session: RaySession, graph: Graph) -> None:
     team = workers(session, count=1)
     until_free(team, 1)
@@ -328,13 +383,49 @@ def test_an_estimator_that_does_not_arrive_is_an_error_of_the_surroundings(
         team.close()
 
 
+@pytest.mark.ray
+def test_an_estimator_that_cannot_be_sent_is_refused(session: RaySession) -> None:
+    estimator = Acts()
+    estimator.lock = threading.Lock()  # type: ignore[attr-defined]
+    with pytest.raises(NasError, match="estimator: cannot be sent to workers: TypeError: ") as told:
+        workers(session, estimator=estimator)
+    assert told.value.exit_code == 2
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.ray
+def test_no_folder_is_begun_for_workers_that_do_not_fit(
+    session: RaySession, mini: type[SearchSpace], tmp_path: Path
+) -> None:
+    images = np.zeros((40, 8, 8), np.float32), np.arange(40) % 2
+    with pytest.raises(NasError, match="--workers: 64 of 1 CPU and 0 GPUs each") as caught:
+        nas.search(space=mini, data=images, estimator=Acts, workers=64, out=tmp_path / "run")
+    assert caught.value.exit_code == 5
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.ray
+def test_workers_that_do_not_start_are_waited_for_so_long(
+    session: RaySession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_workers, "START_SECONDS", 1.0)
+    team = workers(session, estimator=Slow())
+    try:
+        with pytest.raises(NasError, match=r"none could be started within 1 s: .*4 CPUs") as caught:
+            outcome(team)
+        assert caught.value.exit_code == 5
+        assert {one.state for one in team.activity()} == {"starting"}
+    finally:
+        team.close()
+
+
 # Placement -----------------------------------------------------------------------------------
 
 
 @pytest.mark.ray
 def test_children_share_cards_in_the_parts_they_ask_for(session: RaySession, graph: Graph) -> None:
     assert session.gpus == 2
-    assert session.capacity(0.5) == 4
+    assert capacity(session.nodes().values(), 0.5) == 4
     team = workers(session, count=None, gpus_per_child=0.5)
     try:
         until_free(team, 4)
@@ -414,7 +505,7 @@ def test_a_device_that_is_not_there_is_refused(session: RaySession, device: str)
 def test_a_node_holds_so_many_children(
     resources: dict[str, float], gpus: float, count: int
 ) -> None:
-    assert _fits(resources, gpus) == count
+    assert capacity([resources], gpus) == count
 
 
 # Sessions ------------------------------------------------------------------------------------
@@ -436,7 +527,7 @@ def test_a_dead_address_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> N
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
     begin = time.monotonic()
-    with pytest.raises(NasError, match=f"nothing answers at 127.0.0.1:{port}") as caught:
+    with pytest.raises(NasError, match=f"no Ray answers at 127.0.0.1:{port}") as caught:
         RaySession(f"127.0.0.1:{port}").start()
     assert caught.value.exit_code == 5
     assert time.monotonic() - begin < 8
@@ -455,7 +546,7 @@ def test_an_address_where_nothing_can_be_is_refused(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    with pytest.raises(NasError, match="nothing answers") as caught:
+    with pytest.raises(NasError, match="no Ray answers") as caught:
         RaySession(address).start()
     assert caught.value.exit_code == 5
 
@@ -467,6 +558,31 @@ def test_a_host_name_that_cannot_be_is_refused(
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     with pytest.raises(NasError, match="--address"):
         RaySession(address).start()
+
+
+@pytest.mark.parametrize("greeting", [b"", b"220 mail.example ESMTP\r\n", b"SSH-2"])
+def test_what_does_not_speak_as_ray_does_is_refused(
+    greeting: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray_workers, "PROBE_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+
+        def greet() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(greeting)
+                connection.recv(1)  # until the other side gives up
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        begin = time.monotonic()
+        with pytest.raises(NasError, match=f"no Ray answers at {address}") as caught:
+            RaySession(address).start()
+        thread.join(10)
+    assert caught.value.exit_code == 5
+    assert time.monotonic() - begin < 8
 
 
 def script(body: str) -> list[str]:
@@ -492,15 +608,23 @@ def processes_of(folder: str) -> list[str]:
     return found
 
 
+def ray_segments() -> set[str]:
+    """Shared memory of Ray that has a name."""
+    names = {path.name for path in Path("/dev/shm").glob("*")}  # noqa: S108 - where it is
+    return {name for name in names if name.startswith(("ray", "plasma"))}
+
+
 @pytest.mark.ray
 @pytest.mark.parametrize("how", ["close", "kill"])
 def test_nothing_of_a_session_outlives_its_process(how: str) -> None:
     body = (
         "import ray\nsession = RaySession()\nsession.start()\n"
-        "found = ray.remote(lambda: (os.nice(0), os.environ['OMP_NUM_THREADS'])).remote()\n"
-        "print('up', session._folder, *ray.get(found), flush=True)\n"
+        "find = lambda: (os.nice(0), os.environ['OMP_NUM_THREADS'], os.getpid())\n"
+        "found = ray.get(ray.remote(find).remote())\n"
+        "print('up', session._folder, *found, flush=True)\n"
         "sys.stdin.readline()\nsession.close()\nsession.close()\n"
     )
+    shared = ray_segments()
     with subprocess.Popen(
         script(body),
         stdin=subprocess.PIPE,
@@ -510,7 +634,7 @@ def test_nothing_of_a_session_outlives_its_process(how: str) -> None:
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        _, folder, priority, threads = process.stdout.readline().split()
+        _, folder, priority, threads, child = process.stdout.readline().split()
         assert (int(priority), threads) == (os.nice(0), "1")  # as here
         assert processes_of(folder)
         if how == "kill":
@@ -520,9 +644,12 @@ def test_nothing_of_a_session_outlives_its_process(how: str) -> None:
             process.stdin.flush()
         process.wait(30)
     deadline = time.monotonic() + 15
-    while processes_of(folder) and time.monotonic() < deadline:
+    left = [folder]
+    while left and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert processes_of(folder) == []
+        left = processes_of(folder) + [child] * Path(f"/proc/{child}").exists()
+    assert left == []
+    assert ray_segments() <= shared
     if how == "close":
         assert not Path(folder).exists()
     else:  # a folder of files is left, until the next start
@@ -533,8 +660,38 @@ def test_nothing_of_a_session_outlives_its_process(how: str) -> None:
     assert not list(Path(tempfile.gettempdir()).glob(f"{PREFIX}{pid}-*"))
 
 
+@pytest.mark.ray
+@pytest.mark.parametrize("before", ["", "ray.init(num_cpus=1, include_dashboard=False)"])
+def test_a_session_needs_no_home_of_its_own_and_bears_an_earlier_ray(
+    before: str, tmp_path: Path
+) -> None:
+    body = (
+        f"import ray\n{before}\nray.shutdown()\n"
+        "was = {name for name in os.environ if name not in ('RAY_AUTH_TOKEN', 'RAY_AUTH_MODE')}\n"
+        "session = RaySession()\nsession.start()\n"
+        "assert ray.get(ray.remote(lambda: 5).remote(), timeout=30) == 5\nsession.close()\n"
+        "new = set(os.environ) - was\n"
+        "assert not {name for name in new if name.startswith('OMP')}, new\n"
+        "assert 'RAY_worker_niceness' not in new\nprint('done')\n"
+    )
+    home = tmp_path if before else tmp_path / "none"
+    tokens = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE")  # as no Ray was here yet
+    surroundings = {name: value for name, value in environment().items() if name not in tokens}
+    done = subprocess.run(
+        script(body),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**surroundings, "HOME": str(home), "RAY_ADDRESS": ""},
+    )
+    assert done.stdout.endswith("done\n"), done.stderr
+    assert (home / ".ray").exists() is bool(before)  # ours makes none
+
+
 DRIVER = """
 import signal
+import torch
 from estimators.estimator import Estimator, Evaluation
 from nas.ray_workers import RayWorkers
 from nas.workers import Job
@@ -550,7 +707,7 @@ class Naps(Estimator):
     def evaluate(self, graph, **arguments):
         print("napping", flush=True)
         time.sleep(2)
-        return Evaluation({})
+        return Evaluation({}, details={"threads": torch.get_num_threads()})
 
 session = RaySession()
 session.start()
@@ -564,21 +721,84 @@ team.wait(0.5)
 print("up", flush=True)
 while (outcome := team.wait(1)) is None:
     pass
-print(type(outcome.result).__name__, flush=True)
+print(outcome.result.details, flush=True)
 team.close()
 session.close()
 """
 
 
+HEADLESS = """
+import ray
+from estimators.estimator import Estimator
+from nas import ray_workers
+from nas.errors import NasError
+from nas.ray_workers import RayWorkers
+from nas.workers import Job
+from ray import cloudpickle
+cloudpickle.register_pickle_by_value(sys.modules["__main__"])
+
+class Hangs(Estimator):
+    def prepare(self, data, task):
+        pass
+    @property
+    def recipe(self):
+        return {}
+    def evaluate(self, graph, **arguments):
+        time.sleep(1000)
+
+ray_workers.HEAD_SECONDS = 1.0
+session = RaySession()
+session.start()
+team = RayWorkers(
+    session, Hangs(), "cpu", metrics={}, count=1, most=1, gpus_per_child=0, child_timeout=None
+)
+while not team.free:
+    team.wait(1)
+team.submit(Job(0, None, 1.0, 0))
+for info in ray._private.worker._global_node.all_processes["gcs_server"]:
+    info.process.kill()
+    info.process.wait()
+begin = time.monotonic()
+try:
+    team.wait(60)
+except NasError as error:
+    print(error.exit_code, time.monotonic() - begin < 20, error, flush=True)
+team.close()
+session.close()
+print("closed")
+"""
+
+
 @pytest.mark.ray
-def test_the_terminals_ctrl_c_does_not_reach_a_running_child() -> None:
+def test_a_cluster_that_lost_its_head_is_told_before_ray_ends_the_process() -> None:
+    done = subprocess.run(
+        script(HEADLESS),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env=environment(),
+    )
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("5 True ray: the head of the cluster at "), done.stderr
+    assert lines[0].endswith("start it again, then go on with `nas resume`")
+    assert lines[1:] == ["closed"]
+    assert done.returncode == 0
+
+
+@pytest.mark.ray
+def test_the_terminals_ctrl_c_does_not_reach_a_running_child_of_one_thread() -> None:
     with subprocess.Popen(
-        script(DRIVER), stdout=subprocess.PIPE, text=True, env=environment(), start_new_session=True
+        script(DRIVER),
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**environment(), "OMP_NUM_THREADS": "3"},
+        start_new_session=True,
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
         os.killpg(process.pid, signal.SIGINT)
-        assert process.stdout.read() == "told\nEvaluation\n"
+        assert process.stdout.read() == "told\n{'threads': 1.0}\n"
     assert process.returncode == 0
 
 
@@ -591,18 +811,23 @@ def test_a_lost_node_costs_its_children_and_a_new_one_is_used(graph: Graph) -> N
         ray.shutdown()
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     try:
-        node = cluster.add_node(num_cpus=1)
+        cluster.add_node(num_cpus=1)
+        cluster.add_node(num_cpus=1)
         ray.init(address=cluster.address, log_to_driver=False, logging_level=40)
         session = RaySession()
         session.start()
         team = workers(session, count=None)
-        until_free(team, 1)
+        until_free(team, 2)
         team.submit(Job(0, graph, 1.0, HANGS))
-        cluster.remove_node(node, allow_graceful=False)
-        found = failure(outcome(team, 90))
-        print(found)  # noqa: T201
-        assert found.cause in {"node_lost", "worker_died"}
-        assert team.free == 0
+        node = next(slot.node for slot in team._slots if slot.job is not None)
+        cluster.remove_node(
+            next(one for one in cluster.worker_nodes if one.node_id == node), allow_graceful=False
+        )
+        lost = outcome(team, 90)
+        assert failure(lost).cause == "node_lost"
+        assert team.free == 1
+        team.submit(Job(0, graph, 1.0, CALM))  # the other goes on
+        evaluation(outcome(team))
         cluster.add_node(num_cpus=2)
         until_free(team, 2, 90)
         team.submit(Job(1, graph, 1.0, CALM))

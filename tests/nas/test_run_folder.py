@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from nas.errors import NasError
 from nas.run_folder import (
     RunRecord,
+    Settings,
     check_plain,
     create,
     differences,
@@ -41,8 +42,8 @@ RECORD: dict[str, Any] = {
     "max_params": None,
     "max_macs": None,
     "max_latency_ms": None,
-    "settings": {},
-    "derived": {},
+    "settings": {"space": {}, "strategy": {}, "estimator": {}},
+    "derived": {"strategy": {}, "estimator": {}, "run": {}},
     "genotypes": "12",
     "versions": {},
 }
@@ -210,12 +211,12 @@ def test_a_folder_with_the_same_run_says_how_to_go_on(tmp_path: Path) -> None:
 
 
 def test_a_folder_with_another_run_says_in_what_it_differs(tmp_path: Path) -> None:
-    settings = {"space": {"kernel": 5}}
+    settings = Settings(space={"kernel": 5}, strategy={}, estimator={})
     folder = run_in(tmp_path / "run", seed=7, budget=9, settings=settings, versions={"a": "1"})
     with pytest.raises(NasError, match="another one") as caught:
         create(folder, RUN_RECORD)
     assert "seed is 7 in the run, 0 here" in str(caught.value)
-    assert 'settings.space is {"kernel": 5} in the run, null here' in str(caught.value)
+    assert "settings.space.kernel is 5 in the run, null here" in str(caught.value)
     assert "budget is 9 in the run, 3 here" in str(caught.value)
     assert "versions" not in str(caught.value)
 

@@ -15,16 +15,20 @@ import torch
 
 import nas
 from estimators.data import ImageData
-from estimators.estimator import Checkpoint, Estimator, Evaluation, Report
+from estimators.estimator import Checkpoint, Estimator, Evaluation, EvaluationError, Report
 from estimators.task import Task
+from nas import status
 from nas.errors import NasError
 from nas.interrupts import Interrupted
-from nas.journal import read_events
+from nas.journal import Journal, read_events
 from nas.lock import RunLock
+from nas.session import opened
+from search_spaces.genome import Genotype
 from search_spaces.graph import Graph
 from search_spaces.modules import build
 from search_spaces.space import SearchSpace
 from search_spaces.strict_json import loads
+from strategies.strategy import Proposal, Strategy
 
 Data = tuple[np.ndarray, np.ndarray]
 
@@ -59,6 +63,26 @@ class Scored(Estimator):
             weights = build(graph).state_dict()
         accuracy = graph.params / 10_000 + seed / 2**31 / 100
         return Evaluation({"accuracy": accuracy, "log_loss": 1 - accuracy}, weights)
+
+
+class Broken(Scored):
+    """Scores nothing, with the recipe of the one that does."""
+
+    def evaluate(self, graph: Graph, **arguments: Any) -> Evaluation:
+        raise EvaluationError("the loss became nan", cause="nan")
+
+
+class Stubborn(Strategy):
+    """Proposes the same child for ever."""
+
+    def recommend(self) -> Genotype:
+        return self.history.best()
+
+    def derived(self) -> dict[str, int | float | str]:
+        return {}
+
+    def _propose(self, rng: np.random.Generator) -> Proposal | None:
+        return Proposal(self.genome.unrank(0))
 
 
 @pytest.fixture
@@ -170,6 +194,66 @@ def test_a_folder_that_lost_its_export_gets_it_back(
     resumed(tmp_path / "run", options)
     assert (tmp_path / "run" / "best" / "model.safetensors").is_file()
     assert kinds(tmp_path / "run")["test_read"] == 1
+
+
+def test_the_final_training_is_not_done_again_outside_a_session(
+    options: dict[str, Any], cheap: type[Estimator], tmp_path: Path
+) -> None:
+    options = {**options, "estimator": cheap}
+    calm = begun(tmp_path / "run", options, budget=1)
+    resumed(tmp_path / "run", options)
+    assert kinds(tmp_path / "run")["opened"] == kinds(tmp_path / "run")["final_training"] == 1
+    shutil.rmtree(tmp_path / "run" / "trials")
+    again = resumed(tmp_path / "run", options)
+    assert kinds(tmp_path / "run")["opened"] == kinds(tmp_path / "run")["final_training"] == 2
+    assert again.seconds >= calm.seconds
+    assert again.test == calm.test
+
+
+def test_what_was_done_stays_done(options: dict[str, Any], tmp_path: Path) -> None:
+    options = {**options, "strategy": Stubborn}
+    calm = begun(tmp_path / "calm", options)
+    assert calm.ended.startswith("100 proposals in a row brought nothing new")
+    place = next(
+        number
+        for number, event in enumerate(read_events(tmp_path / "calm" / "events.jsonl"), start=2)
+        if event["event"] == "ended"
+    )
+    folder = cut(tmp_path / "calm", tmp_path / "cut", place, bare=True)
+    assert history(resumed(folder, options)) == history(calm)
+    more = resumed(folder, options, budget=9)
+    assert len(more.trials) == len(calm.trials) + 100
+
+
+def test_an_extension_that_fails_keeps_the_winner_of_before(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.engine.CONSECUTIVE_FAILURES", 2)
+    calm = begun(tmp_path / "run", options, budget=2, strategy="random")
+    before = summary(tmp_path / "run")["best"]
+    weights = (tmp_path / "run" / "best" / "model.safetensors").read_bytes()
+    failing = {**options, "estimator": Broken}
+    journal = tmp_path / "run" / "run.json"
+    journal.write_text(journal.read_text().replace("Scored", "Broken"))
+    with pytest.raises(NasError, match="the winner of before stays") as caught:
+        resumed(tmp_path / "run", failing, budget=6)
+    assert caught.value.exit_code == 3
+    found = summary(tmp_path / "run")
+    assert (found["best"], found["budget"]) == (before, 6)
+    assert found["states"]["failed"] > 0
+    assert (tmp_path / "run" / "best" / "model.safetensors").read_bytes() == weights
+    assert status.document(tmp_path / "run")["state"] == "failed"
+    assert calm.best.trial.ordinal == before["trial"]
+
+
+def test_a_run_that_is_extended_and_killed_is_not_finished(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    begun(tmp_path / "run", options, budget=2)
+    assert status.document(tmp_path / "run")["state"] == "finished"
+    with Journal(tmp_path / "run" / "events.jsonl") as journal:
+        journal.append("opened", **opened(5, 0))
+    assert status.document(tmp_path / "run")["state"] == "stopped"
 
 
 # More budget, less time ------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import sqlite3
 import statistics
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -232,8 +233,62 @@ def test_what_is_deleted_while_the_search_runs_is_written_anew(tmp_path: Path, w
     assert [one.number for one in load_study(tmp_path / "study.db", "run").trials] == [0, 1, 2]
 
 
+def test_a_study_goes_by_the_new_name_of_its_folder(tmp_path: Path) -> None:
+    before = content(written(tmp_path, [trial(0), trial(1)], name="old"))
+    assert content(load_study(tmp_path / "study.db", "new")) == before  # nobody went on with it
+    after = content(written(tmp_path, [trial(0), trial(1), trial(2)], name="new"))
+    assert after[:2] == before
+    with closing(sqlite3.connect(tmp_path / "study.db")) as connection:
+        names = connection.execute("select study_name from studies").fetchall()
+    assert names == [("new",)]
+
+
+def test_a_study_that_is_taken_away_while_the_search_runs_is_made_anew(tmp_path: Path) -> None:
+    kept = mirror(tmp_path)
+    kept.sync([trial(0), trial(1)])
+    for path in tmp_path.glob("study.db*"):
+        path.unlink()
+    kept.sync([trial(0), trial(1), trial(2)])
+    kept.close()
+    assert [one.number for one in load_study(tmp_path / "study.db", "run").trials] == [0, 1, 2]
+
+
+def test_a_study_with_states_that_there_are_not_is_written_anew(tmp_path: Path) -> None:
+    before = content(written(tmp_path, [trial(0), trial(1)]))
+    execute(tmp_path, "update trials set state = 'PERHAPS' where trial_id = 1")
+    assert content(written(tmp_path, [trial(0), trial(1)])) == before
+
+
+def test_the_database_of_another_program_is_moved_aside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "study.db")) as connection:
+        connection.execute("create table recipes (name text)")
+        connection.execute("insert into recipes values ('soup')")
+        connection.commit()
+    assert len(written(tmp_path, [trial(0)]).trials) == 1
+    with closing(sqlite3.connect(tmp_path / "study.db.bad-1")) as connection:
+        assert connection.execute("select * from recipes").fetchall() == [("soup",)]
+        tables = connection.execute("select name from sqlite_master").fetchall()
+    assert tables == [("recipes",)]
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_writing_thousands_of_trials_anew_takes_no_longer_than_writing_them(
+    tmp_path: Path,
+) -> None:
+    trials = [trial(at) for at in range(2000)]
+    begin = time.process_time()
+    written(tmp_path, trials)
+    once = time.process_time() - begin
+    execute(tmp_path, "update trial_values set value = 0.99 where trial_id = 1")
+    begin = time.process_time()
+    written(tmp_path, trials)
+    assert time.process_time() - begin < 3 * once
+
+
 def test_another_study_in_the_file_is_left_alone(tmp_path: Path) -> None:
-    written(tmp_path, [trial(0)], name="mine")
+    written(tmp_path, [trial(5)], name="mine")
     written(tmp_path, [trial(0), trial(1)], name="yours")
     written(tmp_path, [trial(0), trial(1)], name="mine")
     execute(tmp_path, "delete from trials where trial_id = 1")

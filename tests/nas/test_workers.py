@@ -14,6 +14,7 @@ from estimators.task import Classification, Metric, Task
 from nas.workers import Failure, InProcessWorkers, Job, run_job
 from search_spaces.architecture import lower
 from search_spaces.graph import Graph
+from search_spaces.modules import build
 from search_spaces.space import SearchSpace
 
 METRICS = Classification(2).metrics
@@ -69,7 +70,7 @@ def test_the_estimator_is_handed_the_job(graph: Graph) -> None:
 
 @pytest.mark.parametrize("wanted", [True, False])
 def test_weights_come_back_where_they_are_wanted(graph: Graph, *, wanted: bool) -> None:
-    scores, weights = {"accuracy": 0.5, "log_loss": 1.0}, {"w": torch.zeros(1)}
+    scores, weights = {"accuracy": 0.5, "log_loss": 1.0}, build(graph).state_dict()
     evaluation = Evaluation(scores, weights, Checkpoint(1, weights, {}))
     job = Job(0, graph, 1.0, 0, weights=wanted)
     found = run_job(Calls(lambda *_, **__: evaluation), job, device="cpu", metrics=METRICS)
@@ -77,6 +78,38 @@ def test_weights_come_back_where_they_are_wanted(graph: Graph, *, wanted: bool) 
     assert (found.weights is not None) is wanted
     assert (found.checkpoint is not None) is wanted
     assert found.metrics == scores
+
+
+def first_of(weights: dict[str, torch.Tensor], change: Any) -> dict[str, Any]:
+    name = next(iter(weights))
+    return {**weights, name: change(weights[name])}
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        (lambda weights: 3, "plugin"),
+        (lambda weights: {}, "plugin"),
+        (lambda weights: {**weights, "more": torch.zeros(1)}, "plugin"),
+        (lambda weights: first_of(weights, lambda value: value.numpy()), "plugin"),
+        (lambda weights: first_of(weights, lambda value: value[:1]), "plugin"),
+        (lambda weights: first_of(weights, lambda value: value.double()), "plugin"),
+        (lambda weights: first_of(weights, lambda value: value.to("meta")), "plugin"),
+        (lambda weights: first_of(weights, lambda value: value * torch.inf), "nan"),
+    ],
+)
+def test_weights_that_are_not_the_networks_are_a_failure(
+    graph: Graph, change: Any, cause: str
+) -> None:
+    weights = change(build(graph).state_dict())
+    evaluation = Evaluation({"accuracy": 0.5, "log_loss": 1.0}, weights)
+    estimator = Calls(lambda *_, **__: evaluation)
+    found = run_job(estimator, Job(0, graph, 1.0, 0, weights=True), device="cpu", metrics=METRICS)
+    assert isinstance(found, Failure)
+    assert found.cause == cause
+    assert found.message.startswith("weights")
+    unwanted = run_job(estimator, Job(0, graph, 1.0, 0), device="cpu", metrics=METRICS)
+    assert isinstance(unwanted, Evaluation)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,172 @@
+"""What each line of a journal must be, checked where one is read: the file may be a stranger's."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Seconds = Annotated[float, Field(ge=0)]
+Metrics = dict[str, float]
+
+
+class _Event(BaseModel):
+    """What all have; ``nas.record.Record`` says what each one means."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    at: Seconds
+
+
+class _Opened(_Event):
+    event: Literal["opened"]
+    budget: Annotated[int, Field(ge=1)]
+    pid: int
+    host: str
+    time: float
+    workers: int | None
+    versions: dict[str, str]
+
+
+class _Asked(_Event):
+    event: Literal["asked"]
+    ordinal: Count
+    genotype: dict[str, bool | int | float | str]
+    proposed_fidelity: Share
+    fidelity: Share
+    hash: str
+    params: Count
+    macs: Count
+    latency_ms: float | None
+    seed: Count
+
+
+class _Started(_Event):
+    event: Literal["started"]
+    ordinal: Count
+    attempt: Annotated[int, Field(ge=1)]
+
+
+class _Waits(_Event):
+    event: Literal["waits"]
+    ordinal: Count
+    of: Count
+
+
+class _Lost(_Event):
+    event: Literal["lost"]
+    ordinal: Count
+    attempt: Annotated[int, Field(ge=1)]
+    cause: str
+    message: str
+
+
+class _Reported(_Event):
+    event: Literal["reported"]
+    ordinal: Count
+    fidelity: Share
+    metrics: Metrics
+
+
+class _Finished(_Event):
+    event: Literal["finished"]
+    ordinal: Count
+    attempt: Count
+    state: Literal["complete", "stopped", "failed", "infeasible", "duplicate"]
+    metrics: Metrics
+    seconds: Seconds
+    cause: str
+    message: str
+    of: Count | None
+    trace: str
+
+
+class _Told(_Event):
+    event: Literal["told"]
+    ordinal: Count
+    rewards: list[float] | None
+
+
+class _Weights(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    file: str
+    sha256: str
+
+
+class _Rescored(_Event):
+    event: Literal["rescored"]
+    ordinal: Count
+    repeat: Count
+    seed: Count
+    seconds: Seconds
+    metrics: Metrics
+    weights: _Weights | None
+    cause: str
+    message: str
+
+
+class _FinalTraining(_Event):
+    event: Literal["final_training"]
+    ordinal: Count
+    seed: Count
+    fidelity: Share
+    recipe: dict[str, int | float | str]
+    metrics: Metrics
+    weights: _Weights
+    cause: str
+    seconds: Seconds
+
+
+class _TestRead(_Event):
+    event: Literal["test_read"]
+    ordinal: Count
+    sha256: str
+    metrics: Metrics
+
+
+class _Exported(_Event):
+    event: Literal["exported"]
+    ordinal: Count
+    sha256: str
+    relative_error: float
+
+
+class _Ended(_Event):
+    event: Literal["ended"]
+    reason: str
+    outcome: Literal["done", "paused", "failed"]
+
+
+_ANY: TypeAdapter[Any] = TypeAdapter(
+    Annotated[
+        _Opened
+        | _Asked
+        | _Started
+        | _Waits
+        | _Lost
+        | _Reported
+        | _Finished
+        | _Told
+        | _Rescored
+        | _FinalTraining
+        | _TestRead
+        | _Exported
+        | _Ended,
+        Field(discriminator="event"),
+    ]
+)
+
+
+def check_event(event: object) -> None:
+    """Check that a line of a journal is an event with exactly what belongs to it.
+
+    Raises:
+        ValueError: If it is not; the message says where and why, in one line.
+    """
+    try:
+        _ANY.validate_python(event)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{place}: {first['msg']}" if place else str(first["msg"])) from None
