@@ -40,6 +40,8 @@ CONTRACT = {
         "--budget",
         "--strategy",
         "--estimator",
+        "--image-size",
+        "--group",
         "--data",
         "--out",
         "--seed",
