@@ -140,11 +140,10 @@ def _folds(
     positions: Positions, targets: NDArray[np.int64], share: float, groups: Groups
 ) -> Iterator[tuple[Positions, Positions]]:
     """Ways to split off about that share of the images, groups whole."""
-    count = min(round(1 / share), len(np.unique(groups[positions])))
-    if count < 2:
-        return
-    folds = StratifiedGroupKFold(count, shuffle=True, random_state=SPLIT_SEED)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on classes with fewer images than folds: checked above
-        for first, second in folds.split(positions, targets[positions], groups[positions]):
-            yield positions[first], positions[second]
+    most = min(round(1 / share), len(np.unique(groups[positions])))
+    for count in range(most, 1, -1):  # fewer folds are larger: more of them hold every class
+        folds = StratifiedGroupKFold(count, shuffle=True, random_state=SPLIT_SEED)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on classes of fewer images than folds
+            for first, second in folds.split(positions, targets[positions], groups[positions]):
+                yield positions[first], positions[second]
