@@ -1,5 +1,6 @@
 """Labelled images as tensors, split into training, validation and test."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -7,12 +8,12 @@ from hashlib import blake2b
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-SPLIT_SEED = 0  # one split per data set, whatever the seed of the run
-VALIDATION_SHARE = 0.15
-TEST_SHARE = 0.15
+from estimators.duplicates import duplicates
+from estimators.splits import LEAST, Parts, Positions, partition
+
+CHUNK = 1024  # images whose values are in float64 at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,9 @@ class ImageData:
         classes: Name of each class, by label.
         mean: Mean of each channel over the training images, values scaled to [0, 1].
         std: Standard deviation likewise.
-        fingerprint: Digest of all images, labels and the split.
+        fingerprint: Digest of all images, labels, the split, and names of classes that are not
+            just numbers.
+        notice: One line on images that are in two splits, or nothing.
     """
 
     name: str
@@ -54,6 +57,7 @@ class ImageData:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fingerprint: str
+    notice: str = ""
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -93,31 +97,92 @@ def from_arrays(
     Raises:
         ValueError: If shapes, types or ranges are others, or a class is too small to split.
     """
-    pixels = _pixels(np.asarray(images))
-    targets, names = _targets(np.asarray(labels), len(pixels), classes)
-    rest, test = _split(np.arange(len(targets)), targets, TEST_SHARE)
-    train, validation = _split(rest, targets, VALIDATION_SHARE / (1 - TEST_SHARE))
-    mean = pixels[train].mean(axis=(0, 2, 3), dtype=np.float64)
-    std = np.maximum(pixels[train].std(axis=(0, 2, 3), dtype=np.float64), 1e-3)
-    normalised = (pixels - mean.reshape(1, -1, 1, 1)) / std.reshape(1, -1, 1, 1)
-    tensors = torch.from_numpy(normalised.astype(np.float32))
-    targets_tensor = torch.from_numpy(targets)
+    pixels = pixels_of(np.asarray(images))
+    targets, names = targets_of(np.asarray(labels), len(pixels), classes)
+    return assemble(pixels, targets, partition(targets, names), name=name, classes=names)
+
+
+def assemble(
+    pixels: NDArray[np.float32],
+    targets: NDArray[np.int64],
+    parts: Parts,
+    *,
+    name: str,
+    classes: Sequence[str],
+    titles: Sequence[str] | None = None,
+) -> ImageData:
+    """Splits, normalised by the training images.
+
+    Args:
+        pixels: ``(images, channels, height, width)`` from 0 to 1.
+        targets: Class of each image.
+        parts: Positions of the images of each split.
+        name: What to call the data.
+        classes: Name of each class.
+        titles: What to call each image where images are in two splits; by default its position.
+    """
+    mean, std = _statistics(pixels, parts[0])
+    train, validation, test = (_normalised(pixels, targets, part, mean, std) for part in parts)
     return ImageData(
         name=name,
-        train=Split(tensors[train], targets_tensor[train]),
-        validation=Split(tensors[validation], targets_tensor[validation]),
-        test=Split(tensors[test], targets_tensor[test]),
-        classes=names,
+        train=train,
+        validation=validation,
+        test=test,
+        classes=tuple(classes),
         mean=tuple(float(value) for value in mean),
         std=tuple(float(value) for value in std),
-        fingerprint=_fingerprint(pixels, targets, train, validation, test),
+        fingerprint=_fingerprint(pixels, targets, *parts, classes=classes),
+        notice=duplicates(pixels, parts, titles),
     )
 
 
-def _targets(
+def _chunks(positions: Positions) -> list[Positions]:
+    return [positions[start : start + CHUNK] for start in range(0, len(positions), CHUNK)]
+
+
+def _statistics(
+    pixels: NDArray[np.float32], positions: Positions
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of each channel; the latter is at least 1e-3."""
+    chunks = _chunks(positions)
+    values = len(positions) * pixels.shape[2] * pixels.shape[3]
+    sums = [pixels[chunk].sum(axis=(0, 2, 3), dtype=np.float64) for chunk in chunks]
+    mean: NDArray[np.float64] = np.sum(sums, axis=0) / values
+    squares = [((pixels[chunk] - _over(mean)) ** 2).sum(axis=(0, 2, 3)) for chunk in chunks]
+    return mean, np.maximum(np.sqrt(np.sum(squares, axis=0) / values), 1e-3)
+
+
+def _normalised(
+    pixels: NDArray[np.float32],
+    targets: NDArray[np.int64],
+    part: Positions,
+    mean: NDArray[np.float64],
+    std: NDArray[np.float64],
+) -> Split:
+    images = np.empty((len(part), *pixels.shape[1:]), dtype=np.float32)
+    for start, chunk in zip(range(0, len(part), CHUNK), _chunks(part), strict=True):
+        images[start : start + CHUNK] = (pixels[chunk] - _over(mean)) / _over(std)
+    return Split(torch.from_numpy(images), torch.from_numpy(targets[part]))
+
+
+def _over(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """One value for each channel, to be broadcast over images."""
+    return values.reshape(1, -1, 1, 1)
+
+
+def targets_of(
     labels: NDArray[np.generic], count: int, classes: Sequence[str] | None
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Labels as int64, and the name of each class."""
+    """Labels as int64, and the name of each class.
+
+    Args:
+        labels: ``(count,)`` whole numbers from 0 on.
+        count: Number of images.
+        classes: Name of each class; by default the numbers.
+
+    Raises:
+        ValueError: If they are anything else, or there is one class.
+    """
     if labels.ndim != 1 or len(labels) != count:
         raise ValueError(f"labels must have shape ({count},), got {labels.shape}")
     if not np.issubdtype(labels.dtype, np.integer):
@@ -131,24 +196,32 @@ def _targets(
     names = tuple(str(label) for label in range(len(counts))) if classes is None else tuple(classes)
     if len(names) != len(counts) or len(names) < 2:
         raise ValueError(f"labels must name {max(2, len(names))} classes, got {len(counts)}")
-    if counts.min() < 7:
-        smallest = int(counts.argmin())
+    if counts.min() == 0:  # the rest depends on the splits
         raise ValueError(
-            f"every class must have at least 7 images, got {counts[smallest]} of {names[smallest]}"
+            f"every class must have at least {LEAST} images, got 0 of {names[int(counts.argmin())]}"
         )
     return targets, names
 
 
-def _fingerprint(*arrays: NDArray[np.generic]) -> str:
+def _fingerprint(*arrays: NDArray[np.generic], classes: Sequence[str]) -> str:
     state = blake2b(digest_size=16)
     for array in arrays:
         state.update(str(array.shape).encode())
-        state.update(np.ascontiguousarray(array).tobytes())
+        state.update(np.ascontiguousarray(array).data)
+    if tuple(classes) != tuple(str(number) for number in range(len(classes))):
+        state.update(json.dumps(list(classes)).encode())
     return state.hexdigest()
 
 
-def _pixels(images: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Images as float32 ``(images, channels, height, width)`` in [0, 1]."""
+def pixels_of(images: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Images as float32 ``(images, channels, height, width)`` in [0, 1].
+
+    Args:
+        images: As for ``from_arrays``.
+
+    Raises:
+        ValueError: If they are anything else.
+    """
     if images.ndim == 3:
         images = images[..., np.newaxis]
     if images.ndim != 4 or 0 in images.shape or images.shape[3] not in {1, 2, 3, 4}:
@@ -165,12 +238,3 @@ def _pixels(images: NDArray[np.generic]) -> NDArray[np.float32]:
     else:
         raise ValueError(f"images must be uint8 or floats, got {images.dtype}")
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
-
-
-def _split(
-    positions: NDArray[np.int64], labels: NDArray[np.generic], share: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    first, second = train_test_split(
-        positions, test_size=share, random_state=SPLIT_SEED, stratify=labels[positions]
-    )
-    return np.sort(first), np.sort(second)

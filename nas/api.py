@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from estimators.estimator import Estimator
-from nas.configuration import Arrays, Configuration, of_run, prepare
+from nas.configuration import Configuration, of_run, prepare
+from nas.datasets import Data, options
 from nas.errors import NasError, usage_error
 from nas.interrupts import Interrupted, Interrupts
 from nas.loading import load
@@ -26,6 +27,7 @@ from nas.run_folder import (
 )
 from nas.session import Execution, Session
 from nas.status import read
+from nas.terminal import escaped
 from search_spaces.space import SearchSpace
 from strategies import DEFAULT_STRATEGY
 from strategies.strategy import Strategy
@@ -42,7 +44,9 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
     *,
     space: str | type[SearchSpace] = "mbconv",
     budget: int = 100,
-    data: str | Arrays = "digits",
+    data: Data = "digits",
+    image_size: str | None = None,
+    group: str | None = None,
     strategy: str | type[Strategy] = DEFAULT_STRATEGY,
     estimator: str | type[Estimator] = "training",
     out: str | Path | None = None,
@@ -68,7 +72,11 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
     Args:
         space: Name of a search space, or a class of your own.
         budget: Children to train, at least 1.
-        data: Name of a data set, or ``(images, labels)`` as in ``estimators.data.from_arrays``.
+        data: Name of a data set, path of an image folder, CSV or ``.npz`` file (see
+            ``docs/data.md``), or ``(images, labels)`` as in ``estimators.data.from_arrays``.
+        image_size: ``HxW`` or ``N`` to resize images from a path to; None for their own size, or
+            their median height and width where they differ.
+        group: Column of a CSV file with what must stay together in one split.
         strategy: Name of a search strategy, or a class of your own.
         estimator: Name of an estimator, or a class of your own.
         out: Folder of the run, new or empty; by default ``runs/<space>-<n>``.
@@ -115,6 +123,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         space=space,
         budget=budget,
         data=data,
+        data_options=options(image_size, group),
         strategy=strategy,
         estimator=estimator,
         seed=seed,
@@ -136,6 +145,8 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         if ray is not None and address is not None and device == "auto":
             configuration = replace(configuration, device="cuda" if ray.gpus else "cpu")
         prepared = prepare(configuration, elsewhere=address is not None)
+        if prepared.images.notice:
+            progress.notice(f"data: {escaped(prepared.images.notice)}")
         if out is not None:
             check_free(out, prepared.record)
         if ray is not None:
@@ -162,7 +173,7 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
     *,
     budget: int | None = None,
     space: type[SearchSpace] | None = None,
-    data: Arrays | None = None,
+    data: Data | None = None,
     strategy: type[Strategy] | None = None,
     estimator: type[Estimator] | None = None,
     workers: Count = "auto",
@@ -183,7 +194,7 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
         folder: The run folder.
         budget: Children to train in all, earlier ones included; None for what it was.
         space: The class, if the run was begun with a class of your own.
-        data: The arrays, if it was begun with arrays.
+        data: The arrays, if it was begun with arrays, or where data from a path lie now.
         strategy: As ``space``.
         estimator: As ``space``.
         workers: As for ``search``, and so are the rest: they may differ from session to session.

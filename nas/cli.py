@@ -117,7 +117,17 @@ def search(  # noqa: PLR0913 - one parameter per flag
     budget: Annotated[int, typer.Option(help="Children to train.")] = 100,
     strategy: Annotated[str, typer.Option(help="See `nas strategies`.")] = DEFAULT_STRATEGY,
     estimator: Annotated[str, typer.Option(help="See `nas estimators`.")] = "training",
-    data: Annotated[str, typer.Option(help="Data set: digits.")] = "digits",
+    data: Annotated[
+        str, typer.Option(help="digits, or path of an image folder, .csv or .npz.")
+    ] = "digits",
+    image_size: Annotated[
+        str | None,
+        typer.Option(metavar="HxW", help="Resize to that.", show_default="as they are, or median"),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Of the .csv: what stays together in one split."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Run folder, new or empty.", show_default="runs/SPACE-N")
     ] = None,
@@ -154,8 +164,12 @@ def search(  # noqa: PLR0913 - one parameter per flag
     """Search for the best network within limits and export it."""
     parsed = plugins.parse_settings(settings if settings is not None else [])
     plugins.load("search_spaces", space)  # a misspelt name is told before torch is imported
-    for kind, name in (("strategies", strategy), ("estimators", estimator), ("datasets", data)):
+    for kind, name in (("strategies", strategy), ("estimators", estimator)):
         plugins.load(kind, name)
+    from nas import datasets  # noqa: PLC0415 - numpy
+
+    if not datasets.is_path(data):
+        plugins.load("datasets", data)
     from nas import api, progress  # noqa: PLC0415 - torch takes seconds to import
     from nas import dry_run as dry  # noqa: PLC0415
     from nas.configuration import Configuration  # noqa: PLC0415
@@ -177,12 +191,15 @@ def search(  # noqa: PLR0913 - one parameter per flag
     }
     if dry_run:
         with stdout_kept():
-            document = dry.dry_run(Configuration(**wanted), workers=workers)
+            read = datasets.options(image_size, group)
+            document = dry.dry_run(Configuration(**wanted, data_options=read), workers=workers)
         _print(dumps(document, indent=2) if json else dry.text(document))
         return
     with stdout_kept():  # plug-ins and Ray may print
         result = api.search(
             **wanted,
+            image_size=image_size,
+            group=group,
             out=out,
             workers=workers,
             gpus_per_child=gpus_per_child,

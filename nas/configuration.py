@@ -3,28 +3,28 @@
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar, final
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from estimators.data import ImageData, from_arrays
 from estimators.estimator import Estimator
+from estimators.sources import read_path
 from estimators.task import Classification, Task
 from nas import plugins
 from nas.children import Children
+from nas.datasets import Data, is_path, recorded
 from nas.errors import NasError, usage_error
 from nas.limits import Limits, Objective
 from nas.plan import FINALISTS, FRESH_SEEDS, PREFLIGHT, Plan, rng_of
-from nas.run_folder import Derived, RunRecord, Settings, versions
+from nas.run_folder import DataOptions, Derived, RunRecord, Settings, versions
+from nas.terminal import escaped
 from search_spaces.space import SearchSpace
 from search_spaces.strict_json import MAX_INT, dumps
 from strategies import DEFAULT_STRATEGY
 from strategies.strategy import Strategy
-
-Arrays = tuple[NDArray[np.generic], NDArray[np.generic]]
 
 # Fields of a run that are objects, and where their names are found.
 _NAMED: Mapping[str, str] = {
@@ -48,7 +48,8 @@ class Configuration:
 
     space: str | type[SearchSpace] = "mbconv"
     budget: int = 100
-    data: str | Arrays = "digits"
+    data: Data = "digits"
+    data_options: DataOptions = field(default_factory=DataOptions)
     strategy: str | type[Strategy] = DEFAULT_STRATEGY
     estimator: str | type[Estimator] = "training"
     seed: int = 0
@@ -105,7 +106,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
     device = configuration.device
     if not elsewhere or device in {"auto", "cpu"} or limits.max_latency_ms is not None:
         device = resolve_device(device)  # latency is measured here
-    images = _images(configuration.data)
+    images = _images(configuration.data, configuration.data_options)
     task = Classification(len(images.classes))
     objective = _objective(task, configuration.objective)
     space = make_space(
@@ -133,7 +134,8 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         space=plugins.name_of("search_spaces", configuration.space),
         strategy=plugins.name_of("strategies", configuration.strategy),
         estimator=plugins.name_of("estimators", configuration.estimator),
-        data=images.name,
+        data=recorded(configuration.data),
+        data_options=configuration.data_options,
         data_fingerprint=images.fingerprint,
         input_shape=images.input_shape,
         num_classes=len(images.classes),
@@ -170,7 +172,7 @@ def of_run(
         run: Its ``run.json``.
         budget: Trials to start, in all.
         given: Objects by the name of their field, for what has no name to be found by: a class
-            of the user's own, or arrays.
+            of the user's own, arrays, or data that were moved.
 
     Raises:
         NasError: If a name in the record is unknown and nothing was given (exit code 4).
@@ -179,6 +181,8 @@ def of_run(
     for field_name, kind in _NAMED.items():
         name = getattr(run, field_name)
         parts[field_name] = name if given.get(field_name) is None else given[field_name]
+        if field_name == "data" and is_path(parts[field_name]):
+            continue
         if isinstance(parts[field_name], str) and parts[field_name] not in plugins.names(kind):
             raise NasError(
                 f"run: its {field_name} {name!r} has no name here; install what defines it, or "
@@ -187,6 +191,7 @@ def of_run(
             )
     return Configuration(
         **parts,
+        data_options=run.data_options,
         budget=budget,
         seed=run.seed,
         device=run.device,
@@ -334,12 +339,25 @@ def _limits(configuration: Configuration) -> Limits:
         raise usage_error(f"limits: {error}") from error
 
 
-def _images(data: str | Arrays) -> ImageData:
+def _images(data: Data, options: DataOptions) -> ImageData:
+    """The data that a user names or hands over.
+
+    Raises:
+        NasError: If they cannot be used (exit code 2).
+    """
+    if is_path(data):
+        path = Path(str(data))
+        try:
+            return read_path(path, image_size=options.image_size, group=options.group)
+        except ValueError as error:
+            raise usage_error(f"data: {escaped(str(error))}") from error
+    if options != DataOptions():
+        raise usage_error("--image-size and --group need --data with a path")
     if isinstance(data, str):
         images: ImageData = plugins.load("datasets", data)()
         return images
     if not isinstance(data, tuple | list) or len(data) != 2:
-        raise usage_error("data must be the name of a data set, or (images, labels)")
+        raise usage_error("data must be the name of a data set, a path, or (images, labels)")
     pixels, labels = data
     try:
         return from_arrays(pixels, labels)

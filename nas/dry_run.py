@@ -8,12 +8,14 @@ from typing import Any, Literal
 
 import torch
 
+from estimators.data import ImageData
 from nas.configuration import Configuration, Prepared, prepare
 from nas.errors import NasError
 from nas.latency import latency_ms
 from nas.limits import format_quantity
 from nas.panel import duration
 from nas.plan import FINALISTS, FRESH_SEEDS, PREFLIGHT, rng_of, training_seed
+from nas.terminal import escaped
 from nas.workers import Failure, Job, run_job
 from search_spaces.genome import Genotype
 from search_spaces.modules import build
@@ -51,6 +53,8 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
         "space": prepared.record.space,
         "data": prepared.record.data,
         "input_shape": list(prepared.record.input_shape),
+        "images": _images(prepared.images),
+        "notice": prepared.images.notice,
         "genotypes": prepared.record.genotypes,
         "samples": SAMPLES,
         "feasible_share": sum(map(children.feasible, drawn)) / SAMPLES,
@@ -73,6 +77,8 @@ def text(document: Mapping[str, Any]) -> str:
     latency = "" if child["latency_ms"] is None else f", latency {child['latency_ms']:.3g} ms"
     share, samples = document["feasible_share"], document["samples"]
     rows = {
+        "images": _counts(document["images"]),
+        **({"notice": document["notice"]} if document["notice"] else {}),
         "space": f"{document['space']} for {document['data']} ({shape}): {_size(size)} genotypes",
         "feasible": f"{share:.0%} of {samples} samples are within the limits",
         **{name: _spread(cost) for name, cost in document["costs"].items()},
@@ -83,6 +89,30 @@ def text(document: Mapping[str, Any]) -> str:
         f"{document['device']}",
     }
     return "\n".join(f"{name:<11}{row}" for name, row in rows.items())
+
+
+def _images(images: ImageData) -> dict[str, dict[str, int]]:
+    """Images by split and class."""
+    return {
+        name: {
+            label: int((split.labels == number).sum())
+            for number, label in enumerate(images.classes)
+        }
+        for name, split in (
+            ("train", images.train),
+            ("validation", images.validation),
+            ("test", images.test),
+        )
+    }
+
+
+def _counts(images: Mapping[str, Mapping[str, int]]) -> str:
+    """Images of each split, and of the first classes in the training split."""
+    splits = ", ".join(f"{name} {sum(counts.values()):,}" for name, counts in images.items())
+    train = images["train"]
+    shown = ", ".join(f"{escaped(label)[:40]} {count:,}" for label, count in [*train.items()][:12])
+    more = f" and {len(train) - 12} more" if len(train) > 12 else ""
+    return f"{splits}; {len(train)} classes, in train: {shown}{more}"
 
 
 def _size(genotypes: int) -> str:

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from estimators.image_files import read_image
 from estimators.training import resized
 from nas.errors import usage_error
 from nas.export import Preprocessing
-from nas.image_files import read_image
 from nas.loading import find
 from search_spaces.graph import Graph
 from search_spaces.modules import build
@@ -91,8 +91,15 @@ class Predictor:
         return len(self._graph.output_shape) == 3
 
     def read(self, path: Path) -> NDArray[np.float32]:
-        """The image in a file, as ``image_files.read_image`` has it."""
-        return read_image(path, int(self._graph.input_shape[0]))
+        """The image in a file, as ``image_files.read_image`` has it.
+
+        Raises:
+            NasError: If it cannot be read (exit code 2).
+        """
+        try:
+            return read_image(path, int(self._graph.input_shape[0]))
+        except ValueError as error:
+            raise usage_error(f"image: {error}") from error
 
     def probabilities(self, pixels: NDArray[np.float32]) -> NDArray[np.float64]:
         """Probability of each class for the whole image, resized to the training size.

@@ -21,7 +21,8 @@ from search_spaces.strict_json import JsonError, dumps, loads
 SCHEMA_VERSION = 1
 RUN, EVENTS, SUMMARY, BEST = "run.json", "events.jsonl", "summary.json", "best"
 STUDY, TRIALS = "study.db", "trials"
-MAY_CHANGE = frozenset({"budget", "versions"})  # from one session of a run to the next
+# From one session of a run to the next; the fingerprint says whether the data are the same.
+MAY_CHANGE = frozenset({"budget", "versions", "data"})
 
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -46,6 +47,18 @@ class Derived(_Strict):
     run: dict[str, int]
 
 
+class DataOptions(_Strict):
+    """How data of the user's own are read.
+
+    Attributes:
+        image_size: Height and width to resize to; None for what the data say.
+        group: Column of a CSV file with what stays together in one split.
+    """
+
+    image_size: tuple[int, int] | None = None
+    group: str | None = None
+
+
 class RunRecord(_Strict):
     """``run.json``: the resolved configuration and everything derived from it, written once."""
 
@@ -54,6 +67,7 @@ class RunRecord(_Strict):
     strategy: str
     estimator: str
     data: str
+    data_options: DataOptions = DataOptions()
     data_fingerprint: str
     input_shape: tuple[int, int, int]
     num_classes: int

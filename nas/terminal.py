@@ -13,6 +13,13 @@ def printable(text: str, *, keep: str = "") -> str:
     return "".join(sign if sign.isprintable() or sign in keep else " " for sign in text)
 
 
+def escaped(text: str) -> str:
+    """``text`` on one line, every control character and half character as its escape."""
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+    )
+
+
 def say(text: str) -> None:
     """Write one line to stderr, or nothing if whoever read it has left."""
     try:

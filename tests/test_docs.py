@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from search_spaces.architecture import lower
 from search_spaces.reference import REFERENCES
@@ -44,6 +45,11 @@ def run(command: list[str], folder: Path) -> str:
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda p: p.name)
 def test_the_commands_of_a_page_run_in_their_order(page: Path, tmp_path: Path) -> None:
     shutil.copy(ROOT / "docs" / "digits.png", tmp_path / "photo.png")
+    for label in ("cat", "dog"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for number in range(20):
+            picture = Image.new("RGB", (40, 30), (number * 12, 99 if label == "cat" else 9, 9))
+            picture.save(tmp_path / "photos" / label / f"{number}.png")
     for number, line in enumerate(commands(page)):
         small = SMALL.sub("--budget 2", line)
         trains = line.startswith(("nas search", "nas resume")) and "--dry-run" not in line

@@ -41,6 +41,8 @@ CONTRACT = {
         "--budget",
         "--strategy",
         "--estimator",
+        "--image-size",
+        "--group",
         "--data",
         "--out",
         "--seed",

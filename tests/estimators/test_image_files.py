@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile, features
 
-from nas import image_files
-from nas.errors import NasError
-from nas.image_files import read_image
+from estimators import image_files
+from estimators.image_files import Header, read_header, read_image
 
 GREY = np.arange(0, 240, 10, dtype=np.uint8).reshape(4, 6)
 COLOUR = np.stack([GREY, GREY[::-1], GREY[:, ::-1]], axis=-1)
@@ -86,9 +85,8 @@ def png(width: int, height: int) -> bytes:
 
 
 def refusal(path: Path, channels: int = 1) -> str:
-    with pytest.raises(NasError) as caught:
+    with pytest.raises(ValueError, match=r".") as caught:
         read_image(path, channels)
-    assert caught.value.exit_code == 2
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
     return str(caught.value)
@@ -130,7 +128,7 @@ def test_what_is_no_picture_for_the_network_is_refused(tmp_path: Path) -> None:
     assert "whole numbers, got floats" in refusal(tmp_path / "f.tiff")
     Image.fromarray(np.full((3, 3), 70_000, dtype=np.int32)).save(tmp_path / "i.tiff")
     assert "at most 16 bits" in refusal(tmp_path / "i.tiff")
-    with pytest.raises(NasError, match="1 to 4 channels, the network reads 7"):
+    with pytest.raises(ValueError, match="1 to 4 channels, the network reads 7"):
         read_image(tmp_path / "f.tiff", 7)
 
 
@@ -139,3 +137,20 @@ def test_the_limit_is_on_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert read_image(saved(GREY, tmp_path / "a.png"), 1).shape == (1, 4, 6)
     monkeypatch.setattr(image_files, "MAX_PIXELS", 23)
     assert "must have at most 23 pixels, got 6x4" in refusal(tmp_path / "a.png")
+
+
+def test_a_header_says_size_and_colours_without_the_pixels(tmp_path: Path) -> None:
+    assert read_header(saved(GREY, tmp_path / "g.png")) == Header(4, 6, grey=True)
+    assert read_header(saved(COLOUR, tmp_path / "c.png")) == Header(4, 6, grey=False)
+    assert read_header(saved(GREY, tmp_path / "p.gif", "P")) == Header(4, 6, grey=False)
+    deep = saved(GREY.astype(np.uint16), tmp_path / "deep.png")
+    assert read_header(deep) == Header(4, 6, grey=True)
+    image = Image.fromarray(GREY)
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "turned.png", exif=exif)
+    assert read_header(tmp_path / "turned.png") == Header(6, 4, grey=True)
+    data = (tmp_path / "c.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(data[:20])
+    with pytest.raises(ValueError, match=r"cut\.png: cannot be read"):
+        read_header(tmp_path / "cut.png")

@@ -1,13 +1,14 @@
 """Image files as arrays, whoever made them."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-
-from nas.errors import NasError, usage_error
 
 MAX_PIXELS = 64 * 2**20
 # Formats with decoders of Pillow's own kind: none that starts another program.
@@ -15,6 +16,38 @@ FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _WHITE = 255
+_ORIENTATION = 0x0112  # tag of EXIF; from 5 on width and height change places
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What an image file says of itself.
+
+    Attributes:
+        height: In pixels, turned as its EXIF data say.
+        width: Likewise.
+        grey: Whether it has no colours.
+    """
+
+    height: int
+    width: int
+    grey: bool
+
+
+class _RefusedError(ValueError):
+    """What ``_opened`` passes on with the file's name alone."""
+
+
+def read_header(path: Path) -> Header:
+    """Size and colours of an image file, without its pixels.
+
+    Raises:
+        ValueError: As for ``read_image``, as far as the header shows it.
+    """
+    with _opened(path) as image:
+        turned = image.getexif().get(_ORIENTATION, 1) in {5, 6, 7, 8}
+        sides = image.size if turned else (image.height, image.width)
+        return Header(*sides, grey=image.mode in {"1", "L", "LA"} or image.mode.startswith("I"))
 
 
 def read_image(path: Path, channels: int) -> NDArray[np.float32]:
@@ -32,32 +65,48 @@ def read_image(path: Path, channels: int) -> NDArray[np.float32]:
         ``(channels, height, width)`` from 0 to 1.
 
     Raises:
-        NasError: If the file cannot be read, is damaged, is no such image or has too many pixels
-            (exit code 2).
+        ValueError: If the file cannot be read, is damaged, is no such image or has too many
+            pixels.
     """
     if channels not in _MODES:
-        raise usage_error(f"images from files have 1 to 4 channels, the network reads {channels}")
+        raise ValueError(f"images from files have 1 to 4 channels, the network reads {channels}")
+    with _opened(path) as image:
+        return _pixels(image, channels)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The image in a file, not decoded yet; whatever goes wrong is told with the file's name."""
     try:
         with warnings.catch_warnings(), Image.open(path, formats=FORMATS) as image:
             warnings.simplefilter("ignore")  # on oddities that a reader of scores cannot mend
-            return _pixels(image, channels)
-    except NasError as error:
-        raise usage_error(f"image: {path}: {error}") from error
+            _check(image)
+            yield image
+    except _RefusedError as error:
+        raise ValueError(f"{path}: {error}") from error
     except Exception as error:  # decoders raise all sorts of things at damaged files
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         what = f"{reason:.200}" if reason else type(error).__name__
-        raise usage_error(f"image: {path}: cannot be read: {what}") from error
+        raise ValueError(f"{path}: cannot be read: {what}") from error
+
+
+def _check(image: Image.Image) -> None:
+    """Refuse what is not to be decoded.
+
+    Raises:
+        _RefusedError: Then.
+    """
+    if image.width * image.height > MAX_PIXELS:
+        raise _RefusedError(
+            f"must have at most {MAX_PIXELS:,} pixels, got {image.width}x{image.height}"
+        )
+    if image.mode == "F":
+        raise _RefusedError("must hold whole numbers, got floats")
 
 
 def _pixels(image: Image.Image, channels: int) -> NDArray[np.float32]:
-    if image.width * image.height > MAX_PIXELS:
-        raise usage_error(
-            f"must have at most {MAX_PIXELS:,} pixels, got {image.width}x{image.height}"
-        )
     turned = ImageOps.exif_transpose(image)
-    if turned.mode in {"F", "CMYK", "LAB", "HSV", "YCbCr"}:
-        if turned.mode == "F":
-            raise usage_error("must hold whole numbers, got floats")
+    if turned.mode in {"CMYK", "LAB", "HSV", "YCbCr"}:
         turned = turned.convert("RGB")
     if turned.mode.startswith("I"):
         return _deep(np.asarray(turned), channels)
@@ -78,7 +127,7 @@ def _deep(values: NDArray[np.generic], channels: int) -> NDArray[np.float32]:
     """Grey of 16 bits; Pillow may hand it over in 32."""
     grey = values.astype(np.float64) / 65535
     if grey.min() < 0 or grey.max() > 1:
-        raise usage_error("must have at most 16 bits a pixel, got more")
+        raise _RefusedError("must have at most 16 bits a pixel, got more")
     planes = [grey] * (3 if channels > 2 else 1)
     if channels in {2, 4}:
         planes.append(np.ones_like(grey))

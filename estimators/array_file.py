@@ -1,0 +1,92 @@
+"""NumPy archives of images and labels."""
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.data import ImageData, assemble, pixels_of, targets_of
+from estimators.examples import resize
+from estimators.memory import check_fits
+from estimators.splits import SPLIT_WORDS, SPLITS, partition
+
+_ROLES = {"x": "images", "images": "images", "y": "labels", "labels": "labels"}
+
+
+def read_archive(file: Path, *, image_size: tuple[int, int] | None) -> ImageData:
+    """Images and labels of an ``.npz`` file, as ``from_arrays`` takes them.
+
+    Its arrays are ``x`` and ``y``, or ``images`` and ``labels``; with splits each name has one of
+    ``train``, ``val`` (or ``validation``) and ``test`` before or behind it: ``x_train``,
+    ``train_images``. Labels may have a second axis of length 1.
+
+    Args:
+        file: The archive; pickled objects in it are never read.
+        image_size: Height and width to resize to; by default as they are.
+
+    Raises:
+        ValueError: If it is damaged, holds other arrays, or they cannot be used.
+    """
+    try:
+        return _read(file, image_size)
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ValueError(f"{file}: cannot be read: {error!s:.200}") from error
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+
+
+def _read(file: Path, image_size: tuple[int, int] | None) -> ImageData:
+    with zipfile.ZipFile(file) as archive:
+        check_fits(sum(member.file_size for member in archive.infolist()), 1, 1, 1)
+    with np.load(file, allow_pickle=False) as archive:
+        found = {_part(name): archive[name] for name in archive.files}
+        if len(found) != len(archive.files):
+            raise ValueError(f"must hold each array once, got {', '.join(archive.files):.200}")
+    places = sorted({place for _, place in found})
+    if not found or (len(places) > 1 and places[0] < 0):
+        raise ValueError("must hold images and labels, with splits or without")
+    pixels, labels, given = [], [], []
+    for place in places:
+        split = "" if place < 0 else f" of {SPLITS[place]}"
+        for role in ("images", "labels"):
+            if (role, place) not in found:
+                raise ValueError(f"must hold {role}{split}")
+        images = pixels_of(found["images", place])
+        pixels.append(images if image_size is None else resize(images, image_size))
+        labels.append(_labels(found["labels", place], len(images), split))
+        given.append(np.full(len(images), place))
+    if len({images.shape[1:] for images in pixels}) > 1:
+        raise ValueError("images of all splits must have one shape; --image-size makes sizes equal")
+    targets, names = targets_of(np.concatenate(labels), sum(map(len, pixels)), None)
+    parts = partition(targets, names, given=np.concatenate(given) if places[0] >= 0 else None)
+    return assemble(np.concatenate(pixels), targets, parts, name=file.name, classes=names)
+
+
+def _part(name: str) -> tuple[str, int]:
+    """What an array is, and the position of its split; -1 without one.
+
+    Raises:
+        ValueError: If its name says neither.
+    """
+    words = name.split("_")
+    roles = [_ROLES[word] for word in words if word in _ROLES]
+    splits = [SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS]
+    if len(roles) != 1 or len(splits) > 1 or len(words) != len(roles) + len(splits):
+        raise ValueError(
+            f"must hold arrays such as x and y, or x_train and y_train, got {name!r:.80}"
+        )
+    return roles[0], splits[0] if splits else -1
+
+
+def _labels(labels: NDArray[np.generic], count: int, split: str) -> NDArray[np.generic]:
+    """Labels of one split, ``(count,)``.
+
+    Raises:
+        ValueError: If there are more or fewer.
+    """
+    flat = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if flat.shape != (count,):
+        raise ValueError(f"labels{split} must have shape ({count},), got {labels.shape}")
+    return flat

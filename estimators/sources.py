@@ -1,0 +1,38 @@
+"""Images of a user's own, by the path where they lie."""
+
+from pathlib import Path
+
+from estimators.array_file import read_archive
+from estimators.data import ImageData
+from estimators.examples import read_examples
+from estimators.image_folder import list_folder
+from estimators.table import list_table
+
+
+def read_path(
+    path: Path, *, image_size: tuple[int, int] | None = None, group: str | None = None
+) -> ImageData:
+    """The data set at a path: an image folder, a CSV file or an ``.npz`` file.
+
+    Args:
+        path: See ``list_folder``, ``list_table`` and ``read_archive``.
+        image_size: Height and width of the images in memory; by default as they are, or their
+            median where files differ.
+        group: Column of a CSV file with what must stay together in one split.
+
+    Raises:
+        ValueError: If the data cannot be used; the message names the file.
+    """
+    if not path.exists():
+        raise ValueError(f"{path}: is not there")
+    kind = path.suffix.lower()
+    if kind == ".csv" and path.is_file():
+        examples, root = list_table(path.absolute(), group), path.absolute().parent
+        return read_examples(examples, root=root, image_size=image_size)
+    if group is not None:
+        raise ValueError(f"{path}: --group needs a CSV file, whose column it names")
+    if path.is_dir():
+        return read_examples(list_folder(path), root=path, image_size=image_size)
+    if kind == ".npz" and path.is_file():
+        return read_archive(path, image_size=image_size)
+    raise ValueError(f"{path}: must be a folder of images, a .csv or an .npz file")

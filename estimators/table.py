@@ -1,0 +1,98 @@
+"""CSV files of paths and labels."""
+
+import csv
+import os
+from pathlib import Path
+
+from estimators.examples import Example
+from estimators.splits import SPLIT_WORDS
+
+_PATH, _LABEL, _SPLIT, _GROUP = "path", "label", "split", "group"
+
+
+def list_table(file: Path, group: str | None = None) -> list[Example]:
+    """Every image that a CSV file names, in its order.
+
+    The first line names the columns: ``path``, ``label``, and if wanted ``split`` (``train``,
+    ``val`` or ``validation``, ``test``) and ``group``; others are not looked at. Paths are
+    relative to the folder of the file and stay in it, absolute ones too.
+
+    Args:
+        file: The CSV file, UTF-8 with commas.
+        group: Column of what must stay together in one split; by default ``group`` if there is
+            such a column.
+
+    Raises:
+        ValueError: If the file cannot be read, a line is not of that form, or a path is named
+            twice, leads outside or to nothing.
+    """
+    header, rows = _rows(file)
+    for column in (_PATH, _LABEL, *([] if group is None else [group])):
+        if column not in header:
+            known = ", ".join(header)
+            raise ValueError(f"{file}: must have a column {column!r:.80}, got {known:.200}")
+    if group is None and _GROUP in header:
+        group = _GROUP
+    examples, seen = [], dict[Path, tuple[int, str]]()
+    for line, row in rows:
+        where = f"{file}: line {line}"
+        example = _example(file.parent, row, group, where)
+        if example.path in seen:
+            first, label = seen[example.path]
+            other = "" if label == example.label else f", as {label!r:.80} there"
+            raise ValueError(f"{where}: {row[_PATH]} is on line {first} already{other}")
+        seen[example.path] = line, example.label
+        examples.append(example)
+    if not examples:
+        raise ValueError(f"{file}: names no images")
+    return examples
+
+
+def _example(folder: Path, row: dict[str, str], group: str | None, where: str) -> Example:
+    """The image of one line.
+
+    Raises:
+        ValueError: If a value cannot be used.
+    """
+    used = [_PATH, _LABEL, *([_SPLIT] if _SPLIT in row else []), *([group] if group else [])]
+    for column in used:
+        if not row[column]:
+            raise ValueError(f"{where}: {column} must not be empty")
+    if "\0" in row[_PATH]:
+        raise ValueError(f"{where}: path must not hold a NUL")
+    base = os.path.abspath(folder)  # noqa: PTH100 - links stay as they are named
+    path = Path(os.path.normpath(Path(base) / row[_PATH]))
+    if not path.is_relative_to(base):
+        raise ValueError(f"{where}: path must lie in the folder of the CSV file, got {row[_PATH]}")
+    if not path.is_symlink() and not path.exists():
+        raise ValueError(f"{where}: {row[_PATH]} is not there")
+    split = None
+    if _SPLIT in row:
+        if row[_SPLIT] not in SPLIT_WORDS:
+            known = ", ".join(SPLIT_WORDS)
+            raise ValueError(f"{where}: split must be one of {known}, got {row[_SPLIT]!r:.80}")
+        split = SPLIT_WORDS[row[_SPLIT]]
+    return Example(path, row[_LABEL], split, row[group] if group else None)
+
+
+def _rows(file: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Names of the columns, and each further line with its number.
+
+    Raises:
+        ValueError: If it is no such file.
+    """
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.reader(stream, strict=True)
+            header = next(reader, [])
+            rows = [(reader.line_num, row) for row in reader if row]
+    except OSError as error:
+        raise ValueError(f"{file}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{file}: is no CSV file in UTF-8: {error}") from error
+    if len(set(header)) != len(header):
+        raise ValueError(f"{file}: must name each column once, got {', '.join(header):.200}")
+    for line, row in rows:
+        if len(row) != len(header):
+            raise ValueError(f"{file}: line {line}: must have {len(header)} values, got {len(row)}")
+    return header, [(line, dict(zip(header, row, strict=True))) for line, row in rows]

@@ -1,0 +1,177 @@
+"""Images of a user's own: read as they are, or refused in one line that names the file."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from estimators import memory
+from estimators.sources import read_path
+
+Damage = Callable[[Path], object]
+
+
+def folder(root: Path, *splits: str, count: int = 8) -> Path:
+    """Noise in two classes."""
+    rng = np.random.default_rng(0)
+    for split in splits or (".",):
+        for label in ("cat", "dog"):
+            (root / split / label).mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.integers(0, 256, (6, 8), dtype=np.uint8)
+                Image.fromarray(pixels).save(root / split / label / f"{number}.png")
+    return root
+
+
+def table(root: Path, *, header: str = "path,label", ends: str = "") -> Path:
+    folder(root)
+    lines = [f"{label}/{at}.png,{label}{ends}" for label in ("cat", "dog") for at in range(8)]
+    (root / "all.csv").write_text("\n".join([header, *lines]) + "\n")
+    return root / "all.csv"
+
+
+def archive(root: Path, **arrays: np.ndarray) -> Path:
+    whole = {"x": np.zeros((16, 6, 8), np.uint8), "y": np.arange(16) % 2}
+    np.savez(root / "all.npz", **(arrays or whole))
+    return root / "all.npz"
+
+
+def test_folders_tables_and_archives_of_the_same_images_agree(tmp_path: Path) -> None:
+    first = read_path(folder(tmp_path / "a"))
+    second = read_path(table(tmp_path / "b"))
+    assert first.classes == ("cat", "dog")
+    assert first.input_shape == (1, 6, 8)
+    assert [len(s) for s in (first.train, first.validation, first.test)] == [10, 3, 3]
+    assert first.fingerprint == second.fingerprint
+    names = [(label, at) for label in ("cat", "dog") for at in range(8)]
+    x = [np.asarray(Image.open(tmp_path / "a" / label / f"{at}.png")) for label, at in names]
+    y = np.array([["cat", "dog"].index(label) for label, _ in names])
+    third = read_path(archive(tmp_path, images=np.stack(x), labels=y[:, np.newaxis]))
+    assert (third.mean, third.std) == (first.mean, first.std)
+    assert bool((third.train.images == first.train.images).all())
+
+
+@pytest.mark.parametrize("word", ["val", "validation"])
+def test_splits_that_are_given_stay(tmp_path: Path, word: str) -> None:
+    root = folder(tmp_path / "a", "train", word, "test", count=3)
+    for name in (".DS_Store", "Thumbs.db", ".hidden"):
+        (root / name).write_bytes(b"x")
+        (root / "train" / "cat" / name).write_bytes(b"x")
+    data = read_path(root)
+    assert [len(s) for s in (data.train, data.validation, data.test)] == [6, 6, 6]
+
+
+def test_mixed_sizes_become_the_median_or_what_is_asked_for(tmp_path: Path) -> None:
+    root = folder(tmp_path / "a")
+    Image.new("RGBA", (30, 20), (1, 2, 3, 4)).save(root / "cat" / "0.png")
+    assert read_path(root).input_shape == (3, 6, 8)
+    assert read_path(root, image_size=(12, 5)).input_shape == (3, 12, 5)
+
+
+def test_groups_of_a_table_stay_together(tmp_path: Path) -> None:
+    file = table(tmp_path / "a")
+    lines = file.read_text().splitlines()
+    rows = [f"{line},{number // 2}" for number, line in enumerate(lines[1:])]
+    file.write_text("\n".join(["path,label,patient", *rows]))
+    assert read_path(file, group="patient").fingerprint != read_path(file).fingerprint
+
+
+FOLDERS: dict[str, tuple[Damage, str]] = {
+    "truncated": (lambda r: cut(r / "cat/3.png"), "cat/3.png: cannot be read"),
+    "zero bytes": (lambda r: (r / "cat/3.png").write_bytes(b""), "cat/3.png: cannot be read"),
+    "text": (lambda r: (r / "cat/a.jpg").write_text("hello"), "cat/a.jpg: cannot be read"),
+    "a bomb": (lambda r: Image.new("1", (9000, 9000)).save(r / "cat/b.png"), "cat/b.png: must hav"),
+    "a dangling link": (lambda r: (r / "cat/l.png").symlink_to("no"), "l.png: is a link that lead"),
+    "an empty class": (lambda r: (r / "cow").mkdir(), "cow: is a class without images"),
+    "nested": (lambda r: (r / "cat/x").mkdir(), "cat/x: is a folder in that of a class"),
+    "beside": (lambda r: (r / "a.png").touch(), "a.png: lies beside the folders"),
+    "few": (lambda r: [(r / f"cat/{n}.png").unlink() for n in range(3)], "got 5 of cat"),
+}
+ROWS = {
+    "a path that is not there": ("cow/1.png,cat", "line 18: cow/1.png is not there"),
+    "a path outside": ("../x.png,cat", "line 18: path must lie in the folder"),
+    "an absolute path outside": ("/x.png,cat", "line 18: path must lie in the folder"),
+    "no label": ("cat/1.png,", "line 18: label must not be empty"),
+    "no path": (",cat", "line 18: path must not be empty"),
+    "another label": ("cat/1.png,dog", "line 18: cat/1.png is on line 3 already, as 'cat' there"),
+    "twice": ("./cat/1.png,cat", "line 18: ./cat/1.png is on line 3 already"),
+    "too many values": ("cat/1.png,cat,dog", "line 18: must have 2 values, got 3"),
+    "a folder": ("cat,cat", "cat: is no file"),
+}
+X, Y = np.zeros((16, 6, 8), np.uint8), np.arange(16) % 2
+ARCHIVES: dict[str, tuple[dict[str, np.ndarray], str]] = {
+    "objects": ({"x": np.array([{}] * 16), "y": Y}, "Object arrays cannot be loaded"),
+    "object labels": ({"x": X, "y": Y.astype(object)}, "Object arrays cannot be loaded"),
+    "channels first": ({"x": np.zeros((16, 9, 6, 8), np.uint8), "y": Y}, "images must have shape"),
+    "NaN": ({"x": np.full((16, 6, 8), np.nan), "y": Y}, "must lie from 0 to 1"),
+    "negative labels": ({"x": X, "y": Y - 1}, "numbered from 0 on without gaps, got -1"),
+    "float labels": ({"x": X, "y": Y / 1.0}, "labels must be whole numbers, got float64"),
+    "short labels": ({"x": X, "y": Y[1:]}, "labels must have shape \\(16,\\), got \\(15,\\)"),
+    "no labels": ({"x": X}, "must hold labels"),
+    "another name": ({"pictures": X, "y": Y}, "must hold arrays such as x and y"),
+    "one class": ({"x": X, "y": Y * 0}, "labels must name 2 classes, got 1"),
+}
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def refused(path: Path, message: str, group: str | None = None) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        read_path(path, group=group)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_a_damaged_folder_is_refused(tmp_path: Path, kind: str) -> None:
+    damage, message = FOLDERS[kind]
+    root = folder(tmp_path / "a")
+    damage(root)
+    refused(root, message)
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_a_wrong_line_is_refused_by_its_number(tmp_path: Path, kind: str) -> None:
+    row, message = ROWS[kind]
+    file = table(tmp_path / "a")
+    file.write_text(file.read_text() + row + "\n")
+    refused(file, message)
+
+
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_a_wrong_archive_is_refused(tmp_path: Path, kind: str) -> None:
+    arrays, message = ARCHIVES[kind]
+    refused(archive(tmp_path, **arrays), message)
+
+
+def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    refused(tmp_path / "none", "none: is empty")
+    refused(tmp_path / "nowhere", "nowhere: is not there")
+    (tmp_path / "a.txt").touch()
+    refused(tmp_path / "a.txt", "must be a folder of images, a .csv or an .npz file")
+    (tmp_path / "cut.npz").write_bytes(archive(tmp_path).read_bytes()[:200])
+    refused(tmp_path / "cut.npz", "cut.npz: cannot be read")
+    words = table(tmp_path / "w", header="path,label,split", ends=",training")
+    refused(words, "line 2: split must be one of train, val, validation, test, got 'training'")
+    refused(table(tmp_path / "l", header="path,class"), "must have a column 'label'")
+    one = table(tmp_path / "g", header="path,label,group", ends=",all")
+    refused(one, "too few or too large groups")
+    refused(one, "must have a column 'patient'", "patient")
+    refused(folder(tmp_path / "f"), "--group needs a CSV file", "patient")
+    more = folder(tmp_path / "m", "train", "val", "test", count=2)
+    (more / "train" / "dog").rename(more / "train" / "cow")
+    refused(more, "every class must be in train, got dog in validation only")
+
+
+def test_what_does_not_fit_into_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = folder(tmp_path / "a")
+    monkeypatch.setattr(memory, "free_memory", lambda: 2 * 16 * 48 * 8)
+    assert read_path(root).input_shape == (1, 6, 8)
+    monkeypatch.setattr(memory, "free_memory", lambda: 2 * 16 * 48 * 8 - 2)
+    refused(root, "choose a smaller --image-size")

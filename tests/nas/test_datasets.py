@@ -1,0 +1,90 @@
+"""Data from a path, from the search to the exported network and the resumed run."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import nas
+from estimators.sources import read_path
+from nas.datasets import is_path, options
+from nas.errors import NasError
+from nas.predicting import Predictor
+from nas.run_folder import read_record
+from search_spaces.space import SearchSpace
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Two classes of colour images of mixed sizes, one with a hostile name."""
+    rng = np.random.default_rng(0)
+    for label in ("cat", "a\n\x1b[31m|<b>"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for number in range(8):
+            pixels = rng.integers(0, 256, (9 + number, 12, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / label / f"{number}.png")
+    return tmp_path / "photos"
+
+
+def test_a_run_on_a_folder_predicts_as_in_memory_and_resumes_by_itself(
+    photos: Path, mini: type[SearchSpace], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = {"estimator": {"epochs": 1, "batch_size": 4}}
+    wanted = {"space": mini, "budget": 1, "workers": 0, "settings": small, "image_size": "10x8"}
+    result = nas.search(data="photos", out="run", **wanted)
+    record = read_record(tmp_path / "run")
+    assert record.data == str(photos)
+    assert record.data_options == options("10x8", None)
+    assert record.input_shape == (3, 10, 8)
+    data = read_path(photos, image_size=(10, 8))
+    predictor = Predictor("run")
+    with torch.inference_mode():
+        expected = torch.softmax(result.model(data.train.images).double(), dim=1).numpy()
+    found = [predictor.probabilities(predictor.read(path)) for path in photos.glob("*/*.png")]
+    for row in expected:
+        assert min(np.abs(one - row).max() for one in found) < 1e-6
+    monkeypatch.chdir("/")
+    assert len(nas.resume(tmp_path / "run", space=mini, budget=2, workers=0).trials) == 2
+    photos.rename(tmp_path / "moved")
+    again = {"space": mini, "budget": 3, "workers": 0}
+    with pytest.raises(NasError, match="photos: is not there"):
+        nas.resume(tmp_path / "run", **again)
+    (tmp_path / "moved" / "cat" / "0.png").unlink()
+    with pytest.raises(NasError, match="data_fingerprint is") as caught:
+        nas.resume(tmp_path / "run", **again, data=tmp_path / "moved")
+    assert caught.value.exit_code == 4
+
+
+def test_a_refusal_is_one_line_and_starts_nothing(
+    photos: Path, mini: type[SearchSpace], tmp_path: Path
+) -> None:
+    (photos / "a\n\x1b[31m|<b>" / "0.png").write_bytes(b"")
+    with pytest.raises(NasError, match=r"^data: .*a\\n\\x1b") as caught:
+        nas.search(data=photos, space=mini, budget=1, workers=0, out=tmp_path / "run")
+    assert caught.value.exit_code == 2
+    assert str(caught.value).isprintable()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_name_is_a_name_and_all_else_that_is_there_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "photos").mkdir()
+    assert not is_path("digits")
+    assert not is_path("digit")
+    assert is_path("photos")
+    assert is_path("./digits")
+    assert is_path(Path("digits"))
+
+
+@pytest.mark.parametrize("size", ["", "0", "8x", "axb", "-3", "8x0", "8x8x8", "99999"])
+def test_a_size_is_a_number_or_two(size: str) -> None:
+    assert options("12", None).image_size == (12, 12)
+    assert options("12x5", None).image_size == (12, 5)
+    with pytest.raises(NasError, match="--image-size must be HEIGHTxWIDTH or N"):
+        options(size, None)
