@@ -150,6 +150,7 @@ def test_options_are_the_keyword_only_parameters() -> None:
         "weight_decay",
         "drop_path",
         "stochastic_depth",
+        "precision",
     ]
     assert [*plugins.options(RandomSearch)] == ["uniform"]
 
