@@ -1,7 +1,6 @@
 """NumPy archives of images and labels."""
 
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -31,19 +30,37 @@ def read_archive(file: Path, *, image_size: tuple[int, int] | None) -> ImageData
     """
     try:
         return _read(file, image_size)
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise ValueError(f"{file}: cannot be read: {error!s:.200}") from error
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
 
 
+def _arrays(file: Path) -> dict[tuple[str, int], NDArray[np.generic]]:
+    """What is in the archive.
+
+    Raises:
+        ValueError: If it is damaged, too large, or holds other arrays.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            check_fits(sum(member.file_size for member in archive.infolist()), 1, 1, 1)
+        with np.load(file, allow_pickle=False) as archive:
+            found = {name: archive[name] for name in archive.files}
+    except ValueError:
+        raise
+    except Exception as error:  # damaged archives raise all sorts of things
+        reason = f"{error!s:.200}" if str(error) else type(error).__name__
+        raise ValueError(f"cannot be read: {reason}") from error
+    parts = {_part(name): values for name, values in found.items()}
+    if len(parts) != len(found):
+        raise ValueError(f"must hold each array once, got {', '.join(found):.200}")
+    for name, values in found.items():
+        if not isinstance(values, np.ndarray):
+            raise ValueError(f"must hold arrays, got {name!r:.80}, which is none")  # noqa: TRY004 - of a file
+    return parts
+
+
 def _read(file: Path, image_size: tuple[int, int] | None) -> ImageData:
-    with zipfile.ZipFile(file) as archive:
-        check_fits(sum(member.file_size for member in archive.infolist()), 1, 1, 1)
-    with np.load(file, allow_pickle=False) as archive:
-        found = {_part(name): archive[name] for name in archive.files}
-        if len(found) != len(archive.files):
-            raise ValueError(f"must hold each array once, got {', '.join(archive.files):.200}")
+    found = _arrays(file)
     places = sorted({place for _, place in found})
     if not found or (len(places) > 1 and places[0] < 0):
         raise ValueError("must hold images and labels, with splits or without")
@@ -54,6 +71,8 @@ def _read(file: Path, image_size: tuple[int, int] | None) -> ImageData:
             if (role, place) not in found:
                 raise ValueError(f"must hold {role}{split}")
         images = pixels_of(found["images", place])
+        if image_size is not None:
+            check_fits(len(images), images.shape[1], *image_size)
         pixels.append(images if image_size is None else resize(images, image_size))
         labels.append(_labels(found["labels", place], len(images), split))
         given.append(np.full(len(images), place))

@@ -64,8 +64,8 @@ def _example(folder: Path, row: dict[str, str], group: str | None, where: str) -
     path = Path(os.path.normpath(Path(base) / row[_PATH]))
     if not path.is_relative_to(base):
         raise ValueError(f"{where}: path must lie in the folder of the CSV file, got {row[_PATH]}")
-    if not path.is_symlink() and not path.exists():
-        raise ValueError(f"{where}: {row[_PATH]} is not there")
+    if not os.path.lexists(path):
+        raise ValueError(f"{where}: {row[_PATH]:.200} is not there")
     split = None
     if _SPLIT in row:
         if row[_SPLIT] not in SPLIT_WORDS:

@@ -124,7 +124,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         Strategy,  # type: ignore[type-abstract]
         _target("strategies", configuration.strategy),
         (space.genome, plan_numbers["budget"], (objective.direction,), children),
-        options={**configuration.derived, **settings["strategy"]},
+        options={**settings["strategy"], **configuration.derived},
         part="strategy",
     )
     _check_feasible(children, limits, configuration.seed)

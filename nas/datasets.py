@@ -42,11 +42,20 @@ def is_path(data: object) -> bool:
         return True
     if not isinstance(data, str) or data in plugins.names("datasets"):
         return False
-    return os.sep in data or Path(data).exists()
+    return os.sep in data or os.path.exists(data)  # noqa: PTH110 - False for any odd name
 
 
 def recorded(data: Data) -> str:
-    """What ``run.json`` calls the data: a name, an absolute path, or ``arrays``."""
+    """What ``run.json`` calls the data: a name, an absolute path, or ``arrays``.
+
+    Raises:
+        NasError: If it is a path that cannot be written down (exit code 2).
+    """
     if is_path(data):
-        return str(Path(str(data)).absolute())
+        path = str(Path(str(data)).absolute())
+        try:
+            path.encode()
+        except UnicodeEncodeError as error:
+            raise usage_error(f"--data: path must be UTF-8, got {path!r:.200}") from error
+        return path
     return data if isinstance(data, str) else "arrays"

@@ -152,12 +152,12 @@ class Search:
         """
         if self._foreseen or not self._foresees or self._again or not self._wants_more():
             return
-        begin = time.monotonic()
+        begin = time.thread_time()
         proposal = self._proposal(self._strategy.foresee)
+        self._foresees = time.thread_time() - begin < FORESIGHT_SECONDS
+        self._foreseen = True
         if proposal is not None:
             self._children.child(proposal.genotype)
-        self._foreseen = True
-        self._foresees = time.monotonic() - begin < FORESIGHT_SECONDS
 
     def settle(self, outcome: Outcome) -> list[Trial]:
         """Record what became of a job, and tell the strategy.

@@ -65,11 +65,14 @@ class Preprocessing:
         classes: Name of each output, by position.
         mean: Per channel, of values in [0, 1]; subtracted.
         std: Per channel; divided by.
+        size: Height and width of the images of the data, to which a file is resized before it is
+            resized to what the network reads; None for the latter alone.
     """
 
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +186,7 @@ def _document(winner: Winner) -> dict[str, Any]:
             "classes": list(winner.preprocessing.classes),
             "mean": list(winner.preprocessing.mean),
             "std": list(winner.preprocessing.std),
+            "size": None if winner.preprocessing.size is None else list(winner.preprocessing.size),
         }
     if winner.figures is not None:
         document["figures"] = dict(winner.figures)
@@ -237,9 +241,11 @@ def _usage(title: str, winner: Winner, shape: tuple[int, int, int]) -> str:
     if winner.preprocessing is not None:
         mean = ", ".join(f"{value:.6g}" for value in winner.preprocessing.mean)
         std = ", ".join(f"{value:.6g}" for value in winner.preprocessing.std)
+        sizes = list(dict.fromkeys(filter(None, (winner.preprocessing.size, shape[1:]))))
+        resizing = ", then to ".join(f"{height} x {width}" for height, width in sizes)
         lines.append(
             f"Images: values from 0 to 1, minus the mean ({mean}), divided by the standard "
-            f"deviation ({std}), resized to {shape[1]} x {shape[2]} (bilinear, antialiased).\n"
+            f"deviation ({std}), resized to {resizing} (bilinear, antialiased).\n"
         )
         shown = ", ".join(_cell(name) for name in winner.preprocessing.classes[:20])
         more = len(winner.preprocessing.classes) - 20

@@ -77,6 +77,8 @@ class Interrupts:
             yield
         finally:
             self._orderly = False
+            if self._timer is not None:  # what follows has no limit
+                self._timer.cancel()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.requested is not None or not self._orderly:

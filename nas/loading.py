@@ -19,6 +19,7 @@ from search_spaces import graph_json
 from search_spaces.architecture import lower
 from search_spaces.graph import Graph
 from search_spaces.modules import build
+from search_spaces.primitives import MAX_SIDE
 from search_spaces.reference import REFERENCES
 from search_spaces.reference.adaptation import adapted
 from search_spaces.strict_json import JsonError, check_version, member
@@ -184,8 +185,18 @@ def _preprocessing(document: Any, graph: Graph) -> Preprocessing | None:
     for name, values in (("mean", mean), ("std", std)):
         if len(values) != channels or not all(_is_finite(value) for value in values):
             raise JsonError(f"preprocessing.{name} must be {channels} numbers, one a channel")
+    size = document.get("size")
+    if size is not None and not (
+        isinstance(size, list)
+        and len(size) == 2
+        and all(type(side) is int and 1 <= side <= MAX_SIDE for side in size)
+    ):
+        raise JsonError(f"preprocessing.size must be two numbers from 1 to {MAX_SIDE}, or null")
     return Preprocessing(
-        tuple(classes), tuple(float(value) for value in mean), tuple(float(value) for value in std)
+        tuple(classes),
+        tuple(float(value) for value in mean),
+        tuple(float(value) for value in std),
+        None if size is None else (size[0], size[1]),
     )
 
 

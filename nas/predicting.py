@@ -102,13 +102,16 @@ class Predictor:
             raise usage_error(f"image: {error}") from error
 
     def probabilities(self, pixels: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Probability of each class for the whole image, resized to the training size.
+        """Probability of each class for the whole image, resized as for the training.
 
         Raises:
             NasError: If scores are not finite (exit code 2).
         """
         height, width = (int(side) for side in self._graph.input_shape[1:])
-        images = resized(self._normalised(pixels), (height, width))
+        images = self._normalised(pixels)
+        if self.preprocessing.size is not None:
+            images = resized(images, self.preprocessing.size)
+        images = resized(images, (height, width))
         return self._softmax(images).reshape(-1)
 
     def score_map(self, pixels: NDArray[np.float32], label: str) -> ScoreMap:

@@ -7,6 +7,7 @@ import pickle
 import re
 import secrets
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -31,6 +32,7 @@ from ray.exceptions import (
 from estimators.estimator import Estimator
 from estimators.task import Metric
 from nas.errors import NasError, usage_error
+from nas.interrupts import Interrupted
 from nas.run_folder import versions
 from nas.workers import Activity, Failure, Job, Outcome, Workers, run_job
 
@@ -151,7 +153,13 @@ class RaySession:
     def _start_here(self) -> None:
         _remove_leftovers()
         self._ours = True
-        self._folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_short_folder()))
+        prefix = f"{PREFIX}{os.getpid()}-"
+        try:
+            self._folder = Path(tempfile.mkdtemp(prefix=prefix, dir=_short_folder()))
+        except OSError as error:
+            raise NasError(
+                f"ray: cannot make a folder in {_short_folder()}: {error.strerror}", exit_code=5
+            ) from error
         if not _has_token():
             # Ray would write one into the home folder, readable by all; it stays for this process,
             # as Ray reads it once.
@@ -171,6 +179,8 @@ class RaySession:
                 _temp_dir=str(self._folder),
             )
             started = True
+        except SystemExit as error:  # Ray has put its own handler of SIGTERM in place by then
+            raise Interrupted(signal.SIGTERM) from error
         except (RayError, OSError, RuntimeError, ValueError) as error:
             raise NasError(
                 f"ray: cannot start on this machine: {_line(error)}; --workers 0 does without",
@@ -207,6 +217,8 @@ class RaySession:
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
             self._ours = True
+        except SystemExit as error:  # as above
+            raise Interrupted(signal.SIGTERM) from error
         except (RayError, OSError, RuntimeError, ValueError) as error:
             raise NasError(
                 f"--address: cannot join {address}: {_line(error)}", exit_code=5

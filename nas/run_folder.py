@@ -185,8 +185,8 @@ def read_record(folder: Path) -> RunRecord:
         NasError: If there is none (exit code 2), or it is damaged or of another version (4).
     """
     path = folder / RUN
-    if not path.is_file():
-        raise usage_error(f"run: {folder} holds no {RUN}; name the folder of a search")
+    if not os.path.isfile(path):  # noqa: PTH113 - False for any odd name
+        raise usage_error(f"run: {str(folder)[:200]} holds no {RUN}; name the folder of a search")
     try:
         document = read_json(path, what="run")
         version_found = document.get("schema_version") if isinstance(document, dict) else None

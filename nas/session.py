@@ -25,8 +25,8 @@ from nas.plan import FINAL, training_seed
 from nas.progress import Progress
 from nas.record import FINAL_TRAINING, Kept, Record
 from nas.result import Result, outline, summary
-from nas.run_folder import BEST, EVENTS, STUDY, SUMMARY, read_json, tidy, versions, write_json
-from nas.status import is_summed_up
+from nas.run_folder import BEST, EVENTS, STUDY, SUMMARY, tidy, versions, write_json
+from nas.status import is_summed_up, summary_of
 from nas.trial import Trial
 from nas.weights import forget_others, keep, read, still_there
 from nas.workers import InProcessWorkers, Job, Outcome, Workers
@@ -248,7 +248,10 @@ class Session:
             reason = self._drive(search, workers, until=self._time_is_up, idle=search.foresee)
         except SearchFailed as error:
             raise self._nothing_found() from error
-        if reason:
+        record = self._record
+        if reason and record.started >= record.budget and not record.attempts:
+            search.stop(BUDGET_SPENT, "done")  # the time was just enough
+        elif reason:
             search.stop(reason, "paused")
 
     def _time_is_up(self) -> str:
@@ -368,8 +371,8 @@ class Session:
         """What to say of a search without a winner; ``summary.json`` says the rest."""
         record, folder = self._record, self._folder
         document, kept = outline(record), ""
-        if record.exported is not None and (folder / SUMMARY).is_file():  # of an extension
-            earlier = read_json(folder / SUMMARY, what="summary")
+        earlier = summary_of(folder)
+        if record.exported is not None and earlier is not None:  # an extension has failed
             document |= {name: earlier.get(name) for name in ("best", "finalists")}
             kept = "; the winner of before stays"
         write_json(folder / SUMMARY, document)
@@ -442,6 +445,7 @@ class Session:
         whole = (folder / ARCHITECTURE).is_file()
         if whole and done is not None and done["sha256"] == kept.sha256:
             return float(done["relative_error"])
+        (self._folder / SUMMARY).unlink(missing_ok=True)  # of another winner
         if folder.exists():  # of an earlier winner, or not known to be whole
             old = self._folder / f".{BEST}.old-{os.getpid()}"
             folder.rename(old)
@@ -484,7 +488,9 @@ class Session:
             graph=best.child.graph,
             architecture=architecture_format.to_document(best.child.architecture),
             weights=read(self._folder, kept, best.child.graph),
-            preprocessing=Preprocessing(images.classes, images.mean, images.std),
+            preprocessing=Preprocessing(
+                images.classes, images.mean, images.std, images.input_shape[1:]
+            ),
             figures={
                 "Data": "{}: {:,} training, {:,} validation, {:,} test images".format(
                     images.name, *sizes

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, final
 
+from nas.errors import NasError
 from nas.journal import read_events
 from nas.limits import Objective, format_quantity
 from nas.lock import held, holder
@@ -171,10 +172,17 @@ def standing(folder: Path, record: Record) -> Standing:
 
 def is_summed_up(folder: Path, record: Record) -> bool:
     """Whether ``summary.json`` is of the run as it is, and not of an earlier end."""
-    if not (folder / SUMMARY).is_file():
-        return False
-    document = read_json(folder / SUMMARY, what="summary")
-    return isinstance(document, dict) and document.get("sessions") == len(record.sessions)
+    document = summary_of(folder)
+    return document is not None and document.get("sessions") == len(record.sessions)
+
+
+def summary_of(folder: Path) -> dict[str, Any] | None:
+    """``summary.json``; None if there is none that can be read: it can be written anew."""
+    try:
+        document = read_json(folder / SUMMARY, what="summary")
+    except NasError:
+        return None
+    return document if isinstance(document, dict) else None
 
 
 def _phase(folder: Path, record: Record) -> Phase:

@@ -419,9 +419,11 @@ def _is_of_others(path: Path) -> bool:
     """Whether a file is a database, but none of Optuna's."""
     if not path.is_file() or path.stat().st_size == 0:
         return False
-    with closing(_connect(path, BUSY_SECONDS)) as connection:
+    place = f"{path.absolute().as_uri()}?mode=ro"  # nothing of it is changed
+    with closing(sqlite3.connect(place, uri=True, timeout=BUSY_SECONDS)) as connection:
         rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-    return bool(rows) and ("version_info",) not in rows
+    known = {*models.BaseModel.metadata.tables, "alembic_version", "sqlite_sequence"}
+    return not {name for (name,) in rows} <= known
 
 
 def _connect(path: Path, patience: float) -> sqlite3.Connection:

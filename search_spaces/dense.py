@@ -17,8 +17,8 @@ COMPRESSIONS = (0.5, 1.0)
 # By the scale of the skeleton; the last row holds the four networks of arXiv:1608.06993, table 1,
 # the one before it those for CIFAR of 40 layers and, with bottlenecks, of 100.
 LAYERS = (
-    ((2, 4, 6, 8),) * 3,
-    ((4, 8, 12, 16),) * 3,
+    ((2, 4, 6, 8),) * 4,
+    ((4, 8, 12, 16),) * 4,
     ((3, 6), (6, 12), (12, 24, 32, 36, 48), (8, 16, 24, 32)),
 )
 GROWTHS = ((4, 8, 12), (8, 12, 16, 24), (12, 24, 32, 48))

@@ -64,7 +64,6 @@ class LocalSearch(Strategy):
         # Functions of the history, kept because they only grow.
         self._codes: list[NDArray[np.int64]] = []  # of each success
         self._beaten: list[bool] = []  # whether a neighbour of it is better
-        self._exhausted: set[Genotype] = set()  # centres without a neighbour left to ask
 
     def recommend(self) -> Genotype:
         """The best told; ties: told first."""
@@ -95,7 +94,6 @@ class LocalSearch(Strategy):
                 for back in self._shuffled_neighbours(over, rng):
                     if back not in self.history.genotypes and self._feasible(back):
                         return back
-            self._exhausted.add(centre)
         return None
 
     def _feasible(self, genotype: Genotype) -> bool:
@@ -113,9 +111,7 @@ class LocalSearch(Strategy):
         for success in successes[len(self._codes) :]:
             self._add(self.genome.encode(success.proposal.genotype), success.rewards[0])
         centres = [
-            success
-            for success, beaten in zip(successes, self._beaten, strict=True)
-            if not beaten and success.proposal.genotype not in self._exhausted
+            success for success, beaten in zip(successes, self._beaten, strict=True) if not beaten
         ]
         centres.sort(key=lambda success: -success.rewards[0])
         return [success.proposal.genotype for success in centres]
