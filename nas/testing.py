@@ -179,20 +179,25 @@ def _check_same_generator(factory: StrategyFactory) -> None:
 
 
 def _check_replay(factory: StrategyFactory) -> None:
-    genome = _medium_genome()
-    for asks, at_once in ((3, 4), (20, 1), (30, 5)):
-        features = _HalfFeasible(genome)
+    medium, few = _medium_genome(), _crowded_genome()
+    for genome, asks, at_once in ((medium, 3, 4), (medium, 20, 1), (medium, 30, 5), (few, 25, 1)):
+        features = _HalfFeasible(genome) if genome is medium else None
         first = _Run(factory(genome, 40, _MAXIMIZE, features), seed=asks)
         first.go_on(asks, at_once=at_once)
         second = first.resumed(factory(genome, 40, _MAXIMIZE, features))
         for run in (first, second):
-            run.go_on(15, at_once=at_once)
+            run.go_on(15 if genome is medium else 35, at_once=at_once)
         if first.proposals != second.proposals:
             raise AssertionError(
                 "a fresh strategy given the recorded asks and tells "
                 "must go on as the first one did, "
                 f"got other proposals after {asks} asks; keep no state outside the history"
             )
+
+
+def _crowded_genome() -> Genome:
+    """81 genotypes, of which a run asks most: neighbourhoods are used up."""
+    return Genome(tuple(Decision.of(f"choice_{place}", (1, 2, 3)) for place in range(4)))
 
 
 def _check_exhausted_space(factory: StrategyFactory) -> None:

@@ -1,5 +1,7 @@
 """Images of a user's own: read as they are, or refused in one line that names the file."""
 
+import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -145,6 +147,45 @@ def test_a_wrong_line_is_refused_by_its_number(tmp_path: Path, kind: str) -> Non
 def test_a_wrong_archive_is_refused(tmp_path: Path, kind: str) -> None:
     arrays, message = ARCHIVES[kind]
     refused(archive(tmp_path, **arrays), message)
+
+
+def raw(path: Path, **members: bytes) -> Path:
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in members.items():
+            file.writestr(f"{name}.npy", content)
+    return path
+
+
+def header(shape: tuple[int, ...]) -> bytes:
+    """The beginning of an array file, and nothing of the array."""
+    stream = io.BytesIO()
+    values = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, values)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"no array", b"", header((10**14,)), header((16, 6, 8)), b"\x93NUMPY\x01\x00\x02\x00{("],
+)
+def test_a_hostile_archive_is_refused(tmp_path: Path, content: bytes) -> None:
+    refused(raw(tmp_path / "a.npz", x=content, y=content), "a.npz: ")
+
+
+def test_names_that_no_file_has_are_not_there(tmp_path: Path) -> None:
+    refused(Path("x" * 1000), "is not there")
+    file = table(tmp_path / "a")
+    file.write_text(file.read_text() + "x" * 1000 + ",cat\n")
+    refused(file, "is not there")
+
+
+def test_what_is_resized_must_fit_into_memory_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = archive(tmp_path, x=X, y=Y)
+    monkeypatch.setattr("estimators.memory.free_memory", lambda: 2**30)
+    with pytest.raises(ValueError, match="must fit into"):
+        read_path(path, image_size=(4000, 4000))
 
 
 def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:

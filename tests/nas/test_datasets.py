@@ -9,7 +9,7 @@ from PIL import Image
 
 import nas
 from estimators.sources import read_path
-from nas.datasets import is_path, options
+from nas.datasets import is_path, options, recorded
 from nas.errors import NasError
 from nas.predicting import Predictor
 from nas.run_folder import read_record
@@ -67,6 +67,16 @@ def test_a_refusal_is_one_line_and_starts_nothing(
     assert caught.value.exit_code == 2
     assert str(caught.value).isprintable()
     assert not (tmp_path / "run").exists()
+
+
+def test_a_path_that_cannot_be_written_down_is_refused() -> None:
+    with pytest.raises(NasError, match="--data: path must be UTF-8") as caught:
+        recorded(Path("/caf\udce9.npz"))
+    assert caught.value.exit_code == 2
+
+
+def test_a_name_of_a_thousand_letters_is_no_path() -> None:
+    assert not is_path("x" * 1000)
 
 
 def test_a_name_is_a_name_and_all_else_that_is_there_a_path(

@@ -48,6 +48,15 @@ def test_anywhere_else_the_first_one_raises(number: signal.Signals, said: list[s
             signal.raise_signal(number)
 
 
+def test_what_follows_an_orderly_stop_has_no_limit(said: list[str]) -> None:
+    with Interrupts(0.05, said.append) as interrupts:
+        with interrupts.orderly():
+            signal.raise_signal(signal.SIGINT)
+        assert interrupts._timer is not None
+        interrupts._timer.join(10)  # it was cancelled, and raises nothing here
+    assert len(said) == 1
+
+
 def test_the_end_of_the_grace_raises(said: list[str]) -> None:
     def wait() -> None:
         signal.raise_signal(signal.SIGINT)

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 import nas
+from estimators.training import resized
 from nas import cli
 from nas.errors import NasError
 from nas.export import export
@@ -47,6 +48,41 @@ def test_probabilities_are_those_of_the_network_after_its_preprocessing(
         ]
         for one, value in zip(row["top"], expected.sort(descending=True).values, strict=True):
             assert one["probability"] == pytest.approx(float(value), rel=1e-5)
+
+
+def test_an_image_goes_through_the_size_of_the_data_to_that_of_the_network(
+    exported: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    # 8x8 pixels in memory; the file is larger, so that resizing at once gives other pixels.
+    folder = tmp_path / "folder"
+    shutil.copytree(exported, folder)
+    document = json.loads((folder / "architecture.json").read_text())
+    assert document["preprocessing"]["size"] == [8, 8]
+    rng = np.random.default_rng(0)
+    large = tmp_path / "large.png"
+    Image.fromarray(rng.integers(0, 256, (31, 23), dtype=np.uint8)).save(large)
+    document["preprocessing"]["size"] = [3, 5]
+    (folder / "architecture.json").write_text(json.dumps(document))
+    predictor = Predictor(str(folder))
+    preprocessing = find(folder).winner.preprocessing
+    assert preprocessing is not None
+    pixels = torch.from_numpy(predictor.read(large))[None]
+    normalised = (pixels - preprocessing.mean[0]) / preprocessing.std[0]
+    twice = resized(resized(normalised, (3, 5)), (8, 8))
+    with torch.inference_mode():
+        expected = torch.softmax(nas.load(folder)(twice)[0].double(), dim=0).numpy()
+    assert predictor.probabilities(pixels[0].numpy()) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("size", [3, [3], [0, 5], ["3", 5], [3, 5, 7]])
+def test_a_size_that_is_none_is_refused(exported: Path, tmp_path: Path, size: object) -> None:
+    folder = tmp_path / "folder"
+    shutil.copytree(exported, folder)
+    document = json.loads((folder / "architecture.json").read_text())
+    document["preprocessing"]["size"] = size
+    (folder / "architecture.json").write_text(json.dumps(document))
+    with pytest.raises(NasError, match=r"preprocessing\.size must be two numbers"):
+        Predictor(str(folder))
 
 
 def test_the_source_in_the_folder_is_never_run(

@@ -246,6 +246,27 @@ def test_an_extension_that_fails_keeps_the_winner_of_before(
     assert calm.best.trial.ordinal == before["trial"]
 
 
+@pytest.mark.parametrize("text", ["", "{", "[1]"])
+def test_a_damaged_summary_is_written_anew(
+    options: dict[str, Any], tmp_path: Path, text: str
+) -> None:
+    begun(tmp_path / "run", options, budget=2)
+    before = summary(tmp_path / "run")
+    (tmp_path / "run" / "summary.json").write_text(text)
+    assert status.document(tmp_path / "run")["state"] == "stopped"
+    resumed(tmp_path / "run", options)
+    assert summary(tmp_path / "run")["best"] == before["best"]
+
+
+def test_an_option_that_was_left_to_the_budget_stays_what_it_became(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    options = {**options, "strategy": "evolution"}
+    settings = {"strategy": {"population_size": None}}
+    begun(tmp_path / "run", options, budget=3, settings=settings)
+    assert len(resumed(tmp_path / "run", options, budget=5).trials) >= 5
+
+
 def test_a_run_that_is_extended_and_killed_is_not_finished(
     options: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -88,3 +88,11 @@ def test_a_genotype_for_other_images_is_refused(name: str) -> None:
     small, large = space(name, (1, 8, 8), 10), space(name, (3, 64, 64), 10)
     with pytest.raises(ValueError, match=r"resolution must be one of"):
         large.architecture(small.genome.unrank(0))
+
+
+@pytest.mark.parametrize("name", SEARCH_SPACES)
+def test_there_is_a_space_for_images_of_every_size(name: str) -> None:
+    for side in (*range(8, 100), *range(100, 225, 9)):
+        made = space(name, (1, side, side + 3), 2)
+        made.architecture(made.genome.unrank(0))
+        made.architecture(made.genome.unrank(made.genome.size - 1))
