@@ -180,13 +180,13 @@ def _check_same_generator(factory: StrategyFactory) -> None:
 
 def _check_replay(factory: StrategyFactory) -> None:
     medium, few = _medium_genome(), _crowded_genome()
-    for genome, asks, at_once in ((medium, 3, 4), (medium, 20, 1), (medium, 30, 5), (few, 25, 1)):
+    for genome, asks, at_once in ((medium, 3, 4), (medium, 20, 1), (medium, 30, 5), (few, 60, 2)):
         features = _HalfFeasible(genome) if genome is medium else None
         first = _Run(factory(genome, 40, _MAXIMIZE, features), seed=asks)
         first.go_on(asks, at_once=at_once)
         second = first.resumed(factory(genome, 40, _MAXIMIZE, features))
         for run in (first, second):
-            run.go_on(15 if genome is medium else 35, at_once=at_once)
+            run.go_on(15, at_once=at_once)
         if first.proposals != second.proposals:
             raise AssertionError(
                 "a fresh strategy given the recorded asks and tells "
