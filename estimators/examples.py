@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from estimators.data import ImageData, assemble
 from estimators.image_files import Header, read_header, read_image
 from estimators.memory import check_fits
+from estimators.scoring import resized
 from estimators.splits import partition
-from estimators.training import resized
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,16 +9,16 @@ from typing import Any, final
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from estimators.data import ImageData, Split
+from estimators.data import ImageData
 from estimators.estimator import Checkpoint, Estimator, Evaluation, EvaluationError, Report
+from estimators.schedule import Schedule
+from estimators.scoring import average_statistics, measure, resized
 from estimators.task import Task
 from search_spaces.graph import Graph
 from search_spaces.modules import build, choose_paths
 from search_spaces.paths import Paths
 
-SCORING_BATCH = 512
 STATISTICS_BATCHES = 20
 PRECISIONS = ("float32", "bfloat16")
 DROP_PATH = 0.15  # arXiv:1605.07648, section 4
@@ -26,37 +26,6 @@ DROP_PATH = 0.15  # arXiv:1605.07648, section 4
 # the paper costs networks of 3 columns 0.08 of accuracy and those of 4 columns 0.3, after 152
 # steps 0.01 and 0.03.
 STEPS_WITH_DROP_PATH = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """Learning rate over a training of ``total`` steps, cut short for lower fidelities.
-
-    It rises linearly over ``warmup`` steps and stays constant; the last part of whatever is
-    trained falls linearly to zero. A child at fidelity 1/3 therefore takes the very steps of the
-    full training up to its own last part, which runs on a copy: it can go on from there.
-
-    Attributes:
-        total: Steps of full training.
-        warmup: Steps until the full rate.
-        decay: Share of the steps, in (0, 1), that fall.
-    """
-
-    total: int
-    warmup: int
-    decay: float
-
-    def steps(self, fidelity: float) -> tuple[int, int]:
-        """Steps of the constant part, and of all, at one fidelity."""
-        every = max(1, round(fidelity * self.total))
-        return every - max(1, round(self.decay * every)), every
-
-    def factor(self, step: int, fidelity: float) -> float:
-        """Multiplier of the learning rate for the step number ``step``, from 0."""
-        constant, every = self.steps(fidelity)
-        rising = min(1.0, (step + 1) / max(1, self.warmup))
-        falling = (every - step) / (every - constant + 1) if step >= constant else 1.0
-        return rising * falling
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +227,7 @@ class _Child:
             reached = step / self._schedule.total
             constant, every = step, step  # nothing more to train
         if step < every:
-            _average_statistics(self._model)
+            average_statistics(self._model)
         self._train(step, every, fidelity)
         model = self._whole()
         details = {"fidelity": reached, "steps": float(every)}
@@ -275,7 +244,7 @@ class _Child:
             return self._model
         model = copy.deepcopy(self._model).train()
         choose_paths(model, None)
-        _average_statistics(model)
+        average_statistics(model)
         with torch.no_grad():
             for number in range(STATISTICS_BATCHES):
                 model(self._resized(self._images[self._chosen(number)]))
@@ -352,46 +321,6 @@ class _Child:
         }
         groups = copy.deepcopy(optimizer["param_groups"])
         return Checkpoint(step, _weights(self._model), {"state": state, "param_groups": groups})
-
-
-@torch.inference_mode()
-def measure(
-    model: nn.Module, split: Split, task: Task, *, size: tuple[int, ...], device: str
-) -> dict[str, float]:
-    """Metrics of a network on one split, in eval mode.
-
-    Args:
-        model: The network, on ``device``; left in eval mode.
-        split: Images and labels.
-        task: Whose metrics.
-        size: ``(height, width)`` that the network reads; images are resized.
-        device: A torch device.
-    """
-    model.eval()
-    outputs = [
-        model(resized(images.to(device), size)).float().cpu()
-        for images in torch.split(split.images, SCORING_BATCH)
-    ]
-    return task.measure(torch.cat(outputs), split.labels)
-
-
-def resized(images: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Images as ``(batch, channels, *size)``, bilinear with antialiasing."""
-    if tuple(images.shape[2:]) == size:
-        return images
-    return functional.interpolate(images, size=size, mode="bilinear", antialias=True)
-
-
-def _average_statistics(model: nn.Module) -> None:
-    """From here on batch norms keep the plain mean of their statistics over all steps.
-
-    The usual moving average would still remember its start after a short training: at 19 steps
-    the share is 0.9**19, or 14 %, which leaves a well trained child at chance level.
-    """
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.reset_running_stats()
-            module.momentum = None
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:

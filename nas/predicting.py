@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from estimators.image_files import read_image
-from estimators.training import resized
+from estimators.scoring import resized
 from nas.errors import usage_error
 from nas.export import Preprocessing
 from nas.loading import find

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol, final
 import torch
 
 from estimators.estimator import EvaluationError
-from estimators.training import Training, measure
+from estimators.scoring import measure
+from estimators.training import Training
 from nas.configuration import Prepared
 from nas.engine import BUDGET_SPENT, Search, SearchFailed
 from nas.errors import NasError

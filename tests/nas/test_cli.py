@@ -598,8 +598,9 @@ def test_a_terminal_without_unicode_or_colours_is_enough() -> None:
     listed = process("strategies", environment=poor)
     assert (listed.code, listed.err) == (0, "")
     assert "\x1b" not in listed.out
-    script = "import nas.__main__, nas.cli\n"
-    script += "nas.cli.run = lambda arguments: nas.cli._print('caf\\u00e9')\nnas.__main__.main()"
+    script = "import nas.__main__, nas.cli, nas.commands.flags\n"
+    script += "nas.cli.run = lambda arguments: nas.commands.flags.answer('caf\\u00e9')\n"
+    script += "nas.__main__.main()"
     assert process(script, environment=poor, command="-c") == Ran(0, "caf\\xe9\n", "")
 
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import nas
-from estimators.training import resized
+from estimators.scoring import resized
 from nas import cli
 from nas.errors import NasError
 from nas.export import export
