@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from estimators.proxies.layers import weighted, without_norms
+from estimators.proxies.layers import linear, weighted
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Batch = tuple[Tensor, Tensor]
@@ -69,26 +69,27 @@ def zico(model: nn.Module, batches: Sequence[Batch], loss: Loss) -> float:
 def log_synflow(model: nn.Module, shape: tuple[int, int, int]) -> float:
     """Sum over weights of abs(weight) * log(1 + gradient of the flow), in float64.
 
-    All weights and biases are replaced by their absolute values and batch norms by nothing; the
-    flow is the sum of the outputs for an image of ones. It grows exponentially with depth: the
-    logarithm keeps the first layers from deciding alone, and float64 from overflowing.
+    All weights and biases are replaced by their absolute values, batch norms by nothing; the flow
+    is the sum of the outputs for an image of ones. It grows exponentially with depth: float64
+    holds it, and the logarithm keeps a few layers from deciding alone.
 
     Args:
         model: The network; spoilt afterwards.
         shape: ``(channels, height, width)`` of its input.
 
     Source: synaptic flow, SynFlow (arXiv:2006.05467), Eq. (2), for the flow; the logarithm from
-    FreeREA (arXiv:2207.05135), section 3.1. Deviation: 1 is added before the logarithm is taken,
-    so that all terms are at least 0.
+    FreeREA (arXiv:2207.05135). Deviations: 1 is added before the logarithm is taken, so that all
+    terms are at least 0; and activations hand on what they are given, as ReLU does with values
+    above 0, where others would choke the flow (ReLU6 ends it at 6).
     """
-    model.double()
+    model.double().eval()  # one image: norms have no batch to be of
     with torch.no_grad():
         for value in model.parameters():
             value.abs_()
     device = next(model.parameters()).device
     ones = torch.ones((1, *shape), dtype=torch.float64, device=device)
     weights = [layer.weight for layer in weighted(model)]
-    with without_norms(model):
+    with linear(model):
         slopes = torch.autograd.grad(model(ones).sum(), weights, allow_unused=True)
     return sum(
         float((weight.detach() * slope.abs().log1p()).sum())

@@ -31,15 +31,15 @@ def watched(model: nn.Module, see: Callable[[Tensor], None]) -> Iterator[None]:
 
 
 @contextmanager
-def without_norms(model: nn.Module) -> Iterator[None]:
-    """Let batch norms hand on what they are given."""
+def linear(model: nn.Module) -> Iterator[None]:
+    """Let batch norms and activations hand on what they are given; gates stay."""
 
     def hook(_module: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> Tensor:
         return inputs[0]
 
     with ExitStack() as stack:
         for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, (nn.BatchNorm2d, *_SWITCHES)):
                 stack.callback(module.register_forward_hook(hook).remove)
         yield
 
