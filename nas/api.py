@@ -1,11 +1,10 @@
 """The Python interface: ``nas.search``, ``nas.resume`` and ``nas.load``."""
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from estimators.estimator import Estimator
 from nas.configuration import Configuration, of_run, prepare
@@ -25,15 +24,12 @@ from nas.run_folder import (
     read_record,
     write_json,
 )
-from nas.session import Execution, Session
+from nas.session import Execution, Session, ray_for
 from nas.status import read
 from nas.terminal import escaped
 from search_spaces.space import SearchSpace
 from strategies import DEFAULT_STRATEGY
 from strategies.strategy import Strategy
-
-if TYPE_CHECKING:
-    from nas.ray_workers import RaySession
 
 __all__ = ["Result", "load", "resume", "search"]
 
@@ -139,7 +135,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
     out = None if out is None else Path(out)
     with (
         Interrupts(execution.grace, progress.notice) as interrupts,
-        _ray(execution, address) as ray,
+        ray_for(execution, address) as ray,
     ):
         interrupts.again()  # joining puts Ray's own handlers in place
         if ray is not None and address is not None and device == "auto":
@@ -230,7 +226,7 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
     progress = Silent() if progress is None else progress
     with (
         Interrupts(execution.grace, progress.notice) as interrupts,
-        _ray(execution, address) as ray,
+        ray_for(execution, address) as ray,
         RunLock(folder),
     ):
         interrupts.again()  # joining puts Ray's own handlers in place
@@ -271,26 +267,6 @@ def _work(session: Session, folder: Path) -> Result:
     except Interrupted as error:
         text = f"stopped by {error.name}; go on with: nas resume {folder}"
         raise Interrupted(error.number, text) from error
-
-
-@contextmanager
-def _ray(execution: Execution, address: str | None) -> Iterator["RaySession | None"]:
-    """The Ray that workers are to be in, closed at the end; None to do without.
-
-    A cluster is joined; a Ray on this machine is started by whoever needs it first.
-    """
-    if execution.workers == 0:
-        yield None
-        return
-    from nas.ray_workers import RaySession  # noqa: PLC0415 - Ray takes a second to import
-
-    session = RaySession(address)
-    try:
-        if address is not None:
-            session.start()
-        yield session
-    finally:
-        session.close()
 
 
 def _check_workers(execution: Execution, address: str | None) -> None:

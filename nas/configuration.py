@@ -116,13 +116,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         configuration.space, images.input_shape, len(images.classes), settings["space"]
     )
     children = Children(space, limits)
-    estimator = _construct(
-        Estimator,  # type: ignore[type-abstract]
-        _target("estimators", configuration.estimator),
-        (),
-        options=settings["estimator"],
-        part="estimator",
-    )
+    estimator = make_estimator(configuration.estimator, settings["estimator"])
     stand_in = estimator.stand_in
     objective = verdict if stand_in is None else Objective(STAND_IN, stand_in.direction)
     strategy = _construct(
@@ -133,10 +127,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         part="strategy",
     )
     _check_feasible(children, limits, configuration.seed)
-    if isinstance(estimator, Relative):
-        rng = rng_of(configuration.seed, REFERENCE)
-        estimator.refer([one.graph for one in children.drawn(rng, estimator.references)])
-    estimator.prepare(images, task)
+    prepare_estimator(estimator, images, task, children=children, seed=configuration.seed)
     judge = estimator
     if stand_in is not None:
         judge = Training()
@@ -259,6 +250,31 @@ def make_space(
         options=options,
         part="space",
     )
+
+
+def make_estimator(estimator: str | type[Estimator], options: Mapping[str, Any]) -> Estimator:
+    """An estimator by name or class, not yet prepared.
+
+    Raises:
+        NasError: If the name or an option is unknown or out of range (exit code 2).
+    """
+    return _construct(
+        Estimator,  # type: ignore[type-abstract]
+        _target("estimators", estimator),
+        (),
+        options=options,
+        part="estimator",
+    )
+
+
+def prepare_estimator(
+    estimator: Estimator, images: ImageData, task: Task, *, children: Children, seed: int
+) -> None:
+    """Hand an estimator what it needs in a run of that seed."""
+    if isinstance(estimator, Relative):
+        rng = rng_of(seed, REFERENCE)
+        estimator.refer([one.graph for one in children.drawn(rng, estimator.references)])
+    estimator.prepare(images, task)
 
 
 def _target(kind: str, target: str | type) -> Any:
