@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from estimators.estimator import Estimator
-from nas.configuration import Configuration, of_run, prepare
+from nas.configuration import Configuration, Prepared, of_run, prepare
 from nas.datasets import Data, options
 from nas.errors import NasError, usage_error
 from nas.interrupts import Interrupted, Interrupts
@@ -17,6 +17,7 @@ from nas.progress import Progress, Silent
 from nas.result import Result
 from nas.run_folder import (
     RUN,
+    RunRecord,
     check_free,
     check_plain,
     create,
@@ -106,7 +107,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
             or the disk full, or too many children fail.
         KeyboardInterrupt: After Ctrl-C or SIGTERM; ``resume`` goes on.
     """
-    execution = _execution(
+    execution = execution_of(
         workers=workers,
         gpus_per_child=gpus_per_child,
         child_timeout=child_timeout,
@@ -114,7 +115,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         max_hours=max_hours,
         study=study,
     )
-    _check_workers(execution, address)
+    check_workers(execution, address)
     configuration = Configuration(
         space=space,
         budget=budget,
@@ -210,7 +211,7 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
             another here, such as other data (exit code 4).
         KeyboardInterrupt: As for ``search``.
     """
-    execution = _execution(
+    execution = execution_of(
         workers=workers,
         gpus_per_child=gpus_per_child,
         child_timeout=child_timeout,
@@ -218,7 +219,7 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
         max_hours=max_hours,
         study=study,
     )
-    _check_workers(execution, address)
+    check_workers(execution, address)
     folder = Path(folder)
     check_plain(folder)
     read_record(folder)  # a folder without a run is told before it is locked
@@ -237,14 +238,7 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
             raise usage_error(
                 f"--budget must be at least {least}, as many children as were started, got {budget}"
             )
-        configuration = of_run(run, budget=budget, given=given)
-        prepared = prepare(configuration, elsewhere=address is not None)
-        unequal = differences(run, prepared.record)
-        if unequal:
-            raise NasError(
-                f"run: {folder} was begun with another configuration: {'; '.join(unequal)}",
-                exit_code=4,
-            )
+        prepared = reopened(folder, run, budget=budget, given=given, elsewhere=address is not None)
         session = Session(
             folder,
             prepared,
@@ -254,6 +248,31 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
             ray=ray,
         )
         return _work(session, folder)
+
+
+def reopened(
+    folder: Path, run: RunRecord, *, budget: int, given: Mapping[str, Any], elsewhere: bool
+) -> Prepared:
+    """All that a run needs that was begun before.
+
+    Args:
+        folder: Its folder.
+        run: Its ``run.json``.
+        budget: Trials to start, in all.
+        given: As for ``of_run``.
+        elsewhere: As for ``prepare``.
+
+    Raises:
+        NasError: As ``prepare``, and if the configuration is another one now (exit code 4).
+    """
+    prepared = prepare(of_run(run, budget=budget, given=given), elsewhere=elsewhere)
+    unequal = differences(run, prepared.record)
+    if unequal:
+        raise NasError(
+            f"run: {folder} was begun with another configuration: {'; '.join(unequal)}",
+            exit_code=4,
+        )
+    return prepared
 
 
 def _work(session: Session, folder: Path) -> Result:
@@ -269,7 +288,7 @@ def _work(session: Session, folder: Path) -> Result:
         raise Interrupted(error.number, text) from error
 
 
-def _check_workers(execution: Execution, address: str | None) -> None:
+def check_workers(execution: Execution, address: str | None) -> None:
     """Refuse what has no meaning without workers.
 
     Raises:
@@ -284,7 +303,7 @@ def _check_workers(execution: Execution, address: str | None) -> None:
             raise usage_error(f"{flag} needs a worker; --workers 0 trains in this process")
 
 
-def _execution(
+def execution_of(
     *,
     workers: Count,
     gpus_per_child: float | None,

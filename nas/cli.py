@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import typer
 
-from nas.commands import bench, lists, network, search
+from nas.commands import audit, bench, lists, network, search
 from nas.errors import usage_error
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ for command in (  # in the order of ``nas --help``
     lists.strategies,
     lists.estimators,
     bench.bench,
+    audit.audit,
     network.references,
 ):
     app.command()(command)

@@ -27,6 +27,7 @@ from nas.limits import Objective
 from nas.plan import FINALISTS
 
 SCHEMA_VERSION = 1
+CANNOT_TELL = "cannot tell"
 TOP_SHARE = 8  # one in so many of the children is trained, for regrets; at least as many as a
 # search has finalists
 
@@ -152,7 +153,7 @@ def _minus(one: Scored, cost: Scored, truth: Numbers) -> dict[str, Any] | None:
         return None
     found = tau_difference(truth, one.rewards, cost.rewards, rng=_rng())
     verdict = "better" if found.value > 0 else "worse"
-    return {**_interval(found), "verdict": verdict if found.excludes_zero else "cannot tell"}
+    return {**_interval(found), "verdict": verdict if found.excludes_zero else CANNOT_TELL}
 
 
 def _rng() -> np.random.Generator:

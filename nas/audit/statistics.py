@@ -11,6 +11,7 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 DRAWS = 2000  # of a bootstrap
+CHUNK = 2**20  # signs in hand at a time
 
 Numbers: TypeAlias = NDArray[np.float64]
 Pairs: TypeAlias = NDArray[np.bool_]
@@ -50,8 +51,7 @@ def tau_b(first: Numbers, second: Numbers, pairs: Pairs | None = None) -> float:
 
     Source: Kendall, The treatment of ties in ranking problems (Biometrika 33, 1945).
     """
-    one, other = _signs(first, pairs), _signs(second, pairs)
-    return _tau(one, other)
+    return _tau(_signs(first, pairs), _signs(second, pairs))
 
 
 def tau_interval(
@@ -63,12 +63,9 @@ def tau_interval(
     draws: int = DRAWS,
 ) -> Interval:
     """Tau-b with a percentile interval of the bootstrap over children."""
-    value = tau_b(truth, scores, pairs)
-    one, other = _signs(truth, pairs), _signs(scores, pairs)
-    return _interval(
-        value,
-        [_tau(_of(one, drawn), _of(other, drawn)) for drawn in _drawn(len(truth), rng, draws)],
-    )
+    drawn = rng.integers(len(truth), size=(draws, len(truth)))
+    right, said = _signs(truth, pairs), _signs(scores, pairs)
+    return _interval(_tau(right, said), _taus(right, said, drawn))
 
 
 def tau_difference(
@@ -96,13 +93,10 @@ def tau_difference(
     Source: percentile intervals, Efron and Tibshirani, An Introduction to the Bootstrap (1993),
     chapter 13.
     """
-    value = tau_b(truth, scores, pairs) - tau_b(truth, baseline, pairs)
-    one, other, third = (_signs(figures, pairs) for figures in (truth, scores, baseline))
-    found = []
-    for drawn in _drawn(len(truth), rng, draws):
-        right = _of(one, drawn)
-        found.append(_tau(right, _of(other, drawn)) - _tau(right, _of(third, drawn)))
-    return _interval(value, found)
+    drawn = rng.integers(len(truth), size=(draws, len(truth)))
+    right, said, cheap = (_signs(figures, pairs) for figures in (truth, scores, baseline))
+    value = _tau(right, said) - _tau(right, cheap)
+    return _interval(value, _taus(right, said, drawn) - _taus(right, cheap, drawn))
 
 
 def within(groups: Sequence[str]) -> Pairs:
@@ -200,23 +194,30 @@ def _signs(figures: Numbers, pairs: Pairs | None) -> Numbers:
     return signs if pairs is None else np.where(pairs, signs, 0.0)
 
 
-def _of(signs: Numbers, drawn: NDArray[np.int64]) -> Numbers:
-    return signs[np.ix_(drawn, drawn)]
-
-
 def _tau(one: Numbers, other: Numbers) -> float:
-    weight = np.abs(one).sum() * np.abs(other).sum()
-    return float((one * other).sum() / np.sqrt(weight)) if weight else float("nan")
+    return float(_of_pairs(one, other))
 
 
-def _drawn(children: int, rng: np.random.Generator, draws: int) -> NDArray[np.int64]:
-    return rng.integers(children, size=(draws, children))
+def _taus(one: Numbers, other: Numbers, drawn: NDArray[np.int64]) -> Numbers:
+    """Tau-b of each bootstrap sample: children by position, shape (draws, children)."""
+    parts = [
+        _of_pairs(one[part[:, :, None], part[:, None, :]], other[part[:, :, None], part[:, None]])
+        for part in np.array_split(drawn, max(1, drawn.size * drawn.shape[1] // CHUNK))
+    ]
+    return np.concatenate(parts)
 
 
-def _interval(value: float, draws: Sequence[float]) -> Interval:
+def _of_pairs(one: Numbers, other: Numbers) -> Numbers:
+    """Tau-b from the signs of pairs, over the last two dimensions; NaN where one has none."""
+    weight = np.abs(one).sum((-2, -1)) * np.abs(other).sum((-2, -1))
+    agreement = (one * other).sum((-2, -1))
+    usable = np.where(weight > 0, weight, 1.0)
+    return np.asarray(np.where(weight > 0, agreement / np.sqrt(usable), np.nan))
+
+
+def _interval(value: float, draws: Numbers) -> Interval:
     """Percentiles of what a bootstrap gave; samples in which it cannot be computed are left out."""
-    found = np.array(draws)
-    found = found[np.isfinite(found)]
+    found = draws[np.isfinite(draws)]
     if len(found) < len(draws) / 2 or not np.isfinite(value):
         return Interval(value, float("nan"), float("nan"))
     tail = (1 - CONFIDENCE) / 2
