@@ -1,4 +1,4 @@
-"""Images as the binary versions of CIFAR-10 and CIFAR-100 publish them; no pickle is read."""
+"""Images as the binary versions of CIFAR-10 and CIFAR-100 publish them; nothing pickled is read."""
 
 import hashlib
 import tarfile

@@ -51,7 +51,7 @@ class Evaluation:
     """What an estimator found.
 
     Attributes:
-        metrics: Every metric of the task, finite, unrounded.
+        metrics: The run's objective and any other metrics of the task, finite, unrounded.
         weights: State dict the metrics belong to, on the CPU; None if nothing was trained.
         checkpoint: Where to continue for a higher fidelity; None if that is not possible.
         details: Further plain figures for the record, such as epochs.

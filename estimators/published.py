@@ -110,7 +110,7 @@ def cifar10(*, data_dir: Path | None = None, download: bool = False) -> ImageDat
     """CIFAR-10: 50,000 and 10,000 photographs of 10 classes, 32x32 pixels (Krizhevsky, 2009).
 
     Splits as for ``mnist``. The binary version is read, as archive or unpacked; the version for
-    Python is a pickle, which could run code, and is refused.
+    Python is pickled, which could run code, and is refused.
     """
     return _cifar("cifar10", CIFAR10, data_dir, download=download)
 
@@ -211,7 +211,7 @@ def _cifar(name: str, layout: Layout, data_dir: Path | None, *, download: bool) 
         for pickled in layout.pickled:
             if (root / pickled).exists():
                 raise ValueError(
-                    f"{root / pickled}: is the version for Python, a pickle, which is never read; "
+                    f"{root / pickled}: is the version for Python, pickled, which is never read; "
                     f"put {layout.archive} of {URL}cifar.html beside it, or use --download"
                 )
         raise ValueError(_missing(name, f"{layout.archive} or {layout.folder} is not in {root}"))

@@ -89,7 +89,8 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         seed: Decides every random choice of the run, at least 0. With one worker on a CPU the
             same seed gives the same run, unless latency is limited, which is measured.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        objective: A metric of the task: ``accuracy`` or ``log_loss``.
+        objective: A metric of the task: ``accuracy``, ``balanced_accuracy``, ``macro_f1``,
+            ``auroc``, ``top5_accuracy`` (from 6 classes on) or ``log_loss``.
         fidelity: Share of full training for each child, in (0, 1].
         max_params: Most parameters, or None.
         max_macs: Most multiply-accumulates for one image, or None.

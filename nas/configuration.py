@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, final
 
@@ -12,7 +12,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from estimators.data import ImageData, from_arrays
 from estimators.estimator import Estimator
 from estimators.sources import read_path
-from estimators.task import Classification, Task
+from estimators.task import Classification, Metric, Task
 from nas import plugins
 from nas.children import Children
 from nas.datasets import Data, is_path, recorded
@@ -87,6 +87,15 @@ class Prepared:
     strategy: Strategy
     plan: Plan
     record: RunRecord
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """Those of the task, of which children must have the objective."""
+        objective = self.plan.objective.metric
+        return {
+            name: replace(metric, required=name == objective)
+            for name, metric in self.task.metrics.items()
+        }
 
 
 def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepared:
@@ -397,6 +406,8 @@ def _named(name: str, options: DataOptions) -> ImageData:
 
 
 def _objective(task: Task, metric: str) -> Objective:
+    if metric == "top5_accuracy" and metric not in task.metrics:
+        raise usage_error(f"--objective: {metric} is 1 for all networks with fewer than 6 classes")
     if metric not in task.metrics:
         raise usage_error(f"--objective: {plugins.unknown(metric, task.metrics)}")
     return Objective(metric, task.metrics[metric].direction)

@@ -82,7 +82,13 @@ def search(  # noqa: PLR0913 - one parameter per flag
     max_latency_ms: Annotated[
         float | None, typer.Option(help="Median for one image on the device, measured.")
     ] = None,
-    objective: Annotated[str, typer.Option(help="accuracy or log_loss.")] = "accuracy",
+    objective: Annotated[
+        str,
+        typer.Option(
+            help="accuracy, balanced_accuracy, macro_f1, auroc, top5_accuracy (from 6 classes on) "
+            "or log_loss."
+        ),
+    ] = "accuracy",
     settings: Annotated[
         list[str] | None,
         typer.Option(

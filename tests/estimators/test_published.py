@@ -310,7 +310,7 @@ def test_the_pickled_version_is_refused_and_not_read(
     for name in ("data_batch_1", "train", "test", "meta", "batches.meta"):
         content = pickle.dumps(Opens(tmp_path / "opened"))
         (tmp_path / layout.pickled[0] / name).write_bytes(content)
-    one_line(load, "is the version for Python, a pickle, which is never read; put", tmp_path)
+    one_line(load, "is the version for Python, pickled, which is never read; put", tmp_path)
     assert not (tmp_path / "opened").exists()
 
 

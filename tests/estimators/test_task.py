@@ -12,8 +12,12 @@ def test_metrics_say_which_values_are_better_and_possible() -> None:
     metrics = Classification(3).metrics
     assert {name: metric.direction for name, metric in metrics.items()} == {
         "accuracy": "maximize",
+        "balanced_accuracy": "maximize",
+        "macro_f1": "maximize",
+        "auroc": "maximize",
         "log_loss": "minimize",
     }
+    assert not any(metric.required for metric in metrics.values())
     assert (metrics["accuracy"].lowest, metrics["accuracy"].highest) == (0, 1)
     assert (metrics["log_loss"].lowest, metrics["log_loss"].highest) == (0, math.inf)
 
@@ -32,7 +36,11 @@ def test_every_metric_is_measured() -> None:
 def test_certain_and_right_is_within_the_range_of_the_metrics() -> None:
     task = Classification(2)
     found = task.measure(torch.tensor([[1e30, -1e30]]), torch.tensor([0]))
-    assert found == {"accuracy": 1.0, "log_loss": 0.0}
+    assert (found["accuracy"], found["log_loss"]) == (1.0, 0.0)
+    assert all(
+        task.metrics[name].lowest <= value <= task.metrics[name].highest
+        for name, value in found.items()
+    )
 
 
 def test_the_loss_is_the_mean_of_a_batch_and_has_a_gradient() -> None:
