@@ -75,7 +75,11 @@ class Estimator(ABC):
 
     @abstractmethod
     def prepare(self, data: ImageData, task: Task) -> None:
-        """Take the data and do what is needed once, such as training a supernet."""
+        """Take the data and do what is needed once, such as training a supernet.
+
+        Raises:
+            ValueError: If they cannot be used with the options.
+        """
 
     @property
     @abstractmethod

@@ -57,12 +57,22 @@ class Task(ABC):
         """Every metric that ``measure`` returns, by name."""
 
     @abstractmethod
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Mean training loss of a batch, a scalar.
 
         Args:
             outputs: ``(batch, *output_shape)``.
             targets: ``(batch,)`` as in ``Split.labels``.
+            weights: What ``balanced`` returns, on the device of the outputs: the mean is weighted
+                by that of each image's class. None for equal weights.
+        """
+
+    @abstractmethod
+    def balanced(self, targets: Tensor) -> Tensor:
+        """Weights with which all classes count the same over some training images.
+
+        Args:
+            targets: Those of the images, as for ``loss``; every class is among them.
         """
 
     @abstractmethod
@@ -109,9 +119,17 @@ class Classification(Task):
             names.append("top5_accuracy")
         return {**dict.fromkeys(names, share), "log_loss": Metric("minimize", 0)}
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Cross entropy in nats."""
-        return functional.cross_entropy(outputs, targets)
+        return functional.cross_entropy(outputs, targets, weight=weights)
+
+    def balanced(self, targets: Tensor) -> Tensor:
+        """``(num_classes,)``: images / (classes x images of the class), 1 on average.
+
+        Source: ``class_weight="balanced"`` of scikit-learn, after King and Zeng (2001).
+        """
+        counts = torch.bincount(targets, minlength=self.num_classes)
+        return len(targets) / (self.num_classes * counts.to(torch.float32))
 
     def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
         """Every metric: 10 ms for 10,000 images of 10 classes, 80 ms for 100 classes."""

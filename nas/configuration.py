@@ -137,7 +137,10 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         part="strategy",
     )
     _check_feasible(children, limits, configuration.seed)
-    estimator.prepare(images, task)
+    try:
+        estimator.prepare(images, task)
+    except ValueError as error:
+        raise usage_error(f"estimator: {escaped(str(error))}") from error
     plan = Plan(objective=objective, limits=limits, device=device, **plan_numbers)
     record = RunRecord(
         space=plugins.name_of("search_spaces", configuration.space),

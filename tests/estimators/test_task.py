@@ -2,8 +2,10 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from sklearn.utils.class_weight import compute_class_weight
 
 from estimators.task import Classification
 
@@ -60,3 +62,16 @@ def test_networks_return_one_score_per_class() -> None:
 def test_one_class_is_no_task() -> None:
     with pytest.raises(ValueError, match="num_classes must be at least 2, got 1"):
         Classification(1)
+
+
+def test_balanced_weights_are_those_of_scikit_learn_and_classes_count_the_same() -> None:
+    task, targets = Classification(3), torch.tensor([0] * 6 + [1] * 3 + [2])
+    weights = task.balanced(targets)
+    golden = compute_class_weight("balanced", classes=np.arange(3), y=targets.numpy())
+    assert weights.tolist() == pytest.approx(golden.tolist())
+    scores = torch.randn((10, 3), generator=torch.Generator().manual_seed(0))
+    one_by_one = torch.nn.functional.cross_entropy(scores, targets, reduction="none")
+    classes = [float(one_by_one[targets == label].mean()) for label in range(3)]
+    weighted = task.loss(scores, targets, weights)
+    assert float(weighted) == pytest.approx(sum(classes) / 3, rel=1e-6)
+    assert float(task.loss(scores, targets)) == pytest.approx(float(one_by_one.mean()), rel=1e-6)

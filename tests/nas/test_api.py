@@ -385,6 +385,43 @@ def test_what_is_no_score_is_never_the_best(
     assert states["failed"] == 2
 
 
+def test_the_objective_alone_is_required_of_an_estimator(
+    mini: type[SearchSpace], images: Data, tmp_path: Path
+) -> None:
+    own = estimator_that(lambda graph, seed: {"macro_f1": graph.params / 10_000})
+    options = small(mini, images, estimator=own, settings={})
+    result = nas.search(out=tmp_path / "run", **options, objective="macro_f1")
+    assert result.best.mean == result.best.trial.params / 10_000
+    assert set(result.test) == set(Classification(2).metrics)
+    error = failure(tmp_path / "other", **options)
+    assert "2 of 2 children failed: 2 x plugin: metric accuracy is missing" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"settings": {"estimator": {"folds": 35}}}, "estimator: folds must be from 1 to 20"),
+        ({"objective": "top5_accuracy"}, "--objective: top5_accuracy is 1 for all networks with"),
+    ],
+)
+def test_what_the_data_cannot_give_is_refused(
+    mini: type[SearchSpace], images: Data, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(NasError, match=message) as caught:
+        nas.search(**{**small(mini, images), **options})
+    assert caught.value.exit_code == 2
+
+
+def test_data_with_too_few_images_for_the_folds_are_refused_in_one_line(
+    mini: type[SearchSpace],
+) -> None:
+    few = (np.zeros((14, 8, 8), np.uint8), np.arange(14) % 2)
+    options = small(mini, few, settings={"estimator": {"folds": 20}})
+    with pytest.raises(NasError, match="estimator: folds must be at most 5, the tra") as caught:
+        nas.search(**options)
+    assert caught.value.exit_code == 2
+
+
 def test_one_bad_score_does_not_spoil_the_run(
     mini: type[SearchSpace],
     images: Data,
