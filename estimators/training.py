@@ -45,13 +45,13 @@ class Recipe:
         stochastic_depth: Probability that the last residual branch is left out; likewise.
         warmup: Share of the full training's steps until the peak rate.
         decay: Share of the steps that bring the rate down to zero.
+        class_weights: ``none``, or ``balanced``: classes count the same in the training loss,
+            see ``Task.balanced``.
+        folds: Networks trained for each child; its metrics are their mean.
         precision: What convolutions and linear layers compute in while training; weights, sums
             of batch norms and scores are float32.
         layout: How feature maps lie in memory; it changes sums in their last digits.
         statistics: Which steps the running statistics of batch norms come from.
-        class_weights: ``none``, or ``balanced``: classes count the same in the training loss,
-            see ``Task.balanced``.
-        folds: Networks trained for each child; its metrics are their mean.
     """
 
     epochs: int
@@ -62,11 +62,11 @@ class Recipe:
     stochastic_depth: float = 0.0
     warmup: float = 0.05
     decay: float = 0.4
+    class_weights: str = "none"
+    folds: int = 1
     precision: str = "float32"
     layout: str = "channels_last"
     statistics: str = "mean over the decay; of the whole network where paths are dropped"
-    class_weights: str = "none"
-    folds: int = 1
 
 
 @final

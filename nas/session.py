@@ -489,6 +489,8 @@ class Session:
         trial = best.trial
         searched = f"{trial.metrics[metric]:.4g} in trial {trial.ordinal} of {self._plan.budget}"
         weights = "the better of the trainings on fresh seeds" if own else "a training of their own"
+        if recipe.get("folds", 1) != 1:
+            weights += ", the first fold's"
         steps = ", ".join(f"{name} {value}" for name, value in recipe.items() if name != "data")
         reads = len(self._record.test_reads)
         times = "read once" if reads == 1 else f"read {reads} times, for {reads} winners in turn"
