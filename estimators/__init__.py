@@ -10,4 +10,10 @@ ESTIMATORS: Mapping[str, str] = {
     "training": "estimators.training:Training",
     "proxy": "estimators.proxy:Proxy",
 }
-DATASETS: Mapping[str, str] = {"digits": "estimators.data:digits"}
+DATASETS: Mapping[str, str] = {
+    "digits": "estimators.data:digits",
+    "mnist": "estimators.published:mnist",
+    "fashion-mnist": "estimators.published:fashion_mnist",
+    "cifar10": "estimators.published:cifar10",
+    "cifar100": "estimators.published:cifar100",
+}

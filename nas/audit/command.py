@@ -15,8 +15,8 @@ from nas.audit.sample import LEAST, drawn
 from nas.audit.statistics import seed_noise
 from nas.audit.subjects import Subject, default_labels, subject
 from nas.children import Child
-from nas.configuration import Prepared
-from nas.datasets import Data
+from nas.configuration import Prepared, of_run
+from nas.datasets import Data, options
 from nas.errors import NasError, usage_error
 from nas.interrupts import Interrupted, Interrupts
 from nas.lock import RunLock
@@ -42,6 +42,7 @@ def audit(  # noqa: PLR0913 - the options of the command line, by name
     estimators: Sequence[str] | None = None,
     against_random: bool = False,
     data: Data | None = None,
+    data_dir: str | Path | None = None,
     given: Mapping[str, Any] | None = None,
     workers: Count = "auto",
     gpus_per_child: float | None = None,
@@ -65,6 +66,7 @@ def audit(  # noqa: PLR0913 - the options of the command line, by name
             the run's own estimator.
         against_random: Whether to let random search work for as many device-seconds as the run.
         data: As for ``resume``.
+        data_dir: As for ``resume``.
         given: Classes of the user's own by ``space``, ``strategy`` and ``estimator``.
         workers: As for ``search``, and so are the rest.
         gpus_per_child: See ``search``.
@@ -104,7 +106,9 @@ def audit(  # noqa: PLR0913 - the options of the command line, by name
         interrupts.again()  # joining puts Ray's own handlers in place
         run, record = read(folder)
         parts = {"data": data, **({} if given is None else given)}
-        prepared = reopened(folder, run, budget=record.budget, given=parts, elsewhere=bool(address))
+        where = options(None, None, data_dir).data_dir
+        configuration = of_run(run, budget=record.budget, given=parts, data_dir=where)
+        prepared = reopened(folder, run, configuration, elsewhere=address is not None)
         finals = _finals_of(folder)
         place = folder / AUDIT
         if place.is_symlink():

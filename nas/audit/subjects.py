@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Self, final
 
-from estimators.estimator import Estimator
+from estimators.estimator import STAND_IN, Estimator
 from estimators.proxy import SCORES
 from nas import plugins
 from nas.configuration import Prepared, make_estimator, prepare_estimator
@@ -38,8 +38,8 @@ class Subject:
     @classmethod
     def of(cls, label: str, estimator: Estimator, prepared: Prepared, *, fidelity: float) -> Self:
         """A prepared estimator; judged by what the run asks for, or by what stands in for it."""
-        metrics, verdict = estimator.metrics(prepared.task), prepared.plan.verdict
-        metric = verdict.metric if verdict.metric in metrics else next(iter(metrics))
+        metrics, metric = prepared.metrics_of(estimator), prepared.plan.verdict.metric
+        metric = STAND_IN if STAND_IN in metrics else metric
         objective = Objective(metric, metrics[metric].direction)
         return cls(label, estimator, fidelity, objective, dumps(dict(estimator.recipe)))
 

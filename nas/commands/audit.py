@@ -9,6 +9,7 @@ from nas import plugins
 from nas.commands.flags import (
     Address,
     ChildTimeout,
+    DataDir,
     GpusPerChild,
     Grace,
     JsonFlag,
@@ -37,6 +38,7 @@ def audit(  # noqa: PLR0913 - one parameter per flag
         bool,
         typer.Option("--against-random", help="Give random search the run's device-seconds."),
     ] = False,
+    data_dir: DataDir = None,
     workers: Workers = "auto",
     gpus_per_child: GpusPerChild = None,
     address: Address = None,
@@ -62,6 +64,7 @@ def audit(  # noqa: PLR0913 - one parameter per flag
             seeds=seeds,
             estimators=labels,
             against_random=against_random,
+            data_dir=data_dir,
             workers=workers,
             gpus_per_child=gpus_per_child,
             address=address,

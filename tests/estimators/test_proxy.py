@@ -47,7 +47,7 @@ def test_a_score_is_a_function_of_network_and_seed(score: str) -> None:
     torch.manual_seed(99)
     again = evaluate(pickle.loads(pickle.dumps(proxy)))  # noqa: S301 - as it goes to workers
     assert first == again
-    assert set(first.metrics) == set(proxy.metrics(Classification(2))) == {"score"}
+    assert set(first.metrics) == {"score"}
     assert math.isfinite(first.metrics["score"])
 
 

@@ -35,6 +35,7 @@ EXECUTION = {
     "--grace",
     "--max-hours",
 }
+PUBLISHED = {"--data-dir", "--download"}
 CONTRACT = {
     "search": {
         "--config",
@@ -45,6 +46,7 @@ CONTRACT = {
         "--image-size",
         "--group",
         "--data",
+        *PUBLISHED,
         "--out",
         "--seed",
         "--device",
@@ -58,7 +60,7 @@ CONTRACT = {
         "--dry-run",
         "--json",
     },
-    "resume": {"run_folder", "--budget", *EXECUTION, "--json"},
+    "resume": {"run_folder", "--budget", *PUBLISHED, *EXECUTION, "--json"},
     "status": {"run_folder", "--watch", "--failed", "--json"},
     "export": {"source", "--out", "--fully-convolutional", "--json"},
     "predict": {"folder", "images", "--top", "--map", "--class", "--json"},
