@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, final
 
 from torch import Tensor
 
@@ -52,8 +52,7 @@ class Evaluation:
     """What an estimator found.
 
     Attributes:
-        metrics: The run's objective and any other metrics of the task, or what stands in for
-            them; finite, unrounded.
+        metrics: The run's objective and any others of ``Estimator.metrics``, finite, unrounded.
         weights: State dict the metrics belong to, on the CPU; None if nothing was trained.
         checkpoint: Where to continue for a higher fidelity; None if that is not possible.
         details: Further plain figures for the record, such as epochs.
@@ -75,12 +74,17 @@ class Estimator(ABC):
     fidelity and seed give the same evaluation on the same device.
 
     Attributes:
-        stand_in: None where evaluations hold metrics of the task. Otherwise they hold one figure
-            instead, called ``score``, and this says what its values mean: it guides a search, and
-            the finalists are trained by ``training``, as no stand-in is a result.
+        stand_in: None where evaluations hold every metric of the task. Otherwise they hold one
+            figure instead, called ``score``, and this says what its values mean: it guides a
+            search, and the finalists are trained by ``training``, as no stand-in is a result.
     """
 
     stand_in: ClassVar[Metric | None] = None
+
+    @final
+    def metrics(self, task: Task) -> Mapping[str, Metric]:
+        """What evaluations hold, by name."""
+        return task.metrics if self.stand_in is None else {STAND_IN: self.stand_in}
 
     @abstractmethod
     def prepare(self, data: ImageData, task: Task) -> None:

@@ -91,17 +91,12 @@ class Prepared:
     plan: Plan
     record: RunRecord
 
-    def metrics_of(self, estimator: Estimator) -> dict[str, Metric]:
-        """What an estimator returns in this run: of the task's metrics it must have the verdict's.
-
-        Where a figure stands in for them it is that alone.
-        """
-        if estimator.stand_in is not None:
-            return {STAND_IN: estimator.stand_in}
-        verdict = self.plan.verdict.metric
+    def metrics(self, estimator: Estimator) -> dict[str, Metric]:
+        """What evaluations hold, of which those that rank trials or finalists are required."""
+        required = {self.plan.objective.metric, self.plan.verdict.metric}
         return {
-            name: replace(metric, required=name == verdict)
-            for name, metric in self.task.metrics.items()
+            name: replace(metric, required=name in required)
+            for name, metric in estimator.metrics(self.task).items()
         }
 
 
@@ -144,7 +139,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
     judge = estimator
     if stand_in is not None:
         judge = Training()
-        judge.prepare(images, task)
+        prepare_estimator(judge, images, task, children=children, seed=configuration.seed)
     asked = None if stand_in is None else verdict
     plan = Plan(objective=objective, limits=limits, device=device, asked=asked, **plan_numbers)
     record = RunRecord(

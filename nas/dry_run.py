@@ -147,7 +147,7 @@ def _calibration(prepared: Prepared, genotype: Genotype, estimator: Estimator) -
     plan, child = prepared.plan, prepared.children.child(genotype)
     job = Job(0, child.graph, plan.fidelity, training_seed(plan.seed, PREFLIGHT, 2))
     begin = time.monotonic()
-    metrics = prepared.metrics_of(estimator)
+    metrics = prepared.metrics(estimator)
     result = run_job(estimator, job, device=plan.device, metrics=metrics)
     seconds = time.monotonic() - begin
     if isinstance(result, Failure):

@@ -527,7 +527,7 @@ def workers_for(
         ray: Where they are to be, started or not; None for this process.
         interrupts: Entered.
     """
-    device, metrics = prepared.plan.device, prepared.metrics_of(estimator)
+    device, metrics = prepared.plan.device, prepared.metrics(estimator)
     if ray is None:
         yield InProcessWorkers(estimator, device, metrics=metrics)
         return

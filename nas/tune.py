@@ -66,7 +66,7 @@ def tune_run(
         raise usage_error(f"steps must be at least 1, got {steps}")
     prepared = prepare(configuration)
     plan = prepared.plan
-    metrics = prepared.metrics_of(prepared.estimator)
+    metrics = prepared.metrics(prepared.estimator)
     folder = create(Path(folder), prepared.record)
     record = Record(plan.objective, plan.budget)
     with RunLock(folder), Journal(folder / EVENTS, record.apply) as journal:

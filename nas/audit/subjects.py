@@ -38,7 +38,7 @@ class Subject:
     @classmethod
     def of(cls, label: str, estimator: Estimator, prepared: Prepared, *, fidelity: float) -> Self:
         """A prepared estimator; judged by what the run asks for, or by what stands in for it."""
-        metrics, metric = prepared.metrics_of(estimator), prepared.plan.verdict.metric
+        metrics, metric = prepared.metrics(estimator), prepared.plan.verdict.metric
         metric = STAND_IN if STAND_IN in metrics else metric
         objective = Objective(metric, metrics[metric].direction)
         return cls(label, estimator, fidelity, objective, dumps(dict(estimator.recipe)))
