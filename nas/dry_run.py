@@ -14,7 +14,7 @@ from nas.errors import NasError
 from nas.latency import latency_ms
 from nas.limits import format_quantity
 from nas.panel import duration
-from nas.plan import FINALISTS, FRESH_SEEDS, PREFLIGHT, rng_of, training_seed
+from nas.plan import FRESH_SEEDS, PREFLIGHT, finalists_of, rng_of, training_seed
 from nas.terminal import escaped
 from nas.workers import Failure, Job, run_job
 from search_spaces.genome import Genotype
@@ -48,7 +48,7 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
     middle = sorted(feasible, key=lambda genotype: children.child(genotype).macs)
     calibration = _calibration(prepared, middle[len(middle) // 2])
     count = _count(plan.device, plan.budget) if workers == "auto" else max(1, workers)
-    trainings = plan.budget + FINALISTS * FRESH_SEEDS
+    trainings = plan.budget + finalists_of(len(plan.objectives)) * FRESH_SEEDS
     return {
         "space": prepared.record.space,
         "data": prepared.record.data,
@@ -148,7 +148,7 @@ def _calibration(prepared: Prepared, genotype: Genotype) -> dict[str, Any]:
     if isinstance(result, Failure):
         raise NasError(f"dry run: the child failed: {result.cause}: {result.message}", exit_code=3)
     latency = None
-    if plan.limits.max_latency_ms is not None:
+    if plan.times_children:
         shape = child.graph.input_shape
         latency = latency_ms(build(child.graph), shape, device=plan.device)
     return {
