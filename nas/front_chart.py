@@ -23,10 +23,10 @@ NAMES: Mapping[str, str] = {
 def front_chart(record: Record, front: Sequence[Finalist]) -> str:
     """The first objective against each other one, a panel for each.
 
-    Dots are the children of the search; a line joins those that no other was as good as
-    everywhere. Diamonds are the members of the front after their scores on fresh seeds, with the
-    numbers of their trials. The panel shows the surroundings of the front: what is worse than all
-    of it lies on the edge.
+    Dots are the children of the search, blue those that no other was as good as everywhere; with
+    two objectives a line bounds what they cover. Diamonds are the members of the front after their
+    scores on fresh seeds, with the numbers of their trials. The panel shows the surroundings of
+    the front: what lies outside is drawn on its edge.
 
     Args:
         record: A search with a front.
@@ -60,7 +60,7 @@ def _panel(
         across, down = x_axis.at(trial.figure(x.metric)), y_axis.at(trial.figure(y.metric))
         at = f'cx="{across:.1f}" cy="{down:.1f}"'
         parts.append(f'<circle {at} r="2.5" fill="{CHILD}" fill-opacity="0.6"/>')
-    parts += _search_front(record.front, x_axis, y_axis, x=x.metric, y=y.metric)
+    parts += _search_front(record, x_axis, y_axis, x=x, y=y)
     for member in front:
         across, down = x_axis.at(member.figure(x.metric)), y_axis.at(member.figure(y.metric))
         parts.append(f'<path d="M{across:.1f} {down - 5:.1f}l5 5l-5 5l-5 -5z" fill="{AGAIN}"/>')
@@ -112,25 +112,30 @@ def _legend(y: int) -> list[str]:
     return [
         f'<circle cx="{LEFT + 4}" cy="{y - 4}" r="2.5" fill="{CHILD}"/>',
         f'<text x="{LEFT + 12}" y="{y}" fill="#555">child</text>',
-        f'<path d="M{LEFT + 60} {y - 4}h22" stroke="{FRONT}" stroke-width="1.5"/>',
-        f'<text x="{LEFT + 88}" y="{y}" fill="#555">front of the search</text>',
+        f'<circle cx="{LEFT + 68}" cy="{y - 4}" r="3.5" fill="{FRONT}"/>',
+        f'<text x="{LEFT + 77}" y="{y}" fill="#555">front of the search</text>',
         f'<path d="M{LEFT + 220} {y - 9}l5 5l-5 5l-5 -5z" fill="{AGAIN}"/>',
         f'<text x="{LEFT + 230}" y="{y}" fill="#555">front on fresh seeds, by trial</text>',
     ]
 
 
 def _search_front(
-    front: Sequence[Trial], x_axis: Axis, y_axis: Axis, *, x: str, y: str
+    record: Record, x_axis: Axis, y_axis: Axis, *, x: Objective, y: Objective
 ) -> list[str]:
-    """The members as the search scored them, joined in the order of the lower axis."""
-    ordered = sorted(front, key=lambda trial: (trial.figure(x), trial.figure(y)))
-    points = [(x_axis.at(one.figure(x)), y_axis.at(one.figure(y))) for one in ordered]
-    line = " ".join(f"{across:.1f},{down:.1f}" for across, down in points)
-    dots = "".join(
+    """The members as the search scored them, with the steps between them if they are a line."""
+    ordered = sorted(record.front, key=lambda trial: -x.reward(trial.figure(x.metric)))
+    points = [(x_axis.at(one.figure(x.metric)), y_axis.at(one.figure(y.metric))) for one in ordered]
+    parts = [
         f'<circle cx="{across:.1f}" cy="{down:.1f}" r="3.5" fill="{FRONT}"/>'
         for across, down in points
-    )
-    return [f'<polyline points="{line}" fill="none" stroke="{FRONT}" stroke-width="1.5"/>', dots]
+    ]
+    if len(record.objectives) == 2:
+        steps = "".join(f"H{across:.1f}V{down:.1f}" for across, down in points[1:])
+        low = y_axis.start if y.direction == "maximize" else y_axis.end
+        far = x_axis.end if x.direction == "minimize" else x_axis.start
+        path = f"M{points[0][0]:.1f} {low:.1f}V{points[0][1]:.1f}{steps}H{far:.1f}"
+        parts.append(f'<path d="{path}" fill="none" stroke="{FRONT}" stroke-width="1.5"/>')
+    return parts
 
 
 def _mark(objective: Objective, value: float) -> str:

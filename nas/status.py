@@ -134,9 +134,10 @@ def document(folder: Path) -> dict[str, Any]:
     found = standing(folder, record)
     best: dict[str, Any] | None = None
     front: list[dict[str, Any]] | None = None
+    volume = found.hypervolume if run.beside else None
     if found.phase in {"finished", "paused"}:
         summary = read_json(folder / SUMMARY, what="summary")
-        best, front = summary["best"], summary["front"]
+        best, front, volume = summary["best"], summary["front"], summary["hypervolume"]
     elif run.beside:
         front = [_document(trial, record) for trial in record.front]
     elif record.best is not None:
@@ -148,7 +149,7 @@ def document(folder: Path) -> dict[str, Any]:
         "states": dict(found.states),
         "best": best,
         "front": front,
-        "hypervolume": found.hypervolume if run.beside else None,
+        "hypervolume": volume,
         "objective": run.objective,
         "objectives": list(found.objectives),
         "seconds": round(found.seconds, 3),

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import final
 
+FEW_TICKS = 3
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,9 @@ class Axis:
         return self.start + share * (self.end - self.start)
 
     def ticks(self) -> list[float]:
-        """Values for marks."""
-        return (log_ticks if self.logarithmic else linear_ticks)(self.low, self.high)
+        """Values for marks; even ones on a logarithmic axis too, where it is short."""
+        found = log_ticks(self.low, self.high) if self.logarithmic else []
+        return found if len(found) >= FEW_TICKS else linear_ticks(self.low, self.high)
 
 
 def log_ticks(low: float, high: float) -> list[float]:
