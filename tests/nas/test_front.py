@@ -20,7 +20,7 @@ from nas.record import Record
 from nas.run_folder import read_record
 from nas.status import front_lines, now
 from search_spaces.space import SearchSpace
-from search_spaces.strict_json import loads
+from search_spaces.strict_json import dumps, loads
 
 Data = tuple[np.ndarray, np.ndarray]
 GOALS = (
@@ -219,6 +219,16 @@ def test_a_run_that_is_done_is_left_as_it_is(folder: Path, options: dict[str, An
     again = nas.resume(folder, **given, workers=0)
     assert (folder / "events.jsonl").read_bytes() == before
     assert [one.trial.ordinal for one in again.front]
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_run_goes_on_with_the_scales_it_has(folder: Path, options: dict[str, Any]) -> None:
+    run = loads((folder / "run.json").read_bytes())
+    run["derived"]["scales"]["params"] = [12_345.0, 0.0]  # as another machine would measure
+    (folder / "run.json").write_text(dumps(run))
+    given = {name: options[name] for name in ("space", "data")}
+    nas.resume(folder, **given, workers=0, budget=4)
+    assert read_record(folder).objectives[1].scale == (12_345.0, 0.0)
 
 
 @pytest.mark.usefixtures("unchecked")
