@@ -196,10 +196,12 @@ def report(lines: Sequence[Line], children: Sequence[Child], prepared: Prepared)
     found = ranking([children[place] for place in whole], scores, scored[2:], objective=objective)
     for row in found["estimators"]:
         tau, minus = row["tau"], row["minus_macs"]
-        against = "" if minus is None else f", minus MACs {minus['value']} {minus['verdict']}"
-        print(
-            f"{row['estimator']:<20}tau {tau['value']} from {tau['low']} to {tau['high']}{against}"
-        )
+        figures = [
+            math.nan if tau[name] is None else tau[name] for name in ("value", "low", "high")
+        ]
+        interval = "tau {:+.2f} [{:+.2f}, {:+.2f}]".format(*figures)
+        against = "" if minus is None else f", against MACs alone: {minus['verdict']}"
+        print(f"{row['estimator']:<20}{interval}{against}")
 
 
 def write_table(path: Path, lines: Sequence[Line], children: Sequence[Child]) -> None:
