@@ -10,15 +10,16 @@ import torch
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from estimators.data import ImageData, from_arrays
-from estimators.estimator import Estimator
+from estimators.estimator import STAND_IN, Estimator, Relative
 from estimators.sources import read_path
 from estimators.task import Classification, Metric, Task
+from estimators.training import Training
 from nas import plugins
 from nas.children import Children
 from nas.datasets import Data, is_path, recorded
 from nas.errors import NasError, usage_error
 from nas.limits import Limits, Objective
-from nas.plan import FINALISTS, FRESH_SEEDS, PREFLIGHT, Plan, rng_of
+from nas.plan import FINALISTS, FRESH_SEEDS, PREFLIGHT, REFERENCE, Plan, rng_of
 from nas.run_folder import DataOptions, Derived, RunRecord, Settings, versions
 from nas.terminal import escaped
 from search_spaces.space import SearchSpace
@@ -74,6 +75,7 @@ class Prepared:
         space: The search space.
         children: Makes networks, and knows the limits.
         estimator: Prepared with the data.
+        judge: Trains the finalists; the estimator itself, unless its scores are a stand-in.
         strategy: Fresh.
         plan: What the search is to do.
         record: What ``run.json`` will say.
@@ -84,17 +86,17 @@ class Prepared:
     space: SearchSpace
     children: Children
     estimator: Estimator
+    judge: Estimator
     strategy: Strategy
     plan: Plan
     record: RunRecord
 
-    @property
-    def metrics(self) -> dict[str, Metric]:
-        """Those of the task, of which children must have the objective."""
-        objective = self.plan.objective.metric
+    def metrics(self, estimator: Estimator) -> dict[str, Metric]:
+        """What evaluations hold, of which those that rank trials or finalists are required."""
+        required = {self.plan.objective.metric, self.plan.verdict.metric}
         return {
-            name: replace(metric, required=name == objective)
-            for name, metric in self.task.metrics.items()
+            name: replace(metric, required=name in required)
+            for name, metric in estimator.metrics(self.task).items()
         }
 
 
@@ -117,7 +119,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         device = resolve_device(device)  # latency is measured here
     images = _images(configuration.data, configuration.data_options)
     task = Classification(len(images.classes))
-    objective = _objective(task, configuration.objective)
+    verdict = _objective(task, configuration.objective)
     space = make_space(
         configuration.space, images.input_shape, len(images.classes), settings["space"]
     )
@@ -129,6 +131,8 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         options=settings["estimator"],
         part="estimator",
     )
+    stand_in = estimator.stand_in
+    objective = verdict if stand_in is None else Objective(STAND_IN, stand_in.direction)
     strategy = _construct(
         Strategy,  # type: ignore[type-abstract]
         _target("strategies", configuration.strategy),
@@ -137,11 +141,17 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         part="strategy",
     )
     _check_feasible(children, limits, configuration.seed)
+    if isinstance(estimator, Relative):
+        rng = rng_of(configuration.seed, REFERENCE)
+        estimator.refer([one.graph for one in children.drawn(rng, estimator.references)])
+    judge = estimator if stand_in is None else Training()
     try:
-        estimator.prepare(images, task)
+        for one in {id(part): part for part in (estimator, judge)}.values():
+            one.prepare(images, task)
     except ValueError as error:
         raise usage_error(f"estimator: {escaped(str(error))}") from error
-    plan = Plan(objective=objective, limits=limits, device=device, **plan_numbers)
+    asked = None if stand_in is None else verdict
+    plan = Plan(objective=objective, limits=limits, device=device, asked=asked, **plan_numbers)
     record = RunRecord(
         space=plugins.name_of("search_spaces", configuration.space),
         strategy=plugins.name_of("strategies", configuration.strategy),
@@ -156,6 +166,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         device=device,
         objective=objective.metric,
         direction=objective.direction,
+        verdict=None if asked is None else asked.metric,
         fidelity=plan.fidelity,
         max_params=limits.max_params,
         max_macs=limits.max_macs,
@@ -169,7 +180,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         genotypes=str(space.genome.size),
         versions=versions(),
     )
-    return Prepared(images, task, space, children, estimator, strategy, plan, record)
+    return Prepared(images, task, space, children, estimator, judge, strategy, plan, record)
 
 
 def of_run(
@@ -212,7 +223,7 @@ def of_run(
         budget=budget,
         seed=run.seed,
         device=run.device,
-        objective=run.objective,
+        objective=run.objective if run.verdict is None else run.verdict,
         fidelity=run.fidelity,
         max_params=run.max_params,
         max_macs=run.max_macs,

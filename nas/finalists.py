@@ -23,14 +23,16 @@ class Finalist:
     Attributes:
         trial: The trial that found it.
         child: Its network.
-        scores: The objective's metric on each fresh seed.
+        scores: On each fresh seed.
         weights: What the best of these trainings left; None if the estimator trains nothing.
+        metric: What the scores are of: the metric of the plan's verdict.
     """
 
     trial: Trial
     child: Child
     scores: tuple[float, ...]
     weights: Kept | None
+    metric: str
 
     @property
     def mean(self) -> float:
@@ -128,16 +130,17 @@ class Rescoring:
     def finalists(self) -> list[Finalist]:
         """All finalists, best mean first, the cheaper one of equals."""
         found = [self.finalist(trial) for trial in self._chosen()]
-        objective = self._plan.objective
+        objective = self._plan.verdict
         return sorted(found, key=lambda one: (-objective.reward(one.mean), one.trial.macs))
 
     def finalist(self, trial: Trial) -> Finalist:
         """One that has all its scores."""
-        objective = self._plan.objective
+        objective = self._plan.verdict
         readings = [self._record.readings[place] for place in _places(trial.ordinal)]
         best = max(readings, key=lambda one: objective.reward(one.metrics[objective.metric]))
         scores = tuple(one.metrics[objective.metric] for one in readings)
-        return Finalist(trial, self._children.child(trial.genotype), scores, best.weights)
+        child = self._children.child(trial.genotype)
+        return Finalist(trial, child, scores, best.weights, objective.metric)
 
     def _chosen(self) -> list[Trial]:
         """The best trials of which no fresh score has failed."""

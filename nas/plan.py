@@ -7,7 +7,7 @@ import numpy as np
 from nas.limits import Limits, Objective
 
 # First numbers of the spawn keys that keep the generators of a run apart.
-ASK, TRAINING, RESCORING, PREFLIGHT, FINAL = range(5)
+ASK, TRAINING, RESCORING, PREFLIGHT, FINAL, REFERENCE = range(6)
 
 FINALISTS = 3  # of the best trials, to be scored again
 FRESH_SEEDS = 2  # that each of them is scored on
@@ -20,11 +20,12 @@ class Plan:
     Attributes:
         budget: Trials to start on a worker.
         seed: Seed of the run.
-        objective: What is searched for.
+        objective: What trials are ranked by.
         limits: What a network may cost.
         fidelity: Share of full training for every child, in (0, 1]; a strategy that proposes a
             fidelity of its own gets that share of it.
         device: Where latency is measured.
+        asked: What the user asks for, if the estimator has a score of its own to rank trials by.
     """
 
     budget: int
@@ -33,6 +34,12 @@ class Plan:
     limits: Limits
     device: str = "cpu"
     fidelity: float = 1.0
+    asked: Objective | None = None
+
+    @property
+    def verdict(self) -> Objective:
+        """What finalists are ranked by: a metric of the task."""
+        return self.objective if self.asked is None else self.asked
 
 
 def rng_of(seed: int, *key: int) -> np.random.Generator:

@@ -101,6 +101,7 @@ def summary(result: Result, record: Record) -> dict[str, Any]:
         "score": best.mean,
         "scores": list(best.scores),
         "search_score": best.trial.metrics[objective.metric],
+        "search_metric": objective.metric,
         "params": best.trial.params,
         "macs": best.trial.macs,
         "latency_ms": best.trial.latency_ms,
@@ -116,7 +117,8 @@ def summary(result: Result, record: Record) -> dict[str, Any]:
         {"trial": one.trial.ordinal, "score": one.mean, "scores": list(one.scores)}
         for one in result.finalists
     ]
-    return {**outline(record), "best": document, "finalists": finalists}
+    whole = {**outline(record), "objective": best.metric}
+    return {**whole, "best": document, "finalists": finalists}
 
 
 def outline(record: Record) -> dict[str, Any]:

@@ -81,6 +81,7 @@ class RunRecord(_Strict):
     device: str
     objective: str
     direction: Literal["maximize", "minimize"]
+    verdict: str | None = None
     fidelity: float
     max_params: int | None
     max_macs: int | None

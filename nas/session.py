@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, final
 
 import torch
 
-from estimators.estimator import EvaluationError
+from estimators.estimator import Estimator, EvaluationError
 from estimators.scoring import scored
 from estimators.training import Training
 from nas.configuration import Prepared
@@ -148,21 +148,26 @@ class Session:
         with Journal(path, record.apply) as self._journal, self._mirrored():
             if self._is_done():
                 return self._conclude(self._rescoring())
-            with self._workers() as workers:
+            prepared = self._prepared
+            with self._workers(prepared.estimator) as workers:
                 self._opened()
                 search = Search(
                     self._plan,
-                    self._prepared.strategy,
-                    children=self._prepared.children,
+                    prepared.strategy,
+                    children=prepared.children,
                     record=record,
                     journal=self._journal,
                 )
                 search.give_back(events)
                 self._progress.begin(self._folder, record, workers)
                 self._search(search, workers)
-                rescoring = self._rescoring()
-                self._drive(rescoring, workers)
-            return self._conclude(rescoring)
+                if prepared.judge is prepared.estimator:
+                    self._drive(self._rescoring(), workers)
+            if prepared.judge is not prepared.estimator:
+                with self._workers(prepared.judge) as workers:
+                    self._progress.begin(self._folder, record, workers)
+                    self._drive(self._rescoring(), workers)
+            return self._conclude(self._rescoring())
 
     def _is_done(self) -> bool:
         """Whether an earlier session came to the end, and nothing more is asked for."""
@@ -213,12 +218,12 @@ class Session:
             self._mirror.close(hurry=isinstance(sys.exception(), Interrupted))
 
     @contextmanager
-    def _workers(self) -> Iterator[Workers]:
-        """The workers of this session."""
-        prepared, execution = self._prepared, self._execution
-        metrics, device = prepared.metrics, self._plan.device
+    def _workers(self, estimator: Estimator) -> Iterator[Workers]:
+        """Workers of this session, that score by an estimator."""
+        execution, device = self._execution, self._plan.device
+        metrics = self._prepared.metrics(estimator)
         if self._ray is None:
-            yield InProcessWorkers(prepared.estimator, device, metrics=metrics)
+            yield InProcessWorkers(estimator, device, metrics=metrics)
             return
         from nas.ray_workers import RayWorkers  # noqa: PLC0415 - Ray takes a second to import
 
@@ -226,7 +231,7 @@ class Session:
         self._interrupts.again()  # Ray has put its own handler in place
         workers = RayWorkers(
             self._ray,
-            prepared.estimator,
+            estimator,
             device,
             metrics=metrics,
             count=execution.workers,
@@ -338,7 +343,7 @@ class Session:
         finalists, record = rescoring.finalists(), self._record
         if not finalists:
             raise self._nothing_found()
-        best, recipe = finalists[0], self._prepared.estimator.recipe
+        best, recipe = finalists[0], self._prepared.judge.recipe
         if best.weights is None:
             best, recipe = self._trained(best)
         assert best.weights is not None  # noqa: S101 - every training leaves weights
@@ -479,15 +484,16 @@ class Session:
         recipe: Mapping[str, float | int | str],
     ) -> Winner:
         """What is exported, with the lines of its card."""
-        prepared, metric = self._prepared, self._plan.objective.metric
+        prepared, metric, guide = self._prepared, best.metric, self._plan.objective.metric
         images, run = prepared.images, prepared.record
         sizes = (len(images.train), len(images.validation), len(images.test))
-        own = recipe == prepared.estimator.recipe
+        own = recipe == prepared.judge.recipe
         judged = metric if own else f"{metric} as the estimator {run.estimator} has it"
+        guided = judged if guide == metric else f"{guide} of the estimator {run.estimator}"
         scores = ", ".join(f"{score:.4g}" for score in best.scores)
         mean = f"{best.mean:.4g}, mean of {len(best.scores)} fresh seeds ({scores})"
         trial = best.trial
-        searched = f"{trial.metrics[metric]:.4g} in trial {trial.ordinal} of {self._plan.budget}"
+        searched = f"{trial.metrics[guide]:.4g} in trial {trial.ordinal} of {self._plan.budget}"
         weights = "the better of the trainings on fresh seeds" if own else "a training of their own"
         if recipe.get("folds", 1) != 1:
             weights += ", the first fold's"
@@ -510,7 +516,7 @@ class Session:
                     f"{name} {value:.4g}" for name, value in test.metrics.items() if name != metric
                 ),
                 f"Validation {judged}": mean,
-                f"Search {judged}": f"{searched}, seed {run.seed}",
+                f"Search {guided}": f"{searched}, seed {run.seed}",
                 "Weights": f"from {weights}: {steps}; fidelity {trial.fidelity:g}",
             },
             by_class=tuple(test.by_class.values()),

@@ -98,8 +98,10 @@ def document(folder: Path) -> dict[str, Any]:
     run, record = read(folder)
     found = standing(folder, record)
     best: dict[str, Any] | None = None
+    objective = run.objective
     if found.phase in {"finished", "paused"}:
-        best = read_json(folder / SUMMARY, what="summary")["best"]
+        summed_up = read_json(folder / SUMMARY, what="summary")
+        best, objective = summed_up["best"], summed_up["objective"]
     elif record.best is not None:
         best = {
             "trial": record.best.ordinal,
@@ -114,7 +116,7 @@ def document(folder: Path) -> dict[str, Any]:
         "budget": record.budget,
         "states": dict(found.states),
         "best": best,
-        "objective": run.objective,
+        "objective": objective,
         "seconds": round(found.seconds, 3),
         "per_hour": found.per_hour,
         "ended": record.ended,

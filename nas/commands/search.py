@@ -232,6 +232,8 @@ def _found(document: Mapping[str, Any], folder: Path) -> str:
     """What a search ends with."""
     best, metric = document["best"], document["objective"]
     macs, searched = format_quantity(best["macs"]), f"{best['search_score']:.4f} in the search"
+    if best["search_metric"] != metric:
+        searched = f"{best['search_metric']} {searched}"
     counts = ", ".join(f"{count} {state}" for state, count in document["states"].items())
     scores = f"mean of {len(best['scores'])} fresh seeds"
     reads = "read once" if best["test_reads"] == 1 else f"read {best['test_reads']} times"

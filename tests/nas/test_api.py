@@ -114,6 +114,7 @@ def test_the_summary_holds_what_scripts_read(finished: Any) -> None:
         "fidelity",
         "scores",
         "search_score",
+        "search_metric",
         "params",
         "macs",
         "latency_ms",

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 import typer
 
+from estimators import ESTIMATORS
 from estimators.data import ImageData
 from estimators.estimator import Checkpoint, Estimator, Evaluation, Report
 from estimators.task import Task
@@ -450,7 +451,7 @@ def test_a_plug_in_is_described_with_its_options(nas: Nas) -> None:
     [
         ("spaces", {*SEARCH_SPACES, "tiny"}, ["absent"]),
         ("strategies", {*STRATEGIES} - {"grid"}, ["absent", "grid"]),
-        ("estimators", {"training", "fast", "broken"}, ["absent"]),
+        ("estimators", {*ESTIMATORS, "fast", "broken"}, ["absent"]),
     ],
 )
 def test_a_broken_plug_in_does_not_hide_the_others(
