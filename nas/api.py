@@ -73,9 +73,11 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         budget: Children to train, at least 1.
         data: Name of a data set (``digits``, ``mnist``, ``fashion-mnist``, ``cifar10``,
             ``cifar100``), path of an image folder, CSV or ``.npz`` file (see ``docs/data.md``), or
-            ``(images, labels)`` as in ``estimators.data.from_arrays``.
-        image_size: ``HxW`` or ``N`` to resize images from a path to; None for their own size, or
-            their median height and width where they differ.
+            ``(images, labels)`` as in ``estimators.data.from_arrays``, a map-style data set such
+            as a ``torch.utils.data.Dataset``, or several by split: see
+            ``estimators.map_style.from_samples``.
+        image_size: ``HxW`` or ``N`` to resize images from a path or samples to; None for their
+            own size, or their median height and width where they differ.
         group: Column of a CSV file with what must stay together in one split.
         data_dir: Folder with the files of a published data set; None for the user's cache, then
             where Debian's packages put them.
@@ -202,7 +204,7 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
         folder: The run folder.
         budget: Children to train in all, earlier ones included; None for what it was.
         space: The class, if the run was begun with a class of your own.
-        data: The arrays, if it was begun with arrays, or where data from a path lie now.
+        data: The arrays or samples, if it was begun with them, or where data from a path lie now.
         data_dir: Where the files of a published data set lie now; None for where they were.
         download: See ``search``.
         strategy: As ``space``.

@@ -4,19 +4,21 @@ import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar, final
+from typing import Any, TypeVar, cast, final
 
+import numpy as np
 import torch
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from estimators.data import ImageData, from_arrays
 from estimators.estimator import STAND_IN, Estimator, Relative
+from estimators.map_style import from_samples
 from estimators.sources import read_path
 from estimators.task import Classification, Metric, Task
 from estimators.training import Training
 from nas import plugins
 from nas.children import Children
-from nas.datasets import Data, is_path, recorded
+from nas.datasets import Arrays, Data, is_arrays, is_path, recorded
 from nas.errors import NasError, usage_error
 from nas.limits import COSTS, Limits, Objective
 from nas.plan import FRESH_SEEDS, PREFLIGHT, REFERENCE, Plan, finalists_of, rng_of
@@ -438,21 +440,25 @@ def images_of(data: Data, options: DataOptions) -> ImageData:
         return _named(data, options)
     if options.data_dir is not None or options.download:
         raise usage_error("--data-dir and --download need --data with the name of a published set")
-    if is_path(data):
-        path = Path(str(data))
-        try:
-            return read_path(path, image_size=options.image_size, group=options.group)
-        except ValueError as error:
-            raise usage_error(f"data: {escaped(str(error))}") from error
-    if options != DataOptions():
-        raise usage_error("--image-size and --group need --data with a path")
-    if not isinstance(data, tuple | list) or len(data) != 2:
-        raise usage_error("data must be the name of a data set, a path, or (images, labels)")
-    pixels, labels = data
     try:
-        return from_arrays(pixels, labels)
+        if is_path(data):
+            path = Path(str(data))
+            return read_path(path, image_size=options.image_size, group=options.group)
+        if options.group is not None:
+            raise usage_error("--group needs --data with a CSV file")
+        if is_arrays(data):
+            if options.image_size is not None:
+                raise usage_error("--image-size needs --data with a path, or samples")
+            pixels, labels = cast("Arrays", data)
+            return from_arrays(pixels, labels)
+        if isinstance(data, tuple | str | Path | np.ndarray) or not hasattr(data, "__getitem__"):
+            raise usage_error(
+                "data must be the name of a data set, a path, (images, labels), or samples by "
+                f"number, got {data!r:.80}"
+            )
+        return from_samples(data, image_size=options.image_size)
     except (TypeError, ValueError) as error:
-        raise usage_error(f"data: {error}") from error
+        raise usage_error(f"data: {escaped(str(error))}") from error
 
 
 def _named(name: str, options: DataOptions) -> ImageData:
