@@ -51,7 +51,7 @@ class Evaluation:
     """What an estimator found.
 
     Attributes:
-        metrics: Every metric of the task, finite, unrounded.
+        metrics: The run's objective and any other metrics of the task, finite, unrounded.
         weights: State dict the metrics belong to, on the CPU; None if nothing was trained.
         checkpoint: Where to continue for a higher fidelity; None if that is not possible.
         details: Further plain figures for the record, such as epochs.
@@ -75,7 +75,11 @@ class Estimator(ABC):
 
     @abstractmethod
     def prepare(self, data: ImageData, task: Task) -> None:
-        """Take the data and do what is needed once, such as training a supernet."""
+        """Take the data and do what is needed once, such as training a supernet.
+
+        Raises:
+            ValueError: If they cannot be used with the options.
+        """
 
     @property
     @abstractmethod

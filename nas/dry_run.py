@@ -142,7 +142,7 @@ def _calibration(prepared: Prepared, genotype: Genotype) -> dict[str, Any]:
     plan, child = prepared.plan, prepared.children.child(genotype)
     job = Job(0, child.graph, plan.fidelity, training_seed(plan.seed, PREFLIGHT, 2))
     begin = time.monotonic()
-    metrics = prepared.task.metrics
+    metrics = prepared.metrics
     result = run_job(prepared.estimator, job, device=plan.device, metrics=metrics)
     seconds = time.monotonic() - begin
     if isinstance(result, Failure):

@@ -1,12 +1,13 @@
 """What a search found, and the ``summary.json`` that says so."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from estimators.class_figures import ClassFigures
 from nas.export import export
 from nas.finalists import Finalist
 from nas.loading import find, load
@@ -21,6 +22,27 @@ SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
+class TestFigures:
+    """What the test images say of the winner.
+
+    Attributes:
+        metrics: Every metric of the task.
+        by_class: Figures by name of the class; empty for runs of old.
+    """
+
+    __test__ = False  # its name looks like that of a test
+
+    metrics: Mapping[str, float]
+    by_class: Mapping[str, ClassFigures]
+
+    @classmethod
+    def of(cls, event: Mapping[str, Any], classes: Sequence[str]) -> "TestFigures":
+        """As a ``test_read`` event has it."""
+        known = [ClassFigures(**one) for one in event.get("by_class", ())]
+        return cls(dict(event["metrics"]), dict(zip(classes, known, strict=False)))
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What a search found.
 
@@ -30,6 +52,7 @@ class Result:
         finalists: All of them, best first.
         trials: Every ask, in order.
         test: Every metric of ``best`` on the test split.
+        test_by_class: Support, recall, precision and F1 there, by name of the class.
         ended: Why the search ended.
         seconds: Time worked on the run, over all sessions.
         weights_check: Largest relative difference between the exported source and the network.
@@ -40,6 +63,7 @@ class Result:
     finalists: tuple[Finalist, ...]
     trials: tuple[Trial, ...]
     test: Mapping[str, float]
+    test_by_class: Mapping[str, ClassFigures]
     ended: str
     seconds: float
     weights_check: float
@@ -83,6 +107,9 @@ def summary(result: Result, record: Record) -> dict[str, Any]:
         "fidelity": best.trial.fidelity,
         "genotype": best.trial.genotype.to_dict(),
         "test": dict(result.test),
+        "test_by_class": [
+            {"class": name, **asdict(one)} for name, one in result.test_by_class.items()
+        ],
         "test_reads": len(record.test_reads),
     }
     finalists = [

@@ -6,14 +6,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, final
 
 import torch
 
 from estimators.estimator import EvaluationError
-from estimators.scoring import measure
+from estimators.scoring import scored
 from estimators.training import Training
 from nas.configuration import Prepared
 from nas.engine import BUDGET_SPENT, Search, SearchFailed
@@ -25,7 +25,7 @@ from nas.journal import Journal, read_events
 from nas.plan import FINAL, training_seed
 from nas.progress import Progress
 from nas.record import FINAL_TRAINING, Kept, Record
-from nas.result import Result, outline, summary
+from nas.result import Result, TestFigures, outline, summary
 from nas.run_folder import BEST, EVENTS, STUDY, SUMMARY, tidy, versions, write_json
 from nas.status import is_summed_up, summary_of
 from nas.trial import Trial
@@ -216,7 +216,7 @@ class Session:
     def _workers(self) -> Iterator[Workers]:
         """The workers of this session."""
         prepared, execution = self._prepared, self._execution
-        metrics, device = prepared.task.metrics, self._plan.device
+        metrics, device = prepared.metrics, self._plan.device
         if self._ray is None:
             yield InProcessWorkers(prepared.estimator, device, metrics=metrics)
             return
@@ -350,7 +350,8 @@ class Session:
             best=best,
             finalists=tuple(finalists),
             trials=tuple(record.trials),
-            test=test,
+            test=test.metrics,
+            test_by_class=test.by_class,
             ended=record.ended,
             seconds=record.seconds,
             weights_check=check,
@@ -419,26 +420,32 @@ class Session:
         )
         return replace(best, weights=kept), training.recipe
 
-    def _test(self, best: Finalist, kept: Kept) -> dict[str, float]:
-        """Metrics of the winner on the test split, read once for these weights."""
+    def _test(self, best: Finalist, kept: Kept) -> TestFigures:
+        """The winner on the test split, read once for these weights."""
+        classes = self._prepared.images.classes
         for read_before in self._record.test_reads:
             if read_before["sha256"] == kept.sha256:
-                return dict(read_before["metrics"])
+                return TestFigures.of(read_before, classes)
         graph, device = best.child.graph, self._device()
         model = build(graph)
         model.load_state_dict(read(self._folder, kept, graph), strict=True)
         size = tuple(int(side) for side in graph.input_shape[1:])
-        images, task = self._prepared.images, self._prepared.task
-        metrics = measure(model.to(device), images.test, task, size=size, device=device)
-        ordinal, sha256 = best.trial.ordinal, kept.sha256
-        self._journal.append("test_read", ordinal=ordinal, sha256=sha256, metrics=metrics)
-        return metrics
+        split, task = self._prepared.images.test, self._prepared.task
+        outputs = scored(model.to(device), split, size=size, device=device)
+        event = {
+            "ordinal": best.trial.ordinal,
+            "sha256": kept.sha256,
+            "metrics": task.measure(outputs, split.labels),
+            "by_class": [asdict(one) for one in task.by_class(outputs, split.labels)],
+        }
+        self._journal.append("test_read", **event)
+        return TestFigures.of(event, classes)
 
     def _exported(
         self,
         best: Finalist,
         kept: Kept,
-        test: Mapping[str, float],
+        test: TestFigures,
         recipe: Mapping[str, float | int | str],
     ) -> float:
         """Write ``best/`` unless it is there with these weights; the error of its check."""
@@ -468,7 +475,7 @@ class Session:
         self,
         best: Finalist,
         kept: Kept,
-        test: Mapping[str, float],
+        test: TestFigures,
         recipe: Mapping[str, float | int | str],
     ) -> Winner:
         """What is exported, with the lines of its card."""
@@ -476,12 +483,14 @@ class Session:
         images, run = prepared.images, prepared.record
         sizes = (len(images.train), len(images.validation), len(images.test))
         own = recipe == prepared.estimator.recipe
-        scored = metric if own else f"{metric} as the estimator {run.estimator} has it"
+        judged = metric if own else f"{metric} as the estimator {run.estimator} has it"
         scores = ", ".join(f"{score:.4g}" for score in best.scores)
         mean = f"{best.mean:.4g}, mean of {len(best.scores)} fresh seeds ({scores})"
         trial = best.trial
         searched = f"{trial.metrics[metric]:.4g} in trial {trial.ordinal} of {self._plan.budget}"
         weights = "the better of the trainings on fresh seeds" if own else "a training of their own"
+        if recipe.get("folds", 1) != 1:
+            weights += ", the first fold's"
         steps = ", ".join(f"{name} {value}" for name, value in recipe.items() if name != "data")
         reads = len(self._record.test_reads)
         times = "read once" if reads == 1 else f"read {reads} times, for {reads} winners in turn"
@@ -496,11 +505,15 @@ class Session:
                 "Data": "{}: {:,} training, {:,} validation, {:,} test images".format(
                     images.name, *sizes
                 ),
-                f"Test {metric}": f"{test[metric]:.4g}, {times}",
-                f"Validation {scored}": mean,
-                f"Search {scored}": f"{searched}, seed {run.seed}",
+                f"Test {metric}": f"{test.metrics[metric]:.4g}, {times}",
+                "Test, further": ", ".join(
+                    f"{name} {value:.4g}" for name, value in test.metrics.items() if name != metric
+                ),
+                f"Validation {judged}": mean,
+                f"Search {judged}": f"{searched}, seed {run.seed}",
                 "Weights": f"from {weights}: {steps}; fidelity {trial.fidelity:g}",
             },
+            by_class=tuple(test.by_class.values()),
         )
 
 
