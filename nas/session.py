@@ -15,6 +15,7 @@ import torch
 from estimators.estimator import EvaluationError
 from estimators.scoring import scored
 from estimators.training import Training
+from nas import scaling
 from nas.configuration import Prepared
 from nas.engine import BUDGET_SPENT, Search, SearchFailed
 from nas.errors import NasError
@@ -33,6 +34,7 @@ from nas.weights import forget_others, keep, read, still_there
 from nas.workers import InProcessWorkers, Job, Outcome, Workers
 from search_spaces import architecture as architecture_format
 from search_spaces.modules import build
+from search_spaces.scaling import ScalingSpace
 
 if TYPE_CHECKING:
     from nas.ray_workers import RaySession
@@ -356,7 +358,13 @@ class Session:
             seconds=record.seconds,
             weights_check=check,
         )
-        write_json(self._folder / SUMMARY, summary(result, record))
+        document, space = summary(result, record), self._prepared.space
+        if isinstance(space, ScalingSpace):
+            objective = self._plan.objective
+            document |= scaling.concluded(
+                self._folder, space, record.trials, finalists, objective=objective
+            )
+        write_json(self._folder / SUMMARY, document)
         return result
 
     def _forget(self, finalists: Sequence[int]) -> None:

@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any, NamedTuple, final
 
 from search_spaces.architecture import Architecture, from_document, lower
-from search_spaces.compound import Rounding, scale
+from search_spaces.compound import Rounding, check_stages, scale
 from search_spaces.genome import Decision, Genome, Genotype, Option
 from search_spaces.reference import REFERENCES
 from search_spaces.reference.adaptation import adapted
@@ -264,6 +264,7 @@ def _base(
             hint = f"did you mean {near[0]}?" if near else "see `nas references`"
             raise ValueError(f"base must be a reference network, got {base[:80]!r}; {hint}")
         published = REFERENCES[base]()
+        check_stages(published)
         return adapted(published, name=base, input_shape=input_shape, num_classes=num_classes)
     network = from_document(base)
     shape = (input_shape[0], *network.input_shape[1:])
