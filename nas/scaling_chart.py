@@ -27,16 +27,13 @@ def chart(found: Mapping[str, Any]) -> str:
     networks = sorted(found["networks"], key=lambda one: one["score"])
     low, high = networks[0]["score"], networks[-1]["score"]
     best = found["best"]
-    shown = f"best: {best['alpha']:g}, {best['beta']:g}, {best['gamma']:g}"
+    metric, held = escape(found["metric"]), escape(found["on"])
+    title = f"{metric} at {found['target']:g} times the MACs ({held})"
+    shown = f"alpha {best['alpha']:g}, beta {best['beta']:g}, gamma {best['gamma']:g}"
+    what = f"{len(networks)} networks; the best: {shown}: {best['score']:.4f}"
     parts = [
-        (
-            f'<text x="24" y="30" font-size="16">{escape(found["metric"])} at '
-            f"{found['target']:g} times the MACs ({escape(found['on'])})</text>"
-        ),
-        (
-            f'<text x="24" y="50" fill="#555">{len(networks)} networks; alpha, beta, gamma of the '
-            f"{escape(shown)}, {best['score']:.4f}</text>"
-        ),
+        f'<text x="24" y="30" font-size="16">{title}</text>',
+        f'<text x="24" y="50" fill="#555">{what}</text>',
         *_frame(),
     ]
     for one in networks:
