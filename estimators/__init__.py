@@ -6,7 +6,10 @@ imports nothing. ``DATASETS`` does the same for functions that load data.
 
 from collections.abc import Mapping
 
-ESTIMATORS: Mapping[str, str] = {"training": "estimators.training:Training"}
+ESTIMATORS: Mapping[str, str] = {
+    "training": "estimators.training:Training",
+    "proxy": "estimators.proxy:Proxy",
+}
 DATASETS: Mapping[str, str] = {
     "digits": "estimators.data:digits",
     "mnist": "estimators.published:mnist",

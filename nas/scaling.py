@@ -291,16 +291,18 @@ def findings(
         space: The space of the run.
         trials: All of them.
         finalists: Best first, each with at least two fresh scores.
-        objective: What scores are.
+        objective: What scores are. Trials of an estimator that has another metric are left out,
+            but for the finalists.
     """
     spread, freedom = _noise([one.scores for one in finalists])
     quantile = float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
     fresh = {one.trial.ordinal: one.scores for one in finalists}
     networks = []
     for trial in trials:
-        if trial.state != "complete":
+        known = trial.ordinal in fresh or objective.metric in trial.metrics
+        if trial.state != "complete" or not known:
             continue
-        scores = fresh.get(trial.ordinal, (trial.metrics[objective.metric],))
+        scores = fresh.get(trial.ordinal) or (trial.metrics[objective.metric],)
         networks.append(
             {
                 "trial": trial.ordinal,

@@ -66,6 +66,9 @@ def tune_run(
         raise usage_error(f"steps must be at least 1, got {steps}")
     prepared = prepare(configuration)
     plan = prepared.plan
+    if plan.beside:
+        raise usage_error(f"objective must be one in Ray Tune, got {len(plan.objectives)}")
+    metrics = prepared.metrics(prepared.estimator)
     folder = create(Path(folder), prepared.record)
     record = Record(plan.objective, plan.budget)
     with RunLock(folder), Journal(folder / EVENTS, record.apply) as journal:
@@ -79,11 +82,10 @@ def tune_run(
             space=prepared.space,
             estimator=prepared.estimator,
             device=plan.device,
-            metrics=prepared.metrics,
+            metrics=metrics,
             steps=steps,
         )
-        names = tuple(prepared.metrics)
-        yield TuneRun(trainable, TuneSearcher(search, journal, plan.objective, names))
+        yield TuneRun(trainable, TuneSearcher(search, journal, plan.objective, tuple(metrics)))
 
 
 @final

@@ -131,7 +131,7 @@ class InProcessWorkers(Workers):
     Args:
         estimator: A prepared estimator.
         device: Where it computes.
-        metrics: Those of the task.
+        metrics: What it returns.
     """
 
     def __init__(self, estimator: Estimator, device: str, *, metrics: Mapping[str, Metric]) -> None:
@@ -180,8 +180,8 @@ def run_job(
         estimator: A prepared estimator.
         job: What to score.
         device: Where to compute.
-        metrics: Those of the task; an evaluation that lacks a required one, or holds what is not
-            a number in its range, is a failure.
+        metrics: What the estimator returns; an evaluation that lacks a required one, or holds what
+            is not a number in its range, is a failure.
     """
     try:
         found = checked(

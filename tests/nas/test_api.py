@@ -98,7 +98,9 @@ def test_the_summary_holds_what_scripts_read(finished: Any) -> None:
     summary = document(result.folder / "summary.json")
     assert set(summary) == {
         "schema_version",
+        "hypervolume",
         "objective",
+        "objectives",
         "best",
         "front",
         "finalists",
@@ -114,6 +116,7 @@ def test_the_summary_holds_what_scripts_read(finished: Any) -> None:
         "fidelity",
         "scores",
         "search_score",
+        "search_metric",
         "params",
         "macs",
         "latency_ms",

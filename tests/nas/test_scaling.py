@@ -179,7 +179,7 @@ def found_with(space: ScalingSpace, scores: Sequence[float], fresh: Any) -> dict
     """Findings where the first trials have fresh scores, the best first."""
     made, children = trials(space, scores), Children(space, Limits())
     finalists = [
-        Finalist(trial, children.child(trial.genotype), own, None)
+        Finalist(trial, children.child(trial.genotype), own, None, "accuracy", {})
         for trial, own in zip(made, fresh, strict=False)
     ]
     objective = Objective("accuracy", "maximize")
