@@ -16,6 +16,7 @@ import torch
 from estimators.estimator import Estimator, EvaluationError
 from estimators.scoring import scored
 from estimators.training import Training
+from nas import scaling
 from nas.configuration import Prepared
 from nas.engine import BUDGET_SPENT, Search, SearchFailed
 from nas.errors import NasError
@@ -46,6 +47,7 @@ from nas.weights import forget_others, keep, read, still_there
 from nas.workers import InProcessWorkers, Job, Outcome, Workers
 from search_spaces import architecture as architecture_format
 from search_spaces.modules import build
+from search_spaces.scaling import ScalingSpace
 
 if TYPE_CHECKING:
     from nas.ray_workers import RaySession
@@ -363,7 +365,12 @@ class Session:
         )
         if self._plan.beside:
             self._tidy_front(result)
-        write_json(self._folder / SUMMARY, summary(result, record))
+        document, space = summary(result, record), self._prepared.space
+        if isinstance(space, ScalingSpace):
+            document |= scaling.concluded(
+                self._folder, space, record.trials, finalists, objective=self._plan.verdict
+            )
+        write_json(self._folder / SUMMARY, document)
         return result
 
     def _concluded(self, best: Finalist) -> Exported:
