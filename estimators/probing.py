@@ -17,7 +17,7 @@ from estimators.scoring import resized
 BATCH = 128
 # Inverse strengths of the penalty on squared weights that are tried.
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-ITERATIONS = 1_000
+ITERATIONS = 200
 
 Features = NDArray[np.float32]
 
@@ -60,13 +60,14 @@ def features(
         maps: Whether to keep feature maps, ``(images, channels, height, width)``; else their mean
             over the map is kept, ``(images, channels)``.
     """
-    model.eval()
+    model.eval().to(memory_format=torch.channels_last)
     held: dict[str, Tensor] = {}
     kept: dict[str, list[Tensor]] = {name: [] for name in modules}
     hooks = [_watch(model.get_submodule(name), name, held) for name in modules]
     try:
-        for batch in torch.split(images, BATCH):
-            model(resized(batch.to(device), size))
+        for part in torch.split(images, BATCH):
+            batch = part.to(device, memory_format=torch.channels_last)
+            model(resized(batch, size))
             for name, values in held.items():
                 pooled = values if maps or values.ndim == 2 else values.mean(dim=(2, 3))
                 kept[name].append(pooled.float().cpu())
