@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from estimators.scoring import resized
@@ -110,7 +111,8 @@ def fit(
     best: LinearClassifier | None = None
     for strength in STRENGTHS:
         model = LogisticRegression(C=strength, max_iter=ITERATIONS)
-        with warnings.catch_warnings():
+        # Threads that wait for each other beside other work cost more than they save.
+        with threadpool_limits(1), warnings.catch_warnings():
             # A classifier that could still come closer to its optimum is one nevertheless.
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(inputs, targets)
