@@ -165,6 +165,8 @@ def of_run(
     *,
     budget: int,
     given: Mapping[str, Any],
+    data_dir: str | None = None,
+    download: bool = False,
 ) -> Configuration:
     """The configuration of a run that is to go on.
 
@@ -173,6 +175,8 @@ def of_run(
         budget: Trials to start, in all.
         given: Objects by the name of their field, for what has no name to be found by: a class
             of the user's own, arrays, or data that were moved.
+        data_dir: Where published files lie now; None for where they were.
+        download: Whether to fetch those that are not there.
 
     Raises:
         NasError: If a name in the record is unknown and nothing was given (exit code 4).
@@ -189,9 +193,10 @@ def of_run(
                 f"hand it over in Python: nas.resume(folder, {field_name}=...)",
                 exit_code=4,
             )
+    moved = {"data_dir": run.data_options.data_dir if data_dir is None else data_dir}
     return Configuration(
         **parts,
-        data_options=run.data_options,
+        data_options=run.data_options.model_copy(update={**moved, "download": download}),
         budget=budget,
         seed=run.seed,
         device=run.device,
@@ -345,6 +350,10 @@ def _images(data: Data, options: DataOptions) -> ImageData:
     Raises:
         NasError: If they cannot be used (exit code 2).
     """
+    if isinstance(data, str) and not is_path(data):
+        return _named(data, options)
+    if options.data_dir is not None or options.download:
+        raise usage_error("--data-dir and --download need --data with the name of a published set")
     if is_path(data):
         path = Path(str(data))
         try:
@@ -353,9 +362,6 @@ def _images(data: Data, options: DataOptions) -> ImageData:
             raise usage_error(f"data: {escaped(str(error))}") from error
     if options != DataOptions():
         raise usage_error("--image-size and --group need --data with a path")
-    if isinstance(data, str):
-        images: ImageData = plugins.load("datasets", data)()
-        return images
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise usage_error("data must be the name of a data set, a path, or (images, labels)")
     pixels, labels = data
@@ -363,6 +369,31 @@ def _images(data: Data, options: DataOptions) -> ImageData:
         return from_arrays(pixels, labels)
     except (TypeError, ValueError) as error:
         raise usage_error(f"data: {error}") from error
+
+
+def _named(name: str, options: DataOptions) -> ImageData:
+    """The data of a name.
+
+    Raises:
+        NasError: If there are none, or they take no such option (exit code 2).
+    """
+    load = plugins.load("datasets", name)
+    if options.image_size is not None or options.group is not None:
+        raise usage_error("--image-size and --group need --data with a path")
+    given: dict[str, Any] = {}
+    if options.data_dir is not None:
+        given["data_dir"] = Path(options.data_dir)
+    if options.download:
+        given["download"] = True
+    for option in given:
+        if option not in plugins.options(load):
+            flag = option.replace("_", "-")
+            raise usage_error(f"--{flag}: {name} are no files; leave it out")
+    try:
+        images: ImageData = load(**given)
+    except ValueError as error:
+        raise usage_error(f"data: {escaped(str(error))}") from error
+    return images
 
 
 def _objective(task: Task, metric: str) -> Objective:

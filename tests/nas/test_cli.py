@@ -34,6 +34,7 @@ EXECUTION = {
     "--grace",
     "--max-hours",
 }
+PUBLISHED = {"--data-dir", "--download"}
 CONTRACT = {
     "search": {
         "--config",
@@ -44,6 +45,7 @@ CONTRACT = {
         "--image-size",
         "--group",
         "--data",
+        *PUBLISHED,
         "--out",
         "--seed",
         "--device",
@@ -57,7 +59,7 @@ CONTRACT = {
         "--dry-run",
         "--json",
     },
-    "resume": {"run_folder", "--budget", *EXECUTION, "--json"},
+    "resume": {"run_folder", "--budget", *PUBLISHED, *EXECUTION, "--json"},
     "status": {"run_folder", "--watch", "--failed", "--json"},
     "export": {"source", "--out", "--fully-convolutional", "--json"},
     "predict": {"folder", "images", "--top", "--map", "--class", "--json"},
