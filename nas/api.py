@@ -1,4 +1,4 @@
-"""The Python interface: ``nas.search``, ``nas.resume`` and ``nas.load``."""
+"""The Python interface: ``nas.search``, ``nas.resume``, ``nas.load`` and ``nas.transfer``."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -28,6 +28,7 @@ from nas.run_folder import (
 from nas.session import Execution, Session
 from nas.status import read
 from nas.terminal import escaped
+from nas.transferring.run import transfer
 from search_spaces.space import SearchSpace
 from strategies import DEFAULT_STRATEGY
 from strategies.strategy import Strategy
@@ -35,7 +36,7 @@ from strategies.strategy import Strategy
 if TYPE_CHECKING:
     from nas.ray_workers import RaySession
 
-__all__ = ["Result", "load", "resume", "search"]
+__all__ = ["Result", "load", "resume", "search", "transfer"]
 
 Count = int | Literal["auto"]
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import typer
 
-from nas.commands import bench, lists, network, search
+from nas.commands import bench, lists, network, search, transfer
 from nas.errors import usage_error
 
 app = typer.Typer(
@@ -20,6 +20,8 @@ for command in (  # in the order of ``nas --help``
     search.status,
     network.export,
     network.predict,
+    transfer.transfer,
+    transfer.convert_weights,
     network.show,
     lists.spaces,
     lists.strategies,

@@ -12,16 +12,9 @@ from estimators.data import ImageData, from_arrays
 from estimators.scoring import measure
 from estimators.task import Classification
 from nas.errors import NasError
-from nas.transferring import (
-    IMAGENET,
-    LUMA,
-    Probed,
-    Source,
-    Transfer,
-    choose,
-    fitted_images,
-    source_of,
-)
+from nas.transferring.choice import Probed, choose
+from nas.transferring.network import Transfer
+from nas.transferring.source import IMAGENET, LUMA, Source, fitted_images, source_of
 from search_spaces.architecture import lower
 from search_spaces.modules import build
 from search_spaces.reference import REFERENCES
