@@ -63,8 +63,11 @@ if not all(
 if sum(value.numel() * value.element_size() for value in found.values()) > 2 * size:
     sys.exit("holds tensors that are larger than the file")
 # In the order of the file, which safetensors does not keep.
-numbered = enumerate(found.items())
-save_file({f"{place:06}:{name}": value.clone() for place, (name, value) in numbered}, target)
+ordered = {
+    f"{place:06}:{name}": value.clone(memory_format=torch.contiguous_format)
+    for place, (name, value) in enumerate(found.items())
+}
+save_file(ordered, target)
 """
 
 
