@@ -14,7 +14,7 @@ from estimators.data import ImageData
 from estimators.estimator import Checkpoint, Estimator, Evaluation, EvaluationError, Report
 from estimators.folds import fold, fold_positions
 from estimators.schedule import Schedule
-from estimators.scoring import average_statistics, measure, resized
+from estimators.scoring import average_statistics, keep_statistics, measure, resized
 from estimators.splits import Positions
 from estimators.task import Task
 from search_spaces.graph import Graph
@@ -255,6 +255,7 @@ class _Child:
         self._paths = paths if dropping or thinning else None
         self._model = build(graph).to(device).to(memory_format=torch.channels_last)
         self._optimizer = _adamw(self._model, recipe)
+        self._fine_tuning = False
         self._images = data.train.images.to(device, memory_format=torch.channels_last)
         self._labels = data.train.labels.to(device)
         balanced = recipe.class_weights == "balanced"
@@ -270,7 +271,9 @@ class _Child:
             if start.step > constant:
                 raise ValueError(f"start must be of a lower fidelity, got step {start.step}")
             self._model.load_state_dict(start.weights)
-            self._optimizer.load_state_dict(copy.deepcopy(dict(start.optimizer)))
+            self._fine_tuning = not start.optimizer
+            if not self._fine_tuning:
+                self._optimizer.load_state_dict(copy.deepcopy(dict(start.optimizer)))
             step = start.step
         stopped = False
         while step < constant and not stopped:
@@ -284,7 +287,7 @@ class _Child:
         if stopped:
             reached = step / self._schedule.total
             constant, every = step, step  # nothing more to train
-        if step < every:
+        if step < every and not self._fine_tuning:
             average_statistics(self._model)
         self._train(step, every, fidelity)
         model = self._whole()
@@ -315,6 +318,8 @@ class _Child:
             EvaluationError: If the loss is not finite.
         """
         self._model.train()
+        if self._fine_tuning:
+            keep_statistics(self._model)
         total = torch.zeros((), device=self._device)
         for number in range(step, end):
             for group in self._optimizer.param_groups:
