@@ -124,7 +124,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
     timed = limits.max_latency_ms is not None or "latency_ms" in _names(configuration.objective)
     if not elsewhere or device in {"auto", "cpu"} or timed:
         device = resolve_device(device)  # latency is measured here
-    images = _images(configuration.data, configuration.data_options)
+    images = images_of(configuration.data, configuration.data_options)
     task = Classification(len(images.classes))
     objectives = _objectives(task, _names(configuration.objective))
     space = make_space(
@@ -408,7 +408,7 @@ def _limits(configuration: Configuration) -> Limits:
         raise usage_error(f"limits: {error}") from error
 
 
-def _images(data: Data, options: DataOptions) -> ImageData:
+def images_of(data: Data, options: DataOptions) -> ImageData:
     """The data that a user names or hands over.
 
     Raises:
