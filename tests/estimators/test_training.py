@@ -196,7 +196,7 @@ def test_stochastic_depth_concerns_residual_networks_alone() -> None:
 def test_a_training_that_goes_on_takes_the_same_paths(rungs: tuple[float, ...]) -> None:
     training = prepared(epochs=5, drop_path=0.4, stochastic_depth=0.4)
     for graph in (fractal(), network()):
-        found = None
+        found: Evaluation | None = None
         for fidelity in rungs:
             start = None if found is None else found.checkpoint
             found = evaluate(training, fidelity=fidelity, start=start, graph=graph)
