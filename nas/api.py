@@ -1,7 +1,7 @@
 """The Python interface: ``nas.search``, ``nas.resume`` and ``nas.load``."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +54,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
     out: str | Path | None = None,
     seed: int = 0,
     device: str = "auto",
-    objective: str = "accuracy",
+    objective: str | Sequence[str] = "accuracy",
     fidelity: float = 1.0,
     max_params: int | None = None,
     max_macs: int | None = None,
@@ -90,7 +90,9 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
             same seed gives the same run, unless latency is limited, which is measured.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         objective: A metric of the task: ``accuracy``, ``balanced_accuracy``, ``macro_f1``,
-            ``auroc``, ``top5_accuracy`` (from 6 classes on) or ``log_loss``.
+            ``auroc``, ``top5_accuracy`` (from 6 classes on) or ``log_loss``. Or several names, of
+            which further ones may also be ``params``, ``macs`` and ``latency_ms``, each to be
+            small.
         fidelity: Share of full training for each child, in (0, 1].
         max_params: Most parameters, or None.
         max_macs: Most multiply-accumulates for one image, or None.
@@ -135,7 +137,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         estimator=estimator,
         seed=seed,
         device=device,
-        objective=objective,
+        objective=objective if isinstance(objective, str) else tuple(objective),
         fidelity=fidelity,
         max_params=max_params,
         max_macs=max_macs,

@@ -18,9 +18,10 @@ from nas import plugins
 from nas.children import Children
 from nas.datasets import Data, is_path, recorded
 from nas.errors import NasError, usage_error
-from nas.limits import Limits, Objective
-from nas.plan import FINALISTS, FRESH_SEEDS, PREFLIGHT, REFERENCE, Plan, rng_of
-from nas.run_folder import DataOptions, Derived, RunRecord, Settings, versions
+from nas.limits import COSTS, Limits, Objective
+from nas.plan import FRESH_SEEDS, PREFLIGHT, REFERENCE, Plan, finalists_of, rng_of
+from nas.run_folder import Beside, DataOptions, Derived, RunRecord, Settings, versions
+from nas.scales import cost_scales, scaled, scales
 from nas.terminal import escaped
 from search_spaces.space import SearchSpace
 from search_spaces.strict_json import MAX_INT, dumps
@@ -35,6 +36,8 @@ _NAMED: Mapping[str, str] = {
     "data": "datasets",
 }
 
+MAX_OBJECTIVES = 4  # a hypervolume takes time to the power of their number
+
 T = TypeVar("T")
 
 
@@ -44,7 +47,7 @@ class Configuration:
     """What a user asks for; ``nas.search`` says what each value means.
 
     ``derived`` are options of the strategy as an earlier session resolved them; they stay when the
-    budget changes.
+    budget changes. So do the ``scales`` of several objectives.
     """
 
     space: str | type[SearchSpace] = "mbconv"
@@ -55,13 +58,14 @@ class Configuration:
     estimator: str | type[Estimator] = "training"
     seed: int = 0
     device: str = "auto"
-    objective: str = "accuracy"
+    objective: str | tuple[str, ...] = "accuracy"
     fidelity: float = 1.0
     max_params: int | None = None
     max_macs: int | None = None
     max_latency_ms: float | None = None
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     derived: Mapping[str, Any] = field(default_factory=dict)
+    scales: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @final
@@ -115,11 +119,12 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
     settings = _settings(configuration)
     limits, plan_numbers = _limits(configuration), _numbers(configuration)
     device = configuration.device
-    if not elsewhere or device in {"auto", "cpu"} or limits.max_latency_ms is not None:
+    timed = limits.max_latency_ms is not None or "latency_ms" in _names(configuration.objective)
+    if not elsewhere or device in {"auto", "cpu"} or timed:
         device = resolve_device(device)  # latency is measured here
-    images = _images(configuration.data, configuration.data_options)
+    images = images_of(configuration.data, configuration.data_options)
     task = Classification(len(images.classes))
-    verdict = _objective(task, configuration.objective)
+    objectives = _objectives(task, _names(configuration.objective))
     space = make_space(
         configuration.space, images.input_shape, len(images.classes), settings["space"]
     )
@@ -131,16 +136,41 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         options=settings["estimator"],
         part="estimator",
     )
-    stand_in = estimator.stand_in
-    objective = verdict if stand_in is None else Objective(STAND_IN, stand_in.direction)
+    stand_in, asked = estimator.stand_in, None
+    if stand_in is not None:
+        if len(objectives) > 1:
+            raise usage_error(
+                f"--objective must be one with --estimator {configuration.estimator}, whose score "
+                f"stands in for it, got {len(objectives)}"
+            )
+        asked, objectives = objectives[0], (Objective(STAND_IN, stand_in.direction),)
     strategy = _construct(
         Strategy,  # type: ignore[type-abstract]
         _target("strategies", configuration.strategy),
-        (space.genome, plan_numbers["budget"], (objective.direction,), children),
+        (
+            space.genome,
+            plan_numbers["budget"],
+            tuple(one.direction for one in objectives),
+            children,
+        ),
         options={**settings["strategy"], **configuration.derived},
         part="strategy",
     )
     _check_feasible(children, limits, configuration.seed)
+    known = configuration.scales
+    if len(objectives) > 1 and not known:
+        known = {
+            **scales(objectives, images=images, task=task),
+            **cost_scales(
+                objectives,
+                space=space,
+                children=children,
+                limits=limits,
+                seed=configuration.seed,
+                device=device,
+            ),
+        }
+    objective, *beside = scaled(objectives, known) if known else objectives
     if isinstance(estimator, Relative):
         rng = rng_of(configuration.seed, REFERENCE)
         estimator.refer([one.graph for one in children.drawn(rng, estimator.references)])
@@ -150,8 +180,14 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
             one.prepare(images, task)
     except ValueError as error:
         raise usage_error(f"estimator: {escaped(str(error))}") from error
-    asked = None if stand_in is None else verdict
-    plan = Plan(objective=objective, limits=limits, device=device, asked=asked, **plan_numbers)
+    plan = Plan(
+        objective=objective,
+        beside=tuple(beside),
+        asked=asked,
+        limits=limits,
+        device=device,
+        **plan_numbers,
+    )
     record = RunRecord(
         space=plugins.name_of("search_spaces", configuration.space),
         strategy=plugins.name_of("strategies", configuration.strategy),
@@ -167,6 +203,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         objective=objective.metric,
         direction=objective.direction,
         verdict=None if asked is None else asked.metric,
+        beside=tuple(Beside(metric=one.metric, direction=one.direction) for one in beside),
         fidelity=plan.fidelity,
         max_params=limits.max_params,
         max_macs=limits.max_macs,
@@ -175,7 +212,8 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         derived=Derived(
             strategy=dict(strategy.derived()),
             estimator=dict(estimator.recipe),
-            run={"finalists": FINALISTS, "fresh_seeds": FRESH_SEEDS},
+            run={"finalists": finalists_of(len(objectives)), "fresh_seeds": FRESH_SEEDS},
+            scales=dict(known),
         ),
         genotypes=str(space.genome.size),
         versions=versions(),
@@ -223,13 +261,14 @@ def of_run(
         budget=budget,
         seed=run.seed,
         device=run.device,
-        objective=run.objective if run.verdict is None else run.verdict,
+        objective=(run.verdict or run.objective, *(one.metric for one in run.beside)),
         fidelity=run.fidelity,
         max_params=run.max_params,
         max_macs=run.max_macs,
         max_latency_ms=run.max_latency_ms,
         settings=run.settings.model_dump(),
         derived=run.derived.strategy,
+        scales=run.derived.scales,
     )
 
 
@@ -367,7 +406,7 @@ def _limits(configuration: Configuration) -> Limits:
         raise usage_error(f"limits: {error}") from error
 
 
-def _images(data: Data, options: DataOptions) -> ImageData:
+def images_of(data: Data, options: DataOptions) -> ImageData:
     """The data that a user names or hands over.
 
     Raises:
@@ -419,12 +458,38 @@ def _named(name: str, options: DataOptions) -> ImageData:
     return images
 
 
-def _objective(task: Task, metric: str) -> Objective:
-    if metric == "top5_accuracy" and metric not in task.metrics:
-        raise usage_error(f"--objective: {metric} is 1 for all networks with fewer than 6 classes")
-    if metric not in task.metrics:
-        raise usage_error(f"--objective: {plugins.unknown(metric, task.metrics)}")
-    return Objective(metric, task.metrics[metric].direction)
+def _names(objective: str | tuple[str, ...]) -> tuple[str, ...]:
+    """The objectives by name; one or several may be given."""
+    return (objective,) if isinstance(objective, str) else tuple(objective)
+
+
+def _objectives(task: Task, names: tuple[str, ...]) -> tuple[Objective, ...]:
+    """What a user wants, with directions: costs are minimised.
+
+    Raises:
+        NasError: If a name is unknown or there twice, the first is no metric of the task, or there
+            are too many (exit code 2).
+    """
+    if not 1 <= len(names) <= MAX_OBJECTIVES:
+        raise usage_error(f"--objective must be 1 to {MAX_OBJECTIVES} names, got {len(names)}")
+    if len(set(names)) < len(names):
+        raise usage_error(f"--objective must name each one once, got {', '.join(names)}")
+    for name in names:
+        if name == "top5_accuracy" and name not in task.metrics:
+            raise usage_error(
+                f"--objective: {name} is 1 for all networks with fewer than 6 classes"
+            )
+        if name not in task.metrics and name not in COSTS:
+            raise usage_error(f"--objective: {plugins.unknown(name, [*task.metrics, *COSTS])}")
+    if names[0] not in task.metrics:
+        raise usage_error(
+            f"--objective must begin with a metric of the task ({', '.join(task.metrics)}), got "
+            f"{names[0]}; costs come after it, or are limited by --max-{names[0].replace('_', '-')}"
+        )
+    return tuple(
+        Objective(name, "minimize" if name in COSTS else task.metrics[name].direction)
+        for name in names
+    )
 
 
 def _check_feasible(children: Children, limits: Limits, seed: int) -> None:

@@ -15,7 +15,7 @@ from nas.errors import NasError
 from nas.latency import latency_ms
 from nas.limits import format_quantity
 from nas.panel import duration
-from nas.plan import FINALISTS, FRESH_SEEDS, PREFLIGHT, rng_of, training_seed
+from nas.plan import FRESH_SEEDS, PREFLIGHT, finalists_of, rng_of, training_seed
 from nas.terminal import escaped
 from nas.workers import Failure, Job, run_job
 from search_spaces.genome import Genotype
@@ -52,7 +52,7 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
     if prepared.judge is not prepared.estimator:
         final = _calibration(prepared, child, prepared.judge)
     count = _count(plan.device, plan.budget) if workers == "auto" else max(1, workers)
-    rescorings = FINALISTS * FRESH_SEEDS
+    rescorings = finalists_of(len(plan.objectives)) * FRESH_SEEDS
     seconds = calibration["seconds"] * plan.budget + final["seconds"] * rescorings
     return {
         "space": prepared.record.space,
@@ -153,7 +153,7 @@ def _calibration(prepared: Prepared, genotype: Genotype, estimator: Estimator) -
     if isinstance(result, Failure):
         raise NasError(f"dry run: the child failed: {result.cause}: {result.message}", exit_code=3)
     latency = None
-    if plan.limits.max_latency_ms is not None:
+    if plan.times_children:
         shape = child.graph.input_shape
         latency = latency_ms(build(child.graph), shape, device=plan.device)
     return {

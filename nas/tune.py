@@ -66,6 +66,8 @@ def tune_run(
         raise usage_error(f"steps must be at least 1, got {steps}")
     prepared = prepare(configuration)
     plan = prepared.plan
+    if plan.beside:
+        raise usage_error(f"objective must be one in Ray Tune, got {len(plan.objectives)}")
     metrics = prepared.metrics(prepared.estimator)
     folder = create(Path(folder), prepared.record)
     record = Record(plan.objective, plan.budget)

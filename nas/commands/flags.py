@@ -64,6 +64,12 @@ Grace = Annotated[
 ]
 MaxHours = Annotated[float | None, typer.Option(help="Start no child after that long.")]
 
+# Of a run for several objectives.
+TrialFlag = Annotated[
+    int | None,
+    typer.Option("--trial", min=0, metavar="N", help="Which member of a run's front."),
+]
+
 
 def quantity(text: str) -> int:
     """A number such as 300k or 5M.

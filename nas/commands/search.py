@@ -20,7 +20,7 @@ from nas.commands.flags import (
     answer,
     quantity,
 )
-from nas.limits import format_quantity
+from nas.limits import format_quantity, format_value
 from nas.terminal import stdout_kept
 from search_spaces.strict_json import dumps
 from strategies import DEFAULT_STRATEGY
@@ -83,12 +83,13 @@ def search(  # noqa: PLR0913 - one parameter per flag
         float | None, typer.Option(help="Median for one image on the device, measured.")
     ] = None,
     objective: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
             help="accuracy, balanced_accuracy, macro_f1, auroc, top5_accuracy (from 6 classes on) "
-            "or log_loss."
+            "or log_loss; again for params, macs or latency_ms beside it.",
+            show_default="accuracy",
         ),
-    ] = "accuracy",
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -127,7 +128,7 @@ def search(  # noqa: PLR0913 - one parameter per flag
         "estimator": estimator,
         "seed": seed,
         "device": device,
-        "objective": objective,
+        "objective": tuple(objective) if objective else "accuracy",
         "fidelity": fidelity,
         "max_params": max_params,
         "max_macs": max_macs,
@@ -230,6 +231,8 @@ def _report(folder: Path, *, as_json: bool) -> None:
 
 def _found(document: Mapping[str, Any], folder: Path) -> str:
     """What a search ends with."""
+    if document["front"] is not None:
+        return _found_front(document, folder)
     best, metric = document["best"], document["objective"]
     macs, searched = format_quantity(best["macs"]), f"{best['search_score']:.4f} in the search"
     if best["search_metric"] != metric:
@@ -255,6 +258,30 @@ def _found(document: Mapping[str, Any], folder: Path) -> str:
     width = max(len(str(folder / name)) for name in files)
     lines += [f"{folder / name!s:<{width}}  {what}" for name, what in files.items()]
     return "\n".join(lines)
+
+
+def _found_front(document: Mapping[str, Any], folder: Path) -> str:
+    """What a search for several objectives ends with: a line for each member of its front."""
+    metric, names = document["objective"], document["objectives"]
+    counts = ", ".join(f"{count} {state}" for state, count in document["states"].items())
+    front, seeds = document["front"], len(document["front"][0]["scores"])
+    size = f"{len(front)} networks, hypervolume {document['hypervolume']:.4f}"
+    lines = [
+        f"\n{document['ended']}: {counts}, {document['seconds']:.0f} s",
+        f"front: {size}; {metric} on validation images, mean of {seeds} fresh seeds",
+    ]
+    for member in front:
+        values = ", ".join(format_value(name, member["objectives"][name]) for name in names)
+        test = f"{member['test'][metric]:.4f} on test images"
+        lines.append(f"  trial {member['trial']}: {values} ({test})")
+    files = {
+        **{f"{member['folder']}/": "one of them, plain PyTorch" for member in front[:1]},
+        "front.svg": "a drawing of the front",
+        "summary.json": "the same for scripts",
+        "study.db": "every trial, for optuna-dashboard",
+    }
+    width = max(len(str(folder / name)) for name in files)
+    return "\n".join([*lines, "", *(f"{folder / n!s:<{width}}  {w}" for n, w in files.items())])
 
 
 def _failures(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -98,7 +98,9 @@ def test_the_summary_holds_what_scripts_read(finished: Any) -> None:
     summary = document(result.folder / "summary.json")
     assert set(summary) == {
         "schema_version",
+        "hypervolume",
         "objective",
+        "objectives",
         "best",
         "front",
         "finalists",

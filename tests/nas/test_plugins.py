@@ -152,6 +152,8 @@ def test_options_are_the_keyword_only_parameters() -> None:
         "drop_path",
         "stochastic_depth",
         "precision",
+        "class_weights",
+        "folds",
     ]
     assert [*plugins.options(RandomSearch)] == ["uniform"]
 
