@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import typer
 
-from nas.commands import bench, lists, network, search
+from nas.commands import bench, lists, network, search, training
 from nas.errors import usage_error
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ for command in (  # in the order of ``nas --help``
     search.search,
     search.resume,
     search.status,
+    training.train,
     network.export,
     network.predict,
     network.evaluate,
