@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import typer
 
-from nas.commands import bench, lists, network, search, training
+from nas.commands import audit, bench, lists, network, scale, search, training
 from nas.errors import usage_error
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ for command in (  # in the order of ``nas --help``
     search.resume,
     search.status,
     training.train,
+    scale.scale,
     network.export,
     network.predict,
     network.evaluate,
@@ -27,6 +28,7 @@ for command in (  # in the order of ``nas --help``
     lists.strategies,
     lists.estimators,
     bench.bench,
+    audit.audit,
     network.references,
 ):
     app.command()(command)

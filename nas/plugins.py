@@ -119,8 +119,11 @@ def check_options(target: Any, given: Mapping[str, Any], where: str) -> None:
             raise usage_error(f"{where}.{name}: {unknown(name, known)}")
 
 
+SETTINGS = (*PARTS.values(), "train")  # what a search has options of
+
+
 def parse_settings(
-    settings: Iterable[str], *, parts: Sequence[str] = ("space", "strategy", "estimator")
+    settings: Iterable[str], *, parts: Sequence[str] = SETTINGS
 ) -> dict[str, dict[str, Any]]:
     """Options by part from ``--set part.option=value`` texts.
 
@@ -129,8 +132,8 @@ def parse_settings(
         parts: What has options.
 
     Returns:
-        For each part its options; values are JSON where
-        they parse as JSON (numbers, true, null), else text.
+        For each part its options; values are JSON where they parse as JSON (numbers, true,
+        null), else text.
 
     Raises:
         NasError: If a text has another form, or an option is set twice.

@@ -3,11 +3,10 @@
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
 from estimators.calibration import BINS
@@ -20,6 +19,7 @@ from estimators.scoring import scored
 from estimators.snapshot import Epoch, Snapshot
 from estimators.task import Classification
 from nas import plugins
+from nas.configuration import check_type
 from nas.curve_picture import confusion_picture, curve_picture
 from nas.errors import NasError, usage_error
 from nas.evaluating import figures
@@ -147,16 +147,10 @@ def recipe_of(images: ImageData, settings: Mapping[str, Any]) -> FullRecipe:
     Raises:
         NasError: If an option is unknown, or a value cannot be (exit code 2).
     """
-    kinds: dict[str, Any] = {field.name: field.type for field in fields(FullRecipe)}
+    plugins.check_options(FullRecipe, settings, "train")
+    known = plugins.options(FullRecipe)
     for name, value in settings.items():
-        if name not in kinds:
-            raise usage_error(f"train.{name}: {plugins.unknown(name, kinds)}")
-        adapter = TypeAdapter(kinds[name], config=ConfigDict(strict=True, allow_inf_nan=False))
-        try:
-            adapter.validate_python(value)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]["msg"]
-            raise usage_error(f"train.{name}: {first}, got {value!r:.80}") from error
+        check_type(value, known[name].annotation, f"train.{name}")
     try:
         return replace(default_recipe(images), **settings)
     except ValueError as error:

@@ -180,7 +180,7 @@ def test_hours_become_epochs_that_are_written_down(
     ("changes", "message"),
     [
         ({"settings": {"flips": True}}, r"train\.flips: .* did you mean flip\?"),
-        ({"settings": {"flip": "yes"}}, r"train\.flip: Input should be a valid boolean, got 'yes'"),
+        ({"settings": {"flip": "yes"}}, r"train\.flip must be bool, got 'yes'"),
         ({"epochs": 0}, "train: epochs must be from 1"),
         ({"max_hours": 1.0}, "--max-hours must be above 0, finite and without --epochs"),
         ({"seed": -1}, "--seed must be at least 0"),
