@@ -371,7 +371,7 @@ def _construct(
         raise usage_error(f"{part} must be a subclass of {base.__name__}, got {target.__name__}")
     plugins.check_options(target, options, part)
     for name, value in options.items():
-        _check_type(value, plugins.options(target)[name].annotation, f"{part}.{name}")
+        check_type(value, plugins.options(target)[name].annotation, f"{part}.{name}")
     try:
         made = target(*arguments, **options)
     except (ValueError, TypeError) as error:
@@ -411,7 +411,7 @@ def _final_recipe(
         training.prepare(images, Classification(len(images.classes)))
         child_epochs = int(training.recipe["epochs"])
     for name, value in options.items():
-        _check_type(value, plugins.options(FullRecipe)[name].annotation, f"train.{name}")
+        check_type(value, plugins.options(FullRecipe)[name].annotation, f"train.{name}")
     try:
         return final_recipe(
             images,
@@ -424,7 +424,7 @@ def _final_recipe(
         raise usage_error(f"train: {error}") from error
 
 
-def _check_type(value: object, annotation: Any, where: str) -> None:
+def check_type(value: object, annotation: Any, where: str) -> None:
     """Check an option against its annotation; those that are no plain types say nothing."""
     if isinstance(annotation, str):
         return
