@@ -17,6 +17,7 @@ from nas import plugins
 from nas.children import Children
 from nas.datasets import Data, is_path, recorded
 from nas.errors import NasError, usage_error
+from nas.halving import rungs_of
 from nas.limits import COSTS, Limits, Objective
 from nas.plan import FRESH_SEEDS, PREFLIGHT, Plan, finalists_of, rng_of
 from nas.run_folder import Beside, DataOptions, Derived, RunRecord, Settings, versions
@@ -46,7 +47,8 @@ class Configuration:
     """What a user asks for; ``nas.search`` says what each value means.
 
     ``derived`` are options of the strategy as an earlier session resolved them; they stay when the
-    budget changes. So do the ``scales`` of several objectives.
+    budget changes. So do the ``scales`` of several objectives and the ``rungs`` of
+    halving.
     """
 
     space: str | type[SearchSpace] = "mbconv"
@@ -65,6 +67,8 @@ class Configuration:
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     derived: Mapping[str, Any] = field(default_factory=dict)
     scales: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    halving: int | None = None
+    rungs: tuple[float, ...] = ()
 
 
 @final
@@ -153,8 +157,15 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         }
     objective, *beside = scaled(objectives, known) if known else objectives
     estimator.prepare(images, task)
+    rungs = _rungs(configuration, estimator, objectives=len(objectives))
     plan = Plan(
-        objective=objective, beside=tuple(beside), limits=limits, device=device, **plan_numbers
+        objective=objective,
+        beside=tuple(beside),
+        limits=limits,
+        device=device,
+        halving=len(rungs) and int(configuration.halving or 0),
+        rungs=rungs,
+        **plan_numbers,
     )
     record = RunRecord(
         space=plugins.name_of("search_spaces", configuration.space),
@@ -172,6 +183,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         direction=objective.direction,
         beside=tuple(Beside(metric=one.metric, direction=one.direction) for one in beside),
         fidelity=plan.fidelity,
+        halving=configuration.halving,
         max_params=limits.max_params,
         max_macs=limits.max_macs,
         max_latency_ms=limits.max_latency_ms,
@@ -181,6 +193,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
             estimator=dict(estimator.recipe),
             run={"finalists": finalists_of(len(objectives)), "fresh_seeds": FRESH_SEEDS},
             scales=dict(known),
+            rungs=rungs,
         ),
         genotypes=str(space.genome.size),
         versions=versions(),
@@ -231,6 +244,8 @@ def of_run(
         settings=run.settings.model_dump(),
         derived=run.derived.strategy,
         scales=run.derived.scales,
+        halving=run.halving,
+        rungs=run.derived.rungs,
     )
 
 
@@ -422,6 +437,32 @@ def _objectives(task: Task, names: tuple[str, ...]) -> tuple[Objective, ...]:
         Objective(name, "minimize" if name in COSTS else task.metrics[name].direction)
         for name in names
     )
+
+
+def _rungs(
+    configuration: Configuration, estimator: Estimator, *, objectives: int
+) -> tuple[float, ...]:
+    """The rungs of a run, as an earlier session derived them or for the first time.
+
+    Raises:
+        NasError: If halving cannot be (exit code 2).
+    """
+    if configuration.halving is None:
+        return ()
+    factor = _whole("--halving", configuration.halving, least=2)
+    if objectives > 1:
+        raise usage_error(f"--halving ranks by one --objective, got {objectives}; leave one out")
+    if configuration.rungs:
+        return configuration.rungs
+    try:
+        return rungs_of(
+            factor,
+            budget=configuration.budget,
+            fidelity=configuration.fidelity,
+            recipe=estimator.recipe,
+        )
+    except ValueError as error:
+        raise usage_error(f"--halving {factor} needs {error}") from error
 
 
 def _check_feasible(children: Children, limits: Limits, seed: int) -> None:

@@ -11,6 +11,7 @@ import torch
 from estimators.data import ImageData
 from nas.configuration import Configuration, Prepared, prepare
 from nas.errors import NasError
+from nas.halving import cost_share
 from nas.latency import latency_ms
 from nas.limits import format_quantity
 from nas.panel import duration
@@ -48,7 +49,9 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
     middle = sorted(feasible, key=lambda genotype: children.child(genotype).macs)
     calibration = _calibration(prepared, middle[len(middle) // 2])
     count = _count(plan.device, plan.budget) if workers == "auto" else max(1, workers)
-    trainings = plan.budget + finalists_of(len(plan.objectives)) * FRESH_SEEDS
+    share = cost_share(plan)
+    finals = finalists_of(len(plan.objectives)) * FRESH_SEEDS
+    trainings = math.ceil(plan.budget * share) + finals
     return {
         "space": prepared.record.space,
         "data": prepared.record.data,

@@ -24,9 +24,12 @@ class Plan:
         objective: What is searched for; the first of several, a metric of the task.
         limits: What a network may cost.
         fidelity: Share of full training for every child, in (0, 1]; a strategy that proposes a
-            fidelity of its own gets that share of it.
+            fidelity of its own gets that share of it, unless there are rungs.
         device: Where latency is measured.
         beside: Further objectives, in their order.
+        halving: Of the children that reach a rung, one in so many goes on; 0 without rungs.
+        rungs: Fidelities at which children are compared, lowest first, ``fidelity`` last; empty
+            where each is trained in one piece.
     """
 
     budget: int
@@ -36,6 +39,8 @@ class Plan:
     device: str = "cpu"
     fidelity: float = 1.0
     beside: tuple[Objective, ...] = ()
+    halving: int = 0
+    rungs: tuple[float, ...] = ()
 
     @property
     def objectives(self) -> tuple[Objective, ...]:

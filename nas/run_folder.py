@@ -50,12 +50,14 @@ class Derived(_Strict):
         run: Trainings after the search.
         scales: With several objectives, the worst and the ideal value of each; the worst ones are
             the reference point of the hypervolume.
+        rungs: With halving, the fidelities at which children are compared.
     """
 
     strategy: dict[str, Any]
     estimator: dict[str, Any]
     run: dict[str, int]
     scales: dict[str, tuple[float, float]] = {}
+    rungs: tuple[float, ...] = ()
 
 
 class Beside(_Strict):
@@ -96,6 +98,7 @@ class RunRecord(_Strict):
     direction: Literal["maximize", "minimize"]
     beside: tuple[Beside, ...] = ()
     fidelity: float
+    halving: int | None = None
     max_params: int | None
     max_macs: int | None
     max_latency_ms: float | None

@@ -65,6 +65,14 @@ def search(  # noqa: PLR0913 - one parameter per flag
     seed: Annotated[int, typer.Option(help="Decides every random choice.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     fidelity: Annotated[float, typer.Option(help="Share of full training, in (0, 1].")] = 1.0,
+    halving: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Train all a little, the best one in N of them further.",
+            show_default="each in one piece",
+        ),
+    ] = None,
     max_params: Annotated[
         int | None, typer.Option(parser=quantity, metavar="N", help="Such as 300k or 5M.")
     ] = None,
@@ -121,6 +129,7 @@ def search(  # noqa: PLR0913 - one parameter per flag
         "device": device,
         "objective": tuple(objective) if objective else "accuracy",
         "fidelity": fidelity,
+        "halving": halving,
         "max_params": max_params,
         "max_macs": max_macs,
         "max_latency_ms": max_latency_ms,
