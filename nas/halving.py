@@ -48,7 +48,11 @@ def rungs_of(
 
 
 def cost_share(plan: Plan) -> float:
-    """Training that a child takes on average, at most, in units of the whole of it."""
+    """Training that a child takes on average, in units of the whole of it.
+
+    Some more of it, as those that went on early count beside the best of the end; some less, as
+    they go on from where they stood.
+    """
     if not plan.rungs:
         return 1.0
     whole = plan.rungs[-1]
@@ -80,11 +84,11 @@ def ranked(record: Record, fidelity: float) -> list[int]:
 
 
 def beyond(record: Record, plan: Plan, trial: Trial) -> list[int]:
-    """Trials that can go on no more once this one has reached its rung: paused there, two at most.
+    """Trials that will hardly go on, now that this one has reached its rung: two at most.
 
-    Ranks get worse only, and no more than 1 / ``factor`` of what the budget can bring to a rung go
-    on. So checkpoints of others need not be kept, and their number is bounded by the budget over
-    ``factor`` - 1.
+    They are paused there, and worse than as many as would go on if the whole budget had been
+    spent. Ranks get worse only, up to failures and to what went on early. So their checkpoints need
+    not be kept; of others there are at most the budget over ``factor`` - 1, and one a rung.
     """
     order = ranked(record, trial.fidelity)
     most = max(1, plan.budget // plan.halving ** (plan.rungs.index(trial.fidelity) + 1))

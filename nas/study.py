@@ -109,7 +109,8 @@ class StudyMirror:
         self._first = 1  # trial_id of number 0
         self._states: list[str] = []  # of the trials as they were written
         self._reports: list[int] = []  # how many intermediate values each had then
-        self._trials: Sequence[Trial] = ()
+        self._record: Sequence[Trial] = ()
+        self._trials: Sequence[Trial] = ()  # as they are shown
         self._quiet = False
 
     def sync(self, trials: Sequence[Trial]) -> None:
@@ -118,10 +119,7 @@ class StudyMirror:
         Where the database is locked it stays behind until the next call; any other fault is said
         once and ends the mirror, not the search.
         """
-        self._trials = [  # it may go on
-            replace(trial, state="running") if trial.state == "paused" else trial
-            for trial in trials
-        ]
+        self._record = trials
         if not self._quiet:
             self._attempt(BUSY_SECONDS)
 
@@ -149,6 +147,10 @@ class StudyMirror:
         return True
 
     def _write(self, patience: float) -> None:
+        self._trials = [  # what is paused may go on
+            replace(trial, state="running") if trial.state == "paused" else trial
+            for trial in self._record
+        ]
         if self._storage is not None and not self._path.is_file():
             self._release()  # somebody has taken it away
         if self._storage is None:
@@ -214,10 +216,9 @@ class StudyMirror:
         assert self._storage is not None  # noqa: S101 - opened
         names = self._storage.get_study_system_attrs(study_id).get(_METRIC_NAMES)
         directions = [one.name.lower() for one in self._storage.get_study_directions(study_id)]
-        if names != self._metrics or directions != self._directions:
+        may_go_on = any(trial.reports for trial in self._trials)  # though stopped at a rung
+        if names != self._metrics or directions != self._directions or may_go_on:
             return False
-        if any(trial.reports for trial in self._trials):
-            return False  # one that had stopped at a rung may go on
         mine = _TRIALS.c.study_id == study_id
         query = select(_TRIALS.c.trial_id, _TRIALS.c.number, _TRIALS.c.state).where(mine)
         of_trials = select(_VALUES.c.trial_id, _VALUES.c.value).join(

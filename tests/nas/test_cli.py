@@ -52,6 +52,7 @@ CONTRACT = {
         "--max-macs",
         "--max-latency-ms",
         "--objective",
+        "--halving",
         "--set",
         *EXECUTION,
         "--dry-run",
