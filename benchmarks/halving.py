@@ -4,9 +4,9 @@
 
 Without halving ``budget`` children are trained in full; with it as many more as cost the same by
 the rungs. Both winners, trained on a part of the training images, are scored on the 10,000 test
-images, which no search has seen; all images are averaged to 14x14. Prints processor seconds of the whole run of each, fresh scores
-and export included, and the paired difference of test accuracy with its 95 % t-interval. Debian's
-package dataset-fashion-mnist has the images.
+images, which no search has seen; all images are averaged to 14x14. Prints processor seconds of the
+whole run of each, fresh scores and export included, and the paired difference of test accuracy
+with its 95 % t-interval. Debian's package dataset-fashion-mnist has the images.
 """
 
 import argparse
