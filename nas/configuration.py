@@ -163,7 +163,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         beside=tuple(beside),
         limits=limits,
         device=device,
-        halving=len(rungs) and int(configuration.halving or 0),
+        halving=0 if configuration.halving is None else int(configuration.halving),
         rungs=rungs,
         **plan_numbers,
     )
@@ -183,7 +183,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         direction=objective.direction,
         beside=tuple(Beside(metric=one.metric, direction=one.direction) for one in beside),
         fidelity=plan.fidelity,
-        halving=configuration.halving,
+        halving=plan.halving if rungs else None,
         max_params=limits.max_params,
         max_macs=limits.max_macs,
         max_latency_ms=limits.max_latency_ms,

@@ -299,11 +299,11 @@ class Record:
 
     def _started(self, event: Event) -> None:
         ordinal = self._running(event).ordinal
-        if ordinal not in self.attempts and not self.trials[ordinal].reports:
-            self.started += 1
+        if not self.trials[ordinal].reports:
+            self.started += ordinal not in self.attempts
+            self.fruitless = 0
         self.attempts[ordinal] = int(event["attempt"])
         self.began[ordinal] = self._at
-        self.fruitless = 0
 
     def _waits(self, event: Event) -> None:
         self.waits[self._running(event).ordinal] = self.trials[event["of"]].ordinal
@@ -332,6 +332,7 @@ class Record:
         self._reach(trial)
         self.failures_in_a_row = 0
         if first:
+            self.fruitless = 0
             self.judged += 1
             self.untold.append(ordinal)
             self._scored.setdefault((trial.digest, fidelity), []).append(ordinal)
@@ -390,8 +391,9 @@ class Record:
         if self.attempts.pop(trial.ordinal, None) is None:
             return
         del self.began[trial.ordinal]
-        self.fruitless = 0
-        self.judged += not trial.reports
+        if not trial.reports:
+            self.fruitless = 0
+            self.judged += 1
         self.failures_in_a_row += 1
         if state == "failed":
             self.failures[f"{trial.cause}: {trial.message:.200}"] += 1
