@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, final
 
@@ -10,16 +10,17 @@ import torch
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from estimators.data import ImageData, from_arrays
-from estimators.estimator import Estimator
+from estimators.estimator import STAND_IN, Estimator, Relative
 from estimators.sources import read_path
-from estimators.task import Classification, Task
+from estimators.task import Classification, Metric, Task
+from estimators.training import Training
 from nas import plugins
 from nas.children import Children
 from nas.datasets import Data, is_path, recorded
 from nas.errors import NasError, usage_error
 from nas.halving import rungs_of
 from nas.limits import COSTS, Limits, Objective
-from nas.plan import FRESH_SEEDS, PREFLIGHT, Plan, finalists_of, rng_of
+from nas.plan import FRESH_SEEDS, PREFLIGHT, REFERENCE, Plan, finalists_of, rng_of
 from nas.run_folder import Beside, DataOptions, Derived, RunRecord, Settings, versions
 from nas.scales import cost_scales, scaled, scales
 from nas.terminal import escaped
@@ -82,6 +83,7 @@ class Prepared:
         space: The search space.
         children: Makes networks, and knows the limits.
         estimator: Prepared with the data.
+        judge: Trains the finalists; the estimator itself, unless its scores are a stand-in.
         strategy: Fresh.
         plan: What the search is to do.
         record: What ``run.json`` will say.
@@ -92,9 +94,18 @@ class Prepared:
     space: SearchSpace
     children: Children
     estimator: Estimator
+    judge: Estimator
     strategy: Strategy
     plan: Plan
     record: RunRecord
+
+    def metrics(self, estimator: Estimator) -> dict[str, Metric]:
+        """What evaluations hold, of which those that rank trials or finalists are required."""
+        required = {self.plan.objective.metric, self.plan.verdict.metric}
+        return {
+            name: replace(metric, required=name in required)
+            for name, metric in estimator.metrics(self.task).items()
+        }
 
 
 def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepared:
@@ -129,6 +140,14 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         options=settings["estimator"],
         part="estimator",
     )
+    stand_in, asked = estimator.stand_in, None
+    if stand_in is not None:
+        if len(objectives) > 1:
+            raise usage_error(
+                f"--objective must be one with --estimator {configuration.estimator}, whose score "
+                f"stands in for it, got {len(objectives)}"
+            )
+        asked, objectives = objectives[0], (Objective(STAND_IN, stand_in.direction),)
     strategy = _construct(
         Strategy,  # type: ignore[type-abstract]
         _target("strategies", configuration.strategy),
@@ -156,11 +175,20 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
             ),
         }
     objective, *beside = scaled(objectives, known) if known else objectives
-    estimator.prepare(images, task)
+    if isinstance(estimator, Relative):
+        rng = rng_of(configuration.seed, REFERENCE)
+        estimator.refer([one.graph for one in children.drawn(rng, estimator.references)])
+    judge = estimator if stand_in is None else Training()
+    try:
+        for one in {id(part): part for part in (estimator, judge)}.values():
+            one.prepare(images, task)
+    except ValueError as error:
+        raise usage_error(f"estimator: {escaped(str(error))}") from error
     rungs = _rungs(configuration, estimator, objectives=len(objectives))
     plan = Plan(
         objective=objective,
         beside=tuple(beside),
+        asked=asked,
         limits=limits,
         device=device,
         halving=0 if configuration.halving is None else int(configuration.halving),
@@ -181,6 +209,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         device=device,
         objective=objective.metric,
         direction=objective.direction,
+        verdict=None if asked is None else asked.metric,
         beside=tuple(Beside(metric=one.metric, direction=one.direction) for one in beside),
         fidelity=plan.fidelity,
         halving=plan.halving if rungs else None,
@@ -198,7 +227,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         genotypes=str(space.genome.size),
         versions=versions(),
     )
-    return Prepared(images, task, space, children, estimator, strategy, plan, record)
+    return Prepared(images, task, space, children, estimator, judge, strategy, plan, record)
 
 
 def of_run(
@@ -206,6 +235,8 @@ def of_run(
     *,
     budget: int,
     given: Mapping[str, Any],
+    data_dir: str | None = None,
+    download: bool = False,
 ) -> Configuration:
     """The configuration of a run that is to go on.
 
@@ -214,6 +245,8 @@ def of_run(
         budget: Trials to start, in all.
         given: Objects by the name of their field, for what has no name to be found by: a class
             of the user's own, arrays, or data that were moved.
+        data_dir: Where published files lie now; None for where they were.
+        download: Whether to fetch those that are not there.
 
     Raises:
         NasError: If a name in the record is unknown and nothing was given (exit code 4).
@@ -230,13 +263,14 @@ def of_run(
                 f"hand it over in Python: nas.resume(folder, {field_name}=...)",
                 exit_code=4,
             )
+    moved = {"data_dir": run.data_options.data_dir if data_dir is None else data_dir}
     return Configuration(
         **parts,
-        data_options=run.data_options,
+        data_options=run.data_options.model_copy(update={**moved, "download": download}),
         budget=budget,
         seed=run.seed,
         device=run.device,
-        objective=(run.objective, *(one.metric for one in run.beside)),
+        objective=(run.verdict or run.objective, *(one.metric for one in run.beside)),
         fidelity=run.fidelity,
         max_params=run.max_params,
         max_macs=run.max_macs,
@@ -389,6 +423,10 @@ def _images(data: Data, options: DataOptions) -> ImageData:
     Raises:
         NasError: If they cannot be used (exit code 2).
     """
+    if isinstance(data, str) and not is_path(data):
+        return _named(data, options)
+    if options.data_dir is not None or options.download:
+        raise usage_error("--data-dir and --download need --data with the name of a published set")
     if is_path(data):
         path = Path(str(data))
         try:
@@ -397,9 +435,6 @@ def _images(data: Data, options: DataOptions) -> ImageData:
             raise usage_error(f"data: {escaped(str(error))}") from error
     if options != DataOptions():
         raise usage_error("--image-size and --group need --data with a path")
-    if isinstance(data, str):
-        images: ImageData = plugins.load("datasets", data)()
-        return images
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise usage_error("data must be the name of a data set, a path, or (images, labels)")
     pixels, labels = data
@@ -407,6 +442,31 @@ def _images(data: Data, options: DataOptions) -> ImageData:
         return from_arrays(pixels, labels)
     except (TypeError, ValueError) as error:
         raise usage_error(f"data: {error}") from error
+
+
+def _named(name: str, options: DataOptions) -> ImageData:
+    """The data of a name.
+
+    Raises:
+        NasError: If there are none, or they take no such option (exit code 2).
+    """
+    load = plugins.load("datasets", name)
+    if options.image_size is not None or options.group is not None:
+        raise usage_error("--image-size and --group need --data with a path")
+    given: dict[str, Any] = {}
+    if options.data_dir is not None:
+        given["data_dir"] = Path(options.data_dir)
+    if options.download:
+        given["download"] = True
+    for option in given:
+        if option not in plugins.options(load):
+            flag = option.replace("_", "-")
+            raise usage_error(f"--{flag}: {name} are no files; leave it out")
+    try:
+        images: ImageData = load(**given)
+    except ValueError as error:
+        raise usage_error(f"data: {escaped(str(error))}") from error
+    return images
 
 
 def _names(objective: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -426,6 +486,10 @@ def _objectives(task: Task, names: tuple[str, ...]) -> tuple[Objective, ...]:
     if len(set(names)) < len(names):
         raise usage_error(f"--objective must name each one once, got {', '.join(names)}")
     for name in names:
+        if name == "top5_accuracy" and name not in task.metrics:
+            raise usage_error(
+                f"--objective: {name} is 1 for all networks with fewer than 6 classes"
+            )
         if name not in task.metrics and name not in COSTS:
             raise usage_error(f"--objective: {plugins.unknown(name, [*task.metrics, *COSTS])}")
     if names[0] not in task.metrics:
@@ -450,6 +514,10 @@ def _rungs(
     if configuration.halving is None:
         return ()
     factor = _whole("--halving", configuration.halving, least=2)
+    if estimator.stand_in is not None:
+        raise usage_error(
+            f"--halving needs an estimator that trains, got {configuration.estimator}; leave it out"
+        )
     if objectives > 1:
         raise usage_error(f"--halving ranks by one --objective, got {objectives}; leave one out")
     if configuration.rungs:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 
 from estimators.data import ImageData
+from estimators.estimator import Estimator
 from nas.configuration import Configuration, Prepared, prepare
 from nas.errors import NasError
 from nas.halving import cost_share
@@ -47,11 +48,14 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
         feasible = [children.nearest_feasible(rng_of(plan.seed, PREFLIGHT)).genotype]
     costs = _costs(prepared, feasible)
     middle = sorted(feasible, key=lambda genotype: children.child(genotype).macs)
-    calibration = _calibration(prepared, middle[len(middle) // 2])
+    child = middle[len(middle) // 2]
+    calibration = final = _calibration(prepared, child, prepared.estimator)
+    if prepared.judge is not prepared.estimator:
+        final = _calibration(prepared, child, prepared.judge)
     count = _count(plan.device, plan.budget) if workers == "auto" else max(1, workers)
-    share = cost_share(plan)
-    finals = finalists_of(len(plan.objectives)) * FRESH_SEEDS
-    trainings = math.ceil(plan.budget * share) + finals
+    rescorings = finalists_of(len(plan.objectives)) * FRESH_SEEDS
+    whole = math.ceil(plan.budget * cost_share(plan))
+    seconds = calibration["seconds"] * whole + final["seconds"] * rescorings
     return {
         "space": prepared.record.space,
         "data": prepared.record.data,
@@ -64,11 +68,11 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
         "costs": costs,
         "calibration": calibration,
         "budget": plan.budget,
-        "trainings": trainings,
+        "trainings": whole + rescorings,
         "workers": count,
         "device": plan.device,
         "seconds_per_child": calibration["seconds"],
-        "expected_hours": calibration["seconds"] * trainings / count / 3600,
+        "expected_hours": seconds / count / 3600,
     }
 
 
@@ -136,8 +140,8 @@ def _costs(prepared: Prepared, genotypes: Sequence[Genotype]) -> dict[str, dict[
     return found
 
 
-def _calibration(prepared: Prepared, genotype: Genotype) -> dict[str, Any]:
-    """Train one child as the search would.
+def _calibration(prepared: Prepared, genotype: Genotype, estimator: Estimator) -> dict[str, Any]:
+    """Score one child as the search would.
 
     Raises:
         NasError: If it fails (exit code 3).
@@ -145,8 +149,8 @@ def _calibration(prepared: Prepared, genotype: Genotype) -> dict[str, Any]:
     plan, child = prepared.plan, prepared.children.child(genotype)
     job = Job(0, child.graph, plan.fidelity, training_seed(plan.seed, PREFLIGHT, 2))
     begin = time.monotonic()
-    metrics = prepared.task.metrics
-    result = run_job(prepared.estimator, job, device=plan.device, metrics=metrics)
+    metrics = prepared.metrics(estimator)
+    result = run_job(estimator, job, device=plan.device, metrics=metrics)
     seconds = time.monotonic() - begin
     if isinstance(result, Failure):
         raise NasError(f"dry run: the child failed: {result.cause}: {result.message}", exit_code=3)

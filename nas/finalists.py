@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
@@ -27,8 +27,9 @@ class Finalist:
     Attributes:
         trial: The trial that found it.
         child: Its network.
-        scores: The objective's metric on each fresh seed.
+        scores: On each fresh seed.
         weights: What the best of these trainings left; None if the estimator trains nothing.
+        metric: What the scores are of: the metric of the plan's verdict.
         metrics: Mean of every metric over the fresh seeds.
     """
 
@@ -36,7 +37,8 @@ class Finalist:
     child: Child
     scores: tuple[float, ...]
     weights: Kept | None
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metric: str
+    metrics: Mapping[str, float]
 
     @property
     def mean(self) -> float:
@@ -144,7 +146,7 @@ class Rescoring:
     def finalists(self) -> list[Finalist]:
         """All finalists, best mean first, the cheaper one of equals."""
         found = [self.finalist(trial) for trial in self._chosen()]
-        objective = self._plan.objective
+        objective = self._plan.verdict
         return sorted(found, key=lambda one: (-objective.reward(one.mean), one.trial.macs))
 
     def front(self) -> list[Finalist]:
@@ -158,7 +160,7 @@ class Rescoring:
 
     def finalist(self, trial: Trial) -> Finalist:
         """One that has all its scores."""
-        objective = self._plan.objective
+        objective = self._plan.verdict
         readings = [self._record.readings[place] for place in _places(trial.ordinal)]
         best = max(readings, key=lambda one: objective.reward(one.metrics[objective.metric]))
         scores = tuple(one.metrics[objective.metric] for one in readings)
@@ -167,7 +169,7 @@ class Rescoring:
             for name in readings[0].metrics
         }
         child = self._children.child(trial.genotype)
-        return Finalist(trial, child, scores, best.weights, means)
+        return Finalist(trial, child, scores, best.weights, objective.metric, means)
 
     def _chosen(self) -> list[Trial]:
         """The best trials of which no fresh score has failed."""

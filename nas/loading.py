@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from estimators.class_figures import ClassFigures
 from nas.errors import usage_error
 from nas.export import ARCHITECTURE, SCHEMA_VERSION, WEIGHTS, Preprocessing, Winner
 from nas.plugins import unknown
@@ -151,6 +152,7 @@ def _read(path: Path) -> Winner:
         graph = graph_json.from_document(member(document, "graph", dict, "document"))
         preprocessing = _preprocessing(document.get("preprocessing"), graph)
         figures = _figures(document.get("figures"))
+        by_class = _by_class(document.get("by_class"), preprocessing)
         architecture = None
         if "architecture" in document:  # kept as it is: its space may not be installed here
             architecture = member(document, "architecture", dict, "document")
@@ -159,7 +161,7 @@ def _read(path: Path) -> Winner:
     weights = None
     if (path.parent / WEIGHTS).is_file():
         weights = read_weights(path.parent / WEIGHTS, build_meta(graph))
-    return Winner(graph, architecture, weights, preprocessing, figures)
+    return Winner(graph, architecture, weights, preprocessing, figures, by_class)
 
 
 def build_meta(graph: Graph) -> nn.Module:
@@ -244,3 +246,22 @@ def _figures(document: Any) -> dict[str, str] | None:
     if not isinstance(document, dict) or not all(isinstance(v, str) for v in document.values()):
         raise JsonError("figures must be an object of texts")
     return document
+
+
+def _by_class(document: Any, preprocessing: Preprocessing | None) -> tuple[ClassFigures, ...]:
+    """Figures of each class on test images."""
+    if document is None:
+        return ()
+    if preprocessing is None or not isinstance(document, list):
+        raise JsonError("by_class must be a list, and there must be classes")
+    if len(document) != len(preprocessing.classes):
+        raise JsonError(f"by_class must have {len(preprocessing.classes)} entries, one a class")
+    found = []
+    for number, entry in enumerate(document):
+        where = f"by_class.{number}"
+        support = member(entry, "support", int, where)
+        shares = [member(entry, name, float, where) for name in ("recall", "precision", "f1")]
+        if support < 0 or not all(0 <= share <= 1 for share in shares):
+            raise JsonError(f"{where} must be a count and three shares in [0, 1]")
+        found.append(ClassFigures(support, *shares))
+    return tuple(found)

@@ -7,7 +7,7 @@ import numpy as np
 from nas.limits import Limits, Objective
 
 # First numbers of the spawn keys that keep the generators of a run apart.
-ASK, TRAINING, RESCORING, PREFLIGHT, FINAL = range(5)
+ASK, TRAINING, RESCORING, PREFLIGHT, FINAL, REFERENCE = range(6)
 
 FINALISTS = 3  # of the best trials, to be scored again
 FRONT_FINALISTS = 8  # of the front, where there are several objectives
@@ -21,12 +21,13 @@ class Plan:
     Attributes:
         budget: Trials to start on a worker.
         seed: Seed of the run.
-        objective: What is searched for; the first of several, a metric of the task.
+        objective: What trials are ranked by; the first of several, a metric of the task.
         limits: What a network may cost.
         fidelity: Share of full training for every child, in (0, 1]; a strategy that proposes a
             fidelity of its own gets that share of it, unless there are rungs.
         device: Where latency is measured.
-        beside: Further objectives, in their order.
+        asked: What the user asks for, if the estimator has a score of its own to rank trials by.
+        beside: Further objectives, in their order; none where ``asked`` is given.
         halving: Of the children that reach a rung, one in so many goes on; 0 without rungs.
         rungs: Fidelities at which children are compared, lowest first, ``fidelity`` last; empty
             where each is trained in one piece.
@@ -38,9 +39,15 @@ class Plan:
     limits: Limits
     device: str = "cpu"
     fidelity: float = 1.0
+    asked: Objective | None = None
     beside: tuple[Objective, ...] = ()
     halving: int = 0
     rungs: tuple[float, ...] = ()
+
+    @property
+    def verdict(self) -> Objective:
+        """What finalists are ranked by: a metric of the task."""
+        return self.objective if self.asked is None else self.asked
 
     @property
     def objectives(self) -> tuple[Objective, ...]:

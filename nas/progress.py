@@ -44,7 +44,7 @@ class Progress(ABC):
 
     @abstractmethod
     def begin(self, folder: Path, record: Record, workers: Workers) -> None:
-        """There are workers now; record and workers may be read until the end."""
+        """There are workers now; record and workers may be read until the end, or until others."""
 
     @abstractmethod
     def started(self, key: int, title: str) -> None:
@@ -125,10 +125,10 @@ class Lines(Progress):
 
     def begin(self, folder: Path, record: Record, workers: Workers) -> None:
         """Say where the run goes on."""
-        self._record, self._begin = record, time.monotonic()
+        again, self._record, self._begin = self._record is not None, record, time.monotonic()
         self._trained_before = record.started - len(record.attempts)
         self._free = _free(record)
-        if record.trials:
+        if record.trials and not again:
             count = f"{record.started:,} of {record.budget:,} children were started before"
             say(f"{folder}: {count}; {len(record.attempts)} of them are trained again")
 
@@ -311,9 +311,10 @@ def _free(record: Record) -> int:
 
 
 def _rescored(finalist: Finalist, record: Record) -> str:
-    metric = record.objective.metric
     scores = ", ".join(f"{score:.4f}" for score in finalist.scores)
+    guide = record.objective.metric
+    name = "" if guide == finalist.metric else f"{guide} "
     return (
-        f"finalist trial {finalist.trial.ordinal}: {metric} {finalist.mean:.4f} on "
-        f"fresh seeds ({scores}), {finalist.trial.metrics[metric]:.4f} in the search"
+        f"finalist trial {finalist.trial.ordinal}: {finalist.metric} {finalist.mean:.4f} on "
+        f"fresh seeds ({scores}), {name}{finalist.trial.metrics[guide]:.4f} in the search"
     )

@@ -1,12 +1,13 @@
 """What a search found, and the ``summary.json`` that says so."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from estimators.class_figures import ClassFigures
 from nas.export import export
 from nas.finalists import Finalist
 from nas.front import covered
@@ -22,19 +23,40 @@ SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
+class TestFigures:
+    """What the test images say of the winner.
+
+    Attributes:
+        metrics: Every metric of the task.
+        by_class: Figures by name of the class; empty for runs of old.
+    """
+
+    __test__ = False  # its name looks like that of a test
+
+    metrics: Mapping[str, float]
+    by_class: Mapping[str, ClassFigures]
+
+    @classmethod
+    def of(cls, event: Mapping[str, Any], classes: Sequence[str]) -> "TestFigures":
+        """As a ``test_read`` event has it."""
+        known = [ClassFigures(**one) for one in event.get("by_class", ())]
+        return cls(dict(event["metrics"]), dict(zip(classes, known, strict=False)))
+
+
+@dataclass(frozen=True, slots=True)
 class Exported:
     """A winner in its folder.
 
     Attributes:
         finalist: Its scores on fresh seeds, and its weights.
         folder: Plain PyTorch.
-        test: Every metric on the test split.
+        test: What the test images say of it.
         weights_check: Largest relative difference between the source and the network.
     """
 
     finalist: Finalist
     folder: Path
-    test: Mapping[str, float]
+    test: TestFigures
     weights_check: float
 
 
@@ -49,6 +71,7 @@ class Result:
         finalists: All of them, best first.
         trials: Every ask, in order.
         test: Every metric of ``best`` on the test split.
+        test_by_class: Support, recall, precision and F1 there, by name of the class.
         ended: Why the search ended.
         seconds: Time worked on the run, over all sessions.
         weights_check: Largest relative difference between the exported source and the network.
@@ -60,6 +83,7 @@ class Result:
     finalists: tuple[Finalist, ...]
     trials: tuple[Trial, ...]
     test: Mapping[str, float]
+    test_by_class: Mapping[str, ClassFigures]
     ended: str
     seconds: float
     weights_check: float
@@ -107,7 +131,11 @@ def summary(result: Result, record: Record) -> dict[str, Any]:
         {"trial": one.trial.ordinal, "score": one.mean, "scores": list(one.scores)}
         for one in result.finalists
     ]
-    found: dict[str, Any] = {**outline(record), "finalists": finalists}
+    found: dict[str, Any] = {
+        **outline(record),
+        "objective": result.best.metric,
+        "finalists": finalists,
+    }
     if len(record.objectives) == 1:
         return {**found, "best": _document(result.winners[0], record)}
     members = [
@@ -126,18 +154,22 @@ def summary(result: Result, record: Record) -> dict[str, Any]:
 
 def _document(winner: Exported, record: Record) -> dict[str, Any]:
     """What ``summary.json`` says of a winner."""
-    found, trial = winner.finalist, winner.finalist.trial
+    found, trial, metric = winner.finalist, winner.finalist.trial, record.objective.metric
     return {
         "trial": trial.ordinal,
         "score": found.mean,
         "scores": list(found.scores),
-        "search_score": trial.metrics[record.objective.metric],
+        "search_score": trial.metrics[metric],
+        "search_metric": metric,
         "params": trial.params,
         "macs": trial.macs,
         "latency_ms": trial.latency_ms,
         "fidelity": trial.fidelity,
         "genotype": trial.genotype.to_dict(),
-        "test": dict(winner.test),
+        "test": dict(winner.test.metrics),
+        "test_by_class": [
+            {"class": name, **asdict(one)} for name, one in winner.test.by_class.items()
+        ],
         "test_reads": len(record.test_reads),
     }
 

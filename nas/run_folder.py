@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nas.errors import NasError, usage_error
 from nas.limits import Objective
@@ -24,7 +24,7 @@ RUN, EVENTS, SUMMARY, BEST = "run.json", "events.jsonl", "summary.json", "best"
 FRONT, FRONT_CHART = "front", "front.svg"
 STUDY, TRIALS = "study.db", "trials"
 # From one session of a run to the next; the fingerprint says whether the data are the same.
-MAY_CHANGE = frozenset({"budget", "versions", "data"})
+MAY_CHANGE = frozenset({"budget", "versions", "data", "data_options.data_dir"})
 
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -68,15 +68,20 @@ class Beside(_Strict):
 
 
 class DataOptions(_Strict):
-    """How data of the user's own are read.
+    """How data of the user's own are read, and where published ones are.
 
     Attributes:
         image_size: Height and width to resize to; None for what the data say.
         group: Column of a CSV file with what stays together in one split.
+        data_dir: Absolute path of the folder with the published files; None for the places where
+            they are looked for.
+        download: Whether to fetch published files that are not there; not written down.
     """
 
     image_size: tuple[int, int] | None = None
     group: str | None = None
+    data_dir: str | None = None
+    download: bool = Field(default=False, exclude=True)
 
 
 class RunRecord(_Strict):
@@ -96,6 +101,7 @@ class RunRecord(_Strict):
     device: str
     objective: str
     direction: Literal["maximize", "minimize"]
+    verdict: str | None = None
     beside: tuple[Beside, ...] = ()
     fidelity: float
     halving: int | None = None
@@ -256,6 +262,7 @@ def differences(there: RunRecord, here: RunRecord) -> list[str]:
         for name in one
         if name not in MAY_CHANGE
         for place, mine, theirs in _unequal(name, one[name], other[name])
+        if place not in MAY_CHANGE
     ]
 
 

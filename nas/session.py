@@ -7,14 +7,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, final
 
 import torch
 
-from estimators.estimator import EvaluationError
-from estimators.scoring import measure
+from estimators.estimator import Estimator, EvaluationError
+from estimators.scoring import scored
 from estimators.training import Training
 from nas.configuration import Prepared
 from nas.engine import BUDGET_SPENT, Search, SearchFailed
@@ -27,7 +27,7 @@ from nas.journal import Journal, read_events
 from nas.plan import FINAL, training_seed
 from nas.progress import Progress
 from nas.record import FINAL_TRAINING, Kept, Record
-from nas.result import Exported, Result, outline, summary
+from nas.result import Exported, Result, TestFigures, outline, summary
 from nas.run_folder import (
     BEST,
     EVENTS,
@@ -162,12 +162,13 @@ class Session:
         with Journal(path, record.apply) as self._journal, self._mirrored():
             if self._is_done():
                 return self._conclude(self._rescoring())
-            with self._workers() as workers:
+            prepared = self._prepared
+            with self._workers(prepared.estimator) as workers:
                 self._opened()
                 search = Search(
                     self._plan,
-                    self._prepared.strategy,
-                    children=self._prepared.children,
+                    prepared.strategy,
+                    children=prepared.children,
                     record=record,
                     journal=self._journal,
                     folder=self._folder,
@@ -175,9 +176,13 @@ class Session:
                 search.give_back(events)
                 self._progress.begin(self._folder, record, workers)
                 self._search(search, workers)
-                rescoring = self._rescoring()
-                self._drive(rescoring, workers)
-            return self._conclude(rescoring)
+                if prepared.judge is prepared.estimator:
+                    self._drive(self._rescoring(), workers)
+            if prepared.judge is not prepared.estimator:
+                with self._workers(prepared.judge) as workers:
+                    self._progress.begin(self._folder, record, workers)
+                    self._drive(self._rescoring(), workers)
+            return self._conclude(self._rescoring())
 
     def _is_done(self) -> bool:
         """Whether an earlier session came to the end, and nothing more is asked for."""
@@ -234,12 +239,12 @@ class Session:
             self._mirror.close(hurry=isinstance(sys.exception(), Interrupted))
 
     @contextmanager
-    def _workers(self) -> Iterator[Workers]:
-        """The workers of this session."""
-        prepared, execution = self._prepared, self._execution
-        metrics, device = prepared.task.metrics, self._plan.device
+    def _workers(self, estimator: Estimator) -> Iterator[Workers]:
+        """Workers of this session, that score by an estimator."""
+        execution, device = self._execution, self._plan.device
+        metrics = self._prepared.metrics(estimator)
         if self._ray is None:
-            yield InProcessWorkers(prepared.estimator, device, metrics=metrics)
+            yield InProcessWorkers(estimator, device, metrics=metrics)
             return
         from nas.ray_workers import RayWorkers  # noqa: PLC0415 - Ray takes a second to import
 
@@ -247,7 +252,7 @@ class Session:
         self._interrupts.again()  # Ray has put its own handler in place
         workers = RayWorkers(
             self._ray,
-            prepared.estimator,
+            estimator,
             device,
             metrics=metrics,
             count=execution.workers,
@@ -365,7 +370,8 @@ class Session:
             best=winners[0].finalist,
             finalists=tuple(finalists),
             trials=tuple(record.trials),
-            test=winners[0].test,
+            test=winners[0].test.metrics,
+            test_by_class=winners[0].test.by_class,
             ended=record.ended,
             seconds=record.seconds,
             weights_check=max(one.weights_check for one in winners),
@@ -378,7 +384,7 @@ class Session:
 
     def _concluded(self, best: Finalist) -> Exported:
         """A winner with weights, read on the test images and exported."""
-        recipe = self._prepared.estimator.recipe
+        recipe = self._prepared.judge.recipe
         if best.weights is None:
             best, recipe = self._trained(best)
         assert best.weights is not None  # noqa: S101 - every training leaves weights
@@ -458,26 +464,32 @@ class Session:
         )
         return replace(best, weights=kept), training.recipe
 
-    def _test(self, best: Finalist, kept: Kept) -> dict[str, float]:
-        """Metrics of the winner on the test split, read once for these weights."""
+    def _test(self, best: Finalist, kept: Kept) -> TestFigures:
+        """The winner on the test split, read once for these weights."""
+        classes = self._prepared.images.classes
         for read_before in self._record.test_reads:
             if read_before["sha256"] == kept.sha256:
-                return dict(read_before["metrics"])
+                return TestFigures.of(read_before, classes)
         graph, device = best.child.graph, self._device()
         model = build(graph)
         model.load_state_dict(read(self._folder, kept, graph), strict=True)
         size = tuple(int(side) for side in graph.input_shape[1:])
-        images, task = self._prepared.images, self._prepared.task
-        metrics = measure(model.to(device), images.test, task, size=size, device=device)
-        ordinal, sha256 = best.trial.ordinal, kept.sha256
-        self._journal.append("test_read", ordinal=ordinal, sha256=sha256, metrics=metrics)
-        return metrics
+        split, task = self._prepared.images.test, self._prepared.task
+        outputs = scored(model.to(device), split, size=size, device=device)
+        event = {
+            "ordinal": best.trial.ordinal,
+            "sha256": kept.sha256,
+            "metrics": task.measure(outputs, split.labels),
+            "by_class": [asdict(one) for one in task.by_class(outputs, split.labels)],
+        }
+        self._journal.append("test_read", **event)
+        return TestFigures.of(event, classes)
 
     def _exported(
         self,
         best: Finalist,
         kept: Kept,
-        test: Mapping[str, float],
+        test: TestFigures,
         recipe: Mapping[str, float | int | str],
     ) -> float:
         """Write its folder unless it is there with these weights; the error of its check."""
@@ -508,20 +520,23 @@ class Session:
         self,
         best: Finalist,
         kept: Kept,
-        test: Mapping[str, float],
+        test: TestFigures,
         recipe: Mapping[str, float | int | str],
     ) -> Winner:
         """What is exported, with the lines of its card."""
-        prepared, metric = self._prepared, self._plan.objective.metric
+        prepared, metric, guide = self._prepared, best.metric, self._plan.objective.metric
         images, run = prepared.images, prepared.record
         sizes = (len(images.train), len(images.validation), len(images.test))
-        own = recipe == prepared.estimator.recipe
-        scored = metric if own else f"{metric} as the estimator {run.estimator} has it"
+        own = recipe == prepared.judge.recipe
+        judged = metric if own else f"{metric} as the estimator {run.estimator} has it"
+        guided = judged if guide == metric else f"{guide} of the estimator {run.estimator}"
         scores = ", ".join(f"{score:.4g}" for score in best.scores)
         mean = f"{best.mean:.4g}, mean of {len(best.scores)} fresh seeds ({scores})"
         trial = best.trial
-        searched = f"{trial.metrics[metric]:.4g} in trial {trial.ordinal} of {self._plan.budget}"
+        searched = f"{trial.metrics[guide]:.4g} in trial {trial.ordinal} of {self._plan.budget}"
         weights = "the better of the trainings on fresh seeds" if own else "a training of their own"
+        if recipe.get("folds", 1) != 1:
+            weights += ", the first fold's"
         steps = ", ".join(f"{name} {value}" for name, value in recipe.items() if name != "data")
         reads = len(self._record.test_reads)
         times = "read once" if reads == 1 else f"read {reads} times, for {reads} winners in turn"
@@ -541,12 +556,16 @@ class Session:
                 "Data": "{}: {:,} training, {:,} validation, {:,} test images".format(
                     images.name, *sizes
                 ),
-                f"Test {metric}": f"{test[metric]:.4g}, {times}",
-                f"Validation {scored}": mean,
-                f"Search {scored}": f"{searched}, seed {run.seed}",
+                f"Test {metric}": f"{test.metrics[metric]:.4g}, {times}",
+                "Test, further": ", ".join(
+                    f"{name} {value:.4g}" for name, value in test.metrics.items() if name != metric
+                ),
+                f"Validation {judged}": mean,
+                f"Search {guided}": f"{searched}, seed {run.seed}",
                 "Weights": f"from {weights}: {steps}; fidelity {trial.fidelity:g}",
                 **front,
             },
+            by_class=tuple(test.by_class.values()),
         )
 
 

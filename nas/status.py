@@ -136,11 +136,13 @@ def document(folder: Path) -> dict[str, Any]:
     run, record = read(folder)
     found = standing(folder, record)
     best: dict[str, Any] | None = None
+    objective = run.objective
     front: list[dict[str, Any]] | None = None
     volume = found.hypervolume if run.beside else None
     if found.phase in {"finished", "paused"}:
-        summary = read_json(folder / SUMMARY, what="summary")
-        best, front, volume = summary["best"], summary["front"], summary["hypervolume"]
+        summed_up = read_json(folder / SUMMARY, what="summary")
+        best, objective = summed_up["best"], summed_up["objective"]
+        front, volume = summed_up["front"], summed_up["hypervolume"]
     elif run.beside:
         front = [_document(trial, record) for trial in record.front]
     elif record.best is not None:
@@ -153,7 +155,7 @@ def document(folder: Path) -> dict[str, Any]:
         "best": best,
         "front": front,
         "hypervolume": volume,
-        "objective": run.objective,
+        "objective": objective,
         "objectives": list(found.objectives),
         "rungs": [{"fidelity": rung, "trials": count} for rung, count in found.rungs.items()],
         "seconds": round(found.seconds, 3),

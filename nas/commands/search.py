@@ -10,6 +10,8 @@ from nas import config_file, plugins
 from nas.commands.flags import (
     Address,
     ChildTimeout,
+    DataDir,
+    Download,
     GpusPerChild,
     Grace,
     JsonFlag,
@@ -49,8 +51,14 @@ def search(  # noqa: PLR0913 - one parameter per flag
     strategy: Annotated[str, typer.Option(help="See `nas strategies`.")] = DEFAULT_STRATEGY,
     estimator: Annotated[str, typer.Option(help="See `nas estimators`.")] = "training",
     data: Annotated[
-        str, typer.Option(help="digits, or path of an image folder, .csv or .npz.")
+        str,
+        typer.Option(
+            help="digits, mnist, fashion-mnist, cifar10, cifar100, or path of an image folder, "
+            ".csv or .npz."
+        ),
     ] = "digits",
+    data_dir: DataDir = None,
+    download: Download = False,
     image_size: Annotated[
         str | None,
         typer.Option(metavar="HxW", help="Resize to that.", show_default="as they are, or median"),
@@ -85,7 +93,8 @@ def search(  # noqa: PLR0913 - one parameter per flag
     objective: Annotated[
         list[str] | None,
         typer.Option(
-            help="accuracy or log_loss; again for params, macs or latency_ms beside it.",
+            help="accuracy, balanced_accuracy, macro_f1, auroc, top5_accuracy (from 6 classes on) "
+            "or log_loss; again for params, macs or latency_ms beside it.",
             show_default="accuracy",
         ),
     ] = None,
@@ -137,7 +146,7 @@ def search(  # noqa: PLR0913 - one parameter per flag
     }
     if dry_run:
         with stdout_kept():
-            read = datasets.options(image_size, group)
+            read = datasets.options(image_size, group, data_dir, download=download)
             document = dry.dry_run(Configuration(**wanted, data_options=read), workers=workers)
         answer(dumps(document, indent=2) if json else dry.text(document))
         return
@@ -146,6 +155,8 @@ def search(  # noqa: PLR0913 - one parameter per flag
             **wanted,
             image_size=image_size,
             group=group,
+            data_dir=data_dir,
+            download=download,
             out=out,
             workers=workers,
             gpus_per_child=gpus_per_child,
@@ -165,6 +176,8 @@ def resume(  # noqa: PLR0913 - one parameter per flag
         int | None,
         typer.Option(help="Children to train in all.", show_default="what it was"),
     ] = None,
+    data_dir: DataDir = None,
+    download: Download = False,
     workers: Workers = "auto",
     gpus_per_child: GpusPerChild = None,
     address: Address = None,
@@ -183,6 +196,8 @@ def resume(  # noqa: PLR0913 - one parameter per flag
         result = api.resume(
             run_folder,
             budget=budget,
+            data_dir=data_dir,
+            download=download,
             workers=workers,
             gpus_per_child=gpus_per_child,
             address=address,
@@ -229,6 +244,8 @@ def _found(document: Mapping[str, Any], folder: Path) -> str:
         return _found_front(document, folder)
     best, metric = document["best"], document["objective"]
     macs, searched = format_quantity(best["macs"]), f"{best['search_score']:.4f} in the search"
+    if best["search_metric"] != metric:
+        searched = f"{best['search_metric']} {searched}"
     counts = ", ".join(f"{count} {state}" for state, count in document["states"].items())
     scores = f"mean of {len(best['scores'])} fresh seeds"
     reads = "read once" if best["test_reads"] == 1 else f"read {best['test_reads']} times"

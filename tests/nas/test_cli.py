@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 import typer
 
+from estimators import ESTIMATORS
 from estimators.data import ImageData
 from estimators.estimator import Checkpoint, Estimator, Evaluation, Report
 from estimators.task import Task
@@ -34,6 +35,7 @@ EXECUTION = {
     "--grace",
     "--max-hours",
 }
+PUBLISHED = {"--data-dir", "--download"}
 CONTRACT = {
     "search": {
         "--config",
@@ -44,6 +46,7 @@ CONTRACT = {
         "--image-size",
         "--group",
         "--data",
+        *PUBLISHED,
         "--out",
         "--seed",
         "--device",
@@ -58,7 +61,7 @@ CONTRACT = {
         "--dry-run",
         "--json",
     },
-    "resume": {"run_folder", "--budget", *EXECUTION, "--json"},
+    "resume": {"run_folder", "--budget", *PUBLISHED, *EXECUTION, "--json"},
     "status": {"run_folder", "--watch", "--failed", "--json"},
     "export": {"source", "--out", "--fully-convolutional", "--trial", "--json"},
     "predict": {"folder", "images", "--top", "--map", "--class", "--trial", "--json"},
@@ -452,7 +455,7 @@ def test_a_plug_in_is_described_with_its_options(nas: Nas) -> None:
     [
         ("spaces", {*SEARCH_SPACES, "tiny"}, ["absent"]),
         ("strategies", {*STRATEGIES} - {"grid"}, ["absent", "grid"]),
-        ("estimators", {"training", "fast", "broken"}, ["absent"]),
+        ("estimators", {*ESTIMATORS, "fast", "broken"}, ["absent"]),
     ],
 )
 def test_a_broken_plug_in_does_not_hide_the_others(
