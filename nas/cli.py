@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import typer
 
-from nas.commands import bench, lists, network, search
+from nas.commands import audit, bench, lists, network, search
 from nas.errors import usage_error
 
 app = typer.Typer(
@@ -20,11 +20,13 @@ for command in (  # in the order of ``nas --help``
     search.status,
     network.export,
     network.predict,
+    network.evaluate,
     network.show,
     lists.spaces,
     lists.strategies,
     lists.estimators,
     bench.bench,
+    audit.audit,
     network.references,
 ):
     app.command()(command)

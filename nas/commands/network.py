@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from nas.commands.flags import JsonFlag, TrialFlag, answer, shape_of
+from nas.commands.flags import DataDir, Download, JsonFlag, TrialFlag, answer, shape_of
 from nas.errors import usage_error
 from nas.terminal import say
 from search_spaces.strict_json import dumps
@@ -69,6 +69,37 @@ def predict(  # noqa: PLR0913 - one parameter per flag
     if shown is not None:
         document["images"][0]["map"] = shown
     answer(dumps(document, indent=2) if json else predicting.text(document))
+
+
+def evaluate(  # noqa: PLR0913 - one parameter per flag
+    source: Annotated[str, typer.Argument(help="Exported folder, or a finished run.")],
+    *,
+    data: Annotated[str, typer.Option(help="As for nas search.")] = "digits",
+    data_dir: DataDir = None,
+    download: Download = False,
+    split: Annotated[str, typer.Option(help="test, validation, train or all.")] = "test",
+    group: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Of the .csv: what stays together in one split."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    trial: TrialFlag = None,
+    json: JsonFlag = False,
+) -> None:
+    """Measure an exported network on labelled images."""
+    from nas import evaluating  # noqa: PLC0415
+
+    document = evaluating.evaluate(
+        source,
+        data=data,
+        split=split,
+        group=group,
+        data_dir=data_dir,
+        download=download,
+        device=device,
+        trial=trial,
+    )
+    answer(dumps(document, indent=2) if json else evaluating.text(document))
 
 
 def show(
