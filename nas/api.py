@@ -62,6 +62,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
     objective: str | Sequence[str] = "accuracy",
     fidelity: float = 1.0,
     final_training: str | None = None,
+    halving: int | None = None,
     max_params: int | None = None,
     max_macs: int | None = None,
     max_latency_ms: float | None = None,
@@ -106,6 +107,8 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
             and exported with these weights unless those it was chosen by are better on validation
             images. ``off``: it keeps the latter. None for ``auto``; with several objectives
             ``off``.
+        halving: Train every child a little, and of those that have reached a rung only the best one
+            in ``halving`` further, which is at least 2; None trains each in one piece.
         max_params: Most parameters, or None.
         max_macs: Most multiply-accumulates for one image, or None.
         max_latency_ms: Highest median latency for one image on ``device``, or None; measured.
@@ -153,6 +156,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         objective=objective if isinstance(objective, str) else tuple(objective),
         fidelity=fidelity,
         final_training=final_training,
+        halving=halving,
         max_params=max_params,
         max_macs=max_macs,
         max_latency_ms=max_latency_ms,
@@ -263,7 +267,8 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
         interrupts.again()  # joining puts Ray's own handlers in place
         run, record = read(folder)
         budget = record.budget if budget is None else budget
-        least = record.started + len(record.waiting)  # the latter were about to be
+        fresh = [one for one in record.waiting if not record.trials[one].reports]
+        least = record.started + len(fresh)  # the latter were about to be
         if budget < least:
             raise usage_error(
                 f"--budget must be at least {least}, as many children as were started, got {budget}"

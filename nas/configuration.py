@@ -22,6 +22,7 @@ from nas.children import Children
 from nas.datasets import Arrays, Data, is_arrays, is_path, recorded
 from nas.errors import NasError, usage_error
 from nas.final_training import final_recipe
+from nas.halving import rungs_of
 from nas.limits import COSTS, Limits, Objective
 from nas.plan import FRESH_SEEDS, PREFLIGHT, REFERENCE, Plan, finalists_of, rng_of
 from nas.run_folder import Beside, DataOptions, Derived, RunRecord, Settings, versions
@@ -53,8 +54,8 @@ class Configuration:
     """What a user asks for; ``nas.search`` says what each value means.
 
     ``derived`` are options of the strategy as an earlier session resolved them; they stay when the
-    budget changes. So do the ``scales`` of several objectives and the ``recipe`` of the final
-    training.
+    budget changes. So do the ``scales`` of several objectives, the ``rungs`` of halving and the
+    ``recipe`` of the final training.
     """
 
     space: str | type[SearchSpace] = "mbconv"
@@ -75,6 +76,8 @@ class Configuration:
     derived: Mapping[str, Any] = field(default_factory=dict)
     scales: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    halving: int | None = None
+    rungs: tuple[float, ...] = ()
 
 
 @final
@@ -182,12 +185,15 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         judge = Training()
         prepare_estimator(judge, images, task, children=children, seed=configuration.seed)
     recipe = _final_recipe(configuration, images, judge, several=len(objectives) > 1)
+    rungs = _rungs(configuration, estimator, objectives=len(objectives))
     plan = Plan(
         objective=objective,
         beside=tuple(beside),
         asked=asked,
         limits=limits,
         device=device,
+        halving=0 if configuration.halving is None else int(configuration.halving),
+        rungs=rungs,
         **plan_numbers,
     )
     record = RunRecord(
@@ -207,6 +213,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         verdict=None if asked is None else asked.metric,
         beside=tuple(Beside(metric=one.metric, direction=one.direction) for one in beside),
         fidelity=plan.fidelity,
+        halving=plan.halving if rungs else None,
         max_params=limits.max_params,
         max_macs=limits.max_macs,
         max_latency_ms=limits.max_latency_ms,
@@ -218,6 +225,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
             run={"finalists": finalists_of(len(objectives)), "fresh_seeds": FRESH_SEEDS},
             scales=dict(known),
             train={} if recipe is None else asdict(recipe),
+            rungs=rungs,
         ),
         genotypes=str(space.genome.size),
         versions=versions(),
@@ -275,6 +283,8 @@ def of_run(
         derived=run.derived.strategy,
         scales=run.derived.scales,
         recipe=run.derived.train,
+        halving=run.halving,
+        rungs=run.derived.rungs,
     )
 
 
@@ -575,6 +585,36 @@ def _objectives(task: Task, names: tuple[str, ...]) -> tuple[Objective, ...]:
         Objective(name, "minimize" if name in COSTS else task.metrics[name].direction)
         for name in names
     )
+
+
+def _rungs(
+    configuration: Configuration, estimator: Estimator, *, objectives: int
+) -> tuple[float, ...]:
+    """The rungs of a run, as an earlier session derived them or for the first time.
+
+    Raises:
+        NasError: If halving cannot be (exit code 2).
+    """
+    if configuration.halving is None:
+        return ()
+    factor = _whole("--halving", configuration.halving, least=2)
+    if estimator.stand_in is not None:
+        raise usage_error(
+            f"--halving needs an estimator that trains, got {configuration.estimator}; leave it out"
+        )
+    if objectives > 1:
+        raise usage_error(f"--halving ranks by one --objective, got {objectives}; leave one out")
+    if configuration.rungs:
+        return configuration.rungs
+    try:
+        return rungs_of(
+            factor,
+            budget=configuration.budget,
+            fidelity=configuration.fidelity,
+            recipe=estimator.recipe,
+        )
+    except ValueError as error:
+        raise usage_error(f"--halving {factor} needs {error}") from error
 
 
 def _check_feasible(children: Children, limits: Limits, seed: int) -> None:

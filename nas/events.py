@@ -46,6 +46,7 @@ class _Started(_Event):
     event: Literal["started"]
     ordinal: Count
     attempt: Annotated[int, Field(ge=1)]
+    start: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class _Waits(_Event):
@@ -69,6 +70,28 @@ class _Reported(_Event):
     metrics: Metrics
 
 
+class _Weights(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    file: str
+    sha256: str
+
+
+class _Paused(_Event):
+    event: Literal["paused"]
+    ordinal: Count
+    fidelity: Share
+    metrics: Metrics
+    seconds: Seconds
+    checkpoint: _Weights | None
+
+
+class _Promoted(_Event):
+    event: Literal["promoted"]
+    ordinal: Count
+    fidelity: Share
+
+
 class _Finished(_Event):
     event: Literal["finished"]
     ordinal: Count
@@ -86,13 +109,6 @@ class _Told(_Event):
     event: Literal["told"]
     ordinal: Count
     rewards: list[float] | None
-
-
-class _Weights(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-    file: str
-    sha256: str
 
 
 class _Rescored(_Event):
@@ -157,6 +173,8 @@ _ANY: TypeAdapter[Any] = TypeAdapter(
         | _Waits
         | _Lost
         | _Reported
+        | _Paused
+        | _Promoted
         | _Finished
         | _Told
         | _Rescored

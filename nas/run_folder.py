@@ -52,6 +52,7 @@ class Derived(_Strict):
         scales: With several objectives, the worst and the ideal value of each; the worst ones are
             the reference point of the hypervolume.
         train: The recipe of the final training; empty where there is none.
+        rungs: With halving, the fidelities at which children are compared.
     """
 
     strategy: dict[str, Any]
@@ -59,6 +60,7 @@ class Derived(_Strict):
     run: dict[str, int]
     scales: dict[str, tuple[float, float]] = {}
     train: dict[str, Any] = {}
+    rungs: tuple[float, ...] = ()
 
 
 class Beside(_Strict):
@@ -106,6 +108,7 @@ class RunRecord(_Strict):
     beside: tuple[Beside, ...] = ()
     fidelity: float
     final_training: Literal["auto", "off"] = "off"
+    halving: int | None = None
     max_params: int | None
     max_macs: int | None
     max_latency_ms: float | None

@@ -175,6 +175,7 @@ class Session:
                     children=prepared.children,
                     record=record,
                     journal=self._journal,
+                    folder=self._folder,
                 )
                 search.give_back(events)
                 self._progress.begin(self._folder, record, workers)
@@ -289,8 +290,7 @@ class Session:
             reason = self._drive(search, workers, until=self._time_is_up, idle=search.foresee)
         except SearchFailed as error:
             raise self._nothing_found() from error
-        record = self._record
-        if reason and record.started >= record.budget and not record.attempts:
+        if reason and search.spent:
             search.stop(BUDGET_SPENT, "done")  # the time was just enough
         elif reason:
             search.stop(reason, "paused")
@@ -440,13 +440,15 @@ class Session:
         write_text(self._folder / FRONT_CHART, front_chart(self._record, result.front))
 
     def _forget(self, finalists: Sequence[int]) -> None:
-        """Delete the weights of trials that are no finalists any more."""
+        """Delete weights of trials that are no finalists any more, and checkpoints."""
         readings = self._record.readings.items()
         kept = {
             reading.weights.file
             for (ordinal, _), reading in readings
             if ordinal in finalists and reading.weights is not None
         }
+        if self._record.outcome == "paused":  # to go on from
+            kept |= {one.file for one in self._record.checkpoints.values() if one is not None}
         forget_others(self._folder, frozenset(kept))
 
     def _nothing_found(self) -> NasError:

@@ -77,6 +77,14 @@ def search(  # noqa: PLR0913 - one parameter per flag
         str | None,
         typer.Option(metavar="auto|off", help="Train the winner to the end.", show_default="auto"),
     ] = None,
+    halving: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Train all a little, the best one in N of them further.",
+            show_default="each in one piece",
+        ),
+    ] = None,
     max_params: Annotated[
         int | None, typer.Option(parser=quantity, metavar="N", help="Such as 300k or 5M.")
     ] = None,
@@ -135,6 +143,7 @@ def search(  # noqa: PLR0913 - one parameter per flag
         "objective": tuple(objective) if objective else "accuracy",
         "fidelity": fidelity,
         "final_training": final_training,
+        "halving": halving,
         "max_params": max_params,
         "max_macs": max_macs,
         "max_latency_ms": max_latency_ms,

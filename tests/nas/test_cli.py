@@ -90,6 +90,7 @@ CONTRACT = {
         "--max-macs",
         "--max-latency-ms",
         "--objective",
+        "--halving",
         "--set",
         *EXECUTION,
         "--dry-run",
