@@ -6,5 +6,8 @@ imports nothing. ``DATASETS`` does the same for functions that load data.
 
 from collections.abc import Mapping
 
-ESTIMATORS: Mapping[str, str] = {"training": "estimators.training:Training"}
+ESTIMATORS: Mapping[str, str] = {
+    "training": "estimators.training:Training",
+    "supernet": "estimators.supernet:Supernet",
+}
 DATASETS: Mapping[str, str] = {"digits": "estimators.data:digits"}

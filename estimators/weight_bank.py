@@ -32,16 +32,17 @@ class WeightBank:
     Args:
         sharing: ``separate`` or ``elastic``.
         seed: Decides initial values.
+        device: Where it lies.
 
     Raises:
         ValueError: If ``sharing`` is another word.
     """
 
-    def __init__(self, *, sharing: str, seed: int = 0) -> None:
+    def __init__(self, *, sharing: str, seed: int = 0, device: str = "cpu") -> None:
         if sharing not in SHARINGS:
             raise ValueError(f"sharing must be {' or '.join(SHARINGS)}, got {sharing!r}")
         self.sharing = sharing
-        self._seed = seed
+        self._seed, self._device = seed, device
         self._tensors: dict[str, Tensor] = {}
         self._wholes: dict[str, Slot] = {}
 
@@ -114,7 +115,7 @@ class WeightBank:
         return state
 
     def documents(self) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
-        """Layout as plain JSON values, and the tensors as arrays that share their memory."""
+        """Layout as plain JSON values, and the tensors as arrays; on a CPU they share memory."""
         layout = {
             key: [
                 size if isinstance(size, int) else [[one.source, one.length] for one in size]
@@ -122,17 +123,19 @@ class WeightBank:
             ]
             for key, whole in self._wholes.items()
         }
-        arrays = {key: tensor.numpy() for key, tensor in self._tensors.items()}
+        arrays = {key: tensor.cpu().numpy() for key, tensor in self._tensors.items()}
         return {"sharing": self.sharing, "seed": self._seed, "slots": layout}, arrays
 
     @classmethod
-    def of(cls, layout: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "WeightBank":
-        """The bank that ``documents`` described; it takes the tensors as they are.
+    def of(
+        cls, layout: Mapping[str, Any], tensors: Mapping[str, Tensor], *, device: str = "cpu"
+    ) -> "WeightBank":
+        """The bank that ``documents`` described; it takes the tensors, on ``device``, as they are.
 
         Raises:
             ValueError: If they do not belong together.
         """
-        bank = cls(sharing=layout["sharing"], seed=layout["seed"])
+        bank = cls(sharing=layout["sharing"], seed=layout["seed"], device=device)
         for key, sizes in layout["slots"].items():
             dimensions: list[Dimension] = [
                 size if isinstance(size, int) else tuple(Segment(*one) for one in size)
@@ -162,20 +165,22 @@ class WeightBank:
         whole = self._wholes.get(slot.key)
         larger = slot if whole is None else _union(whole, slot)
         if larger == whole:
-            return self.take(slot).clone(memory_format=torch.contiguous_format)
+            return self.take(slot).to("cpu", copy=True, memory_format=torch.contiguous_format)
         known = self._tensors.get(slot.key)
         tensor = self.relaid(known, whole, larger, fill=self._fresh(larger))
-        return tensor[_index(larger, slot)].clone(memory_format=torch.contiguous_format)
+        part = tensor[_index(larger, slot)]
+        return part.to("cpu", copy=True, memory_format=torch.contiguous_format)
 
     def _fresh(self, whole: Slot) -> Tensor:
         shape = whole.shape
         if len(shape) == 1:
-            return torch.full(shape, float(whole.key.endswith(".weight")))
+            return torch.full(shape, float(whole.key.endswith(".weight")), device=self._device)
         name = f"{self._seed} {whole.key} {shape}".encode()
         seed = int.from_bytes(blake2b(name, digest_size=8).digest(), "big") >> 1
         bound = float(np.prod(shape[1:])) ** -0.5
         generator = torch.Generator().manual_seed(seed)
-        return torch.empty(shape).uniform_(-bound, bound, generator=generator)
+        fresh = torch.empty(shape).uniform_(-bound, bound, generator=generator)
+        return fresh.to(self._device)
 
 
 def _union(first: Slot, second: Slot) -> Slot:

@@ -7,7 +7,7 @@ import numpy as np
 from nas.limits import Limits, Objective
 
 # First numbers of the spawn keys that keep the generators of a run apart.
-ASK, TRAINING, RESCORING, PREFLIGHT, FINAL = range(5)
+ASK, TRAINING, RESCORING, PREFLIGHT, FINAL, PRETRAINING = range(6)
 
 FINALISTS = 3  # of the best trials, to be scored again
 FRESH_SEEDS = 2  # that each of them is scored on

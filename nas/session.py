@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, final
 
 import torch
 
-from estimators.estimator import EvaluationError
+from estimators.estimator import EvaluationError, Population, Pretrained, Pretraining
 from estimators.scoring import measure
 from estimators.training import Training
 from nas.configuration import Prepared
@@ -22,11 +22,20 @@ from nas.export import ARCHITECTURE, Preprocessing, Winner, export
 from nas.finalists import Finalist, Rescoring
 from nas.interrupts import Interrupted, Interrupts
 from nas.journal import Journal, read_events
-from nas.plan import FINAL, training_seed
+from nas.plan import FINAL, PRETRAINING, rng_of, training_seed
 from nas.progress import Progress
 from nas.record import FINAL_TRAINING, Kept, Record
 from nas.result import Result, outline, summary
-from nas.run_folder import BEST, EVENTS, STUDY, SUMMARY, tidy, versions, write_json
+from nas.run_folder import (
+    BEST,
+    ESTIMATOR,
+    EVENTS,
+    STUDY,
+    SUMMARY,
+    tidy,
+    versions,
+    write_json,
+)
 from nas.status import is_summed_up, summary_of
 from nas.trial import Trial
 from nas.weights import forget_others, keep, read, still_there
@@ -148,8 +157,9 @@ class Session:
         with Journal(path, record.apply) as self._journal, self._mirrored():
             if self._is_done():
                 return self._conclude(self._rescoring())
+            self._opened()
+            self._pretrain()
             with self._workers() as workers:
-                self._opened()
                 search = Search(
                     self._plan,
                     self._prepared.strategy,
@@ -189,6 +199,43 @@ class Session:
 
     def _opened(self) -> None:
         self._journal.append("opened", **opened(self._plan.budget, self._execution.workers))
+
+    def _pretrain(self) -> None:
+        """Let an estimator train for all children, if that is how it works.
+
+        Raises:
+            NasError: If that diverges (exit code 3), what is in its folder is of another run or
+                damaged (4), or the folder cannot be written (5).
+            Interrupted: If a signal came; what was trained is kept.
+        """
+        estimator, children = self._prepared.estimator, self._prepared.children
+        if not isinstance(estimator, Pretrained):
+            return
+        rng = rng_of(self._plan.seed, PRETRAINING)
+        given = Pretraining(
+            Population(children.draw, lambda: children.extremes(rng)),
+            self._folder / ESTIMATOR,
+            seed=training_seed(self._plan.seed, PRETRAINING),
+            device=self._device(),
+            tell=self._progress.notice,
+            stop=lambda: self._interrupts.requested is not None,
+        )
+        try:
+            with self._interrupts.orderly():
+                seconds = estimator.pretrain(given)
+        except EvaluationError as error:
+            raise NasError(f"estimator: {error}", exit_code=3) from error
+        except ValueError as error:
+            raise NasError(f"estimator: {error}", exit_code=4) from error
+        except OSError as error:
+            raise NasError(f"estimator: {error}", exit_code=5) from error
+        signal = self._interrupts.requested
+        if signal is not None:
+            raise Interrupted(signal)
+        assert seconds is not None  # noqa: S101 - nothing told it to stop
+        if self._record.pretrained is None:
+            self._journal.append("pretrained", seconds=round(seconds, 3))
+            self._progress.notice(f"estimator: trained for all children in {seconds:.0f} s")
 
     @contextmanager
     def _mirrored(self) -> Iterator[None]:
