@@ -131,27 +131,30 @@ class SupernetTraining:
         images, labels = self._batch()
         rate = self._recipe.learning_rate * self._factor()
         if self._extremes is None:
-            graph = self._draw(rng)
-            slots = self.bank.slots(graph)
-            self.bank.reserve(slots.values())
-            values = self._values(slots)
-            loss = self._task.loss(self._outputs(graph, values, images), labels)
-            loss.backward()  # type: ignore[no-untyped-call]
-            updates = [
-                Update(slot, values[name].detach(), gradient)
-                for name, slot in slots.items()
-                if (gradient := values[name].grad) is not None
-            ]
+            loss, updates = self._single(self._draw(rng), images, labels)
         else:
             smallest, largest = self._extremes
             graphs = [largest, smallest, self._draw(rng), self._draw(rng)]
             loss, updates = self._sandwich(graphs, images, labels)
-        if not math.isfinite(float(loss.detach())):
+        if not math.isfinite(float(loss)):
             raise EvaluationError(
                 f"the loss of the supernet became {float(loss)} at step {self.step}", cause="nan"
             )
         self._optimizer.step(updates, learning_rate=rate)
-        return loss.detach()
+        return loss
+
+    def _single(self, graph: Graph, images: Tensor, labels: Tensor) -> tuple[Tensor, list[Update]]:
+        """Loss of one child, and gradients of what it takes."""
+        slots = self.bank.slots(graph)
+        self.bank.reserve(slots.values())
+        values = self._values(slots)
+        loss = self._task.loss(self._outputs(graph, values, images), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach(), [
+            Update(slot, values[name].detach(), gradient)
+            for name, slot in slots.items()
+            if (gradient := values[name].grad) is not None
+        ]
 
     def _sandwich(
         self, graphs: list[Graph], images: Tensor, labels: Tensor
@@ -177,7 +180,7 @@ class SupernetTraining:
                     if slot.key not in sums:
                         sums[slot.key] = torch.zeros_like(self.bank.tensor(slot.key))
                     sums[slot.key][self.bank.index(slot)] += gradient
-        return first, [
+        return first.detach(), [
             Update(self.bank.whole(key), self.bank.tensor(key), gradient)
             for key, gradient in sums.items()
         ]

@@ -448,7 +448,7 @@ def test_a_plug_in_is_described_with_its_options(nas: Nas) -> None:
     [
         ("spaces", {*SEARCH_SPACES, "tiny"}, ["absent"]),
         ("strategies", {*STRATEGIES} - {"grid"}, ["absent", "grid"]),
-        ("estimators", {"training", "fast", "broken"}, ["absent"]),
+        ("estimators", {"supernet", "training", "fast", "broken"}, ["absent"]),
     ],
 )
 def test_a_broken_plug_in_does_not_hide_the_others(

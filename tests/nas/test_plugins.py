@@ -84,7 +84,7 @@ def test_an_installed_plug_in_is_listed_and_loaded(install: Install) -> None:
     install("strategies", ("own", "somebody:Own"))
     assert plugins.names("strategies") == sorted([*STRATEGIES, "own"])
     assert plugins.load("strategies", "own") is Own
-    assert plugins.names("estimators") == ["training"]
+    assert plugins.names("estimators") == ["supernet", "training"]
 
 
 @pytest.mark.parametrize(
