@@ -63,7 +63,7 @@ def test_every_built_in_can_be_loaded_by_the_name_in_its_table(kind: str) -> Non
             "zzz",
             f"search space: there is no 'zzz'; known are {', '.join(SEARCH_SPACES)}",
         ),
-        ("estimators", "", "estimator: there is no ''; known are training"),
+        ("estimators", "", "estimator: there is no ''; known are training, supernet"),
         ("datasets", "digit", "data set: there is no 'digit'; did you mean digits?"),
     ],
 )
