@@ -9,5 +9,12 @@ from collections.abc import Mapping
 ESTIMATORS: Mapping[str, str] = {
     "training": "estimators.training:Training",
     "supernet": "estimators.supernet:Supernet",
+    "proxy": "estimators.proxy:Proxy",
 }
-DATASETS: Mapping[str, str] = {"digits": "estimators.data:digits"}
+DATASETS: Mapping[str, str] = {
+    "digits": "estimators.data:digits",
+    "mnist": "estimators.published:mnist",
+    "fashion-mnist": "estimators.published:fashion_mnist",
+    "cifar10": "estimators.published:cifar10",
+    "cifar100": "estimators.published:cifar100",
+}

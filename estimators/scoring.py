@@ -10,7 +10,6 @@ from estimators.task import Task
 SCORING_BATCH = 512
 
 
-@torch.inference_mode()
 def measure(
     model: nn.Module, split: Split, task: Task, *, size: tuple[int, ...], device: str
 ) -> dict[str, float]:
@@ -23,12 +22,21 @@ def measure(
         size: ``(height, width)`` that the network reads; images are resized.
         device: A torch device.
     """
+    return task.measure(scored(model, split, size=size, device=device), split.labels)
+
+
+@torch.inference_mode()
+def scored(model: nn.Module, split: Split, *, size: tuple[int, ...], device: str) -> Tensor:
+    """What a network returns for every image of a split, ``(images, ...)`` on the CPU.
+
+    Arguments as for ``measure``.
+    """
     model.eval()
     outputs = [
         model(resized(images.to(device), size)).float().cpu()
         for images in torch.split(split.images, SCORING_BATCH)
     ]
-    return task.measure(torch.cat(outputs), split.labels)
+    return torch.cat(outputs)
 
 
 def resized(images: Tensor, size: tuple[int, ...]) -> Tensor:

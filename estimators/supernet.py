@@ -4,7 +4,7 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from estimators.data import ImageData
 from estimators.estimator import (
+    STAND_IN,
     Checkpoint,
     Evaluation,
     EvaluationError,
@@ -27,7 +28,7 @@ from estimators.supernet_training import (
     SupernetRecipe,
     SupernetTraining,
 )
-from estimators.task import Task
+from estimators.task import Metric, Task
 from estimators.training import DROP_PATH, STEPS_WITH_DROP_PATH
 from estimators.weight_bank import SHARINGS, WeightBank
 from search_spaces.graph import Graph
@@ -40,9 +41,9 @@ class Supernet(Pretrained):
     """Trains shared weights once and scores each child with its part of them.
 
     Batch norms of a child take their statistics anew from training images, on a copy: scoring
-    never changes the shared weights. The score says how a child stands among others, not how good
-    it is alone; ``fidelity`` has no bearing on it. The winner has no weights of its own and is
-    trained by ``training`` at the end.
+    never changes the shared weights. The score is the accuracy that this yields. It says how a
+    child stands among others, not how good it is alone, so it is a stand-in: finalists are trained
+    by ``training`` and judged by that. ``fidelity`` has no bearing on it.
 
     Args:
         sharing: ``elastic``: one largest weight per layer, children take a part of it;
@@ -66,6 +67,8 @@ class Supernet(Pretrained):
     and 3.4. Sandwich and its distillation: slimmable networks (arXiv:1903.05134), sections 3.1
     and 3.2. Deviations: AdamW in place of SGD; children within the limits alone.
     """
+
+    stand_in: ClassVar[Metric | None] = Metric("maximize", 0, 1)
 
     def __init__(  # noqa: PLR0913 - options, by name
         self,
@@ -182,10 +185,10 @@ class Supernet(Pretrained):
             raise EvaluationError(str(error), cause="oom_device") from error
         finally:
             torch.set_num_threads(threads)
-        bad = [name for name, value in metrics.items() if not math.isfinite(value)]
-        if bad:
-            raise EvaluationError(f"{bad[0]} is {metrics[bad[0]]}", cause="nan")
-        return Evaluation(metrics)
+        metric = next(iter(task.metrics))
+        if not math.isfinite(metrics[metric]):
+            raise EvaluationError(f"{metric} is {metrics[metric]}", cause="nan")
+        return Evaluation({STAND_IN: metrics[metric]})
 
     def _shared(self) -> WeightBank:
         if self._bank is None:

@@ -20,6 +20,7 @@ for command in (  # in the order of ``nas --help``
     search.status,
     network.export,
     network.predict,
+    network.evaluate,
     network.show,
     lists.spaces,
     lists.strategies,

@@ -18,4 +18,7 @@ STRATEGIES: Mapping[str, str] = {
     "tpe": "strategies.tpe:TPE",
 }
 
+# Those that rank by several objectives; the others refuse more than one.
+SEVERAL_OBJECTIVES = ("evolution", "grid", "nsga2", "random")
+
 DEFAULT_STRATEGY = "evolution"

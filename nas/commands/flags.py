@@ -1,6 +1,7 @@
 """Flags, values and output that commands have in common."""
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +23,17 @@ def _count(text: str) -> int | str:
         raise typer.BadParameter(f"must be auto or a whole number, got {text[:40]!r}")
     return text if text == "auto" else int(text)
 
+
+# Where published data are.
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Files of a published set.", show_default="cache, or where packages are"
+    ),
+]
+Download = Annotated[
+    bool, typer.Option("--download", help="Fetch a published set that is not there.")
+]
 
 # How a run is carried out: for ``search`` and ``resume``.
 Workers = Annotated[
@@ -51,6 +63,12 @@ Grace = Annotated[
     float, typer.Option(metavar="SECONDS", help="What running children have after Ctrl-C.")
 ]
 MaxHours = Annotated[float | None, typer.Option(help="Start no child after that long.")]
+
+# Of a run for several objectives.
+TrialFlag = Annotated[
+    int | None,
+    typer.Option("--trial", min=0, metavar="N", help="Which member of a run's front."),
+]
 
 
 def quantity(text: str) -> int:

@@ -10,6 +10,8 @@ from nas import config_file, plugins
 from nas.commands.flags import (
     Address,
     ChildTimeout,
+    DataDir,
+    Download,
     GpusPerChild,
     Grace,
     JsonFlag,
@@ -18,7 +20,7 @@ from nas.commands.flags import (
     answer,
     quantity,
 )
-from nas.limits import format_quantity
+from nas.limits import format_quantity, format_value
 from nas.terminal import stdout_kept
 from search_spaces.strict_json import dumps
 from strategies import DEFAULT_STRATEGY
@@ -49,8 +51,14 @@ def search(  # noqa: PLR0913 - one parameter per flag
     strategy: Annotated[str, typer.Option(help="See `nas strategies`.")] = DEFAULT_STRATEGY,
     estimator: Annotated[str, typer.Option(help="See `nas estimators`.")] = "training",
     data: Annotated[
-        str, typer.Option(help="digits, or path of an image folder, .csv or .npz.")
+        str,
+        typer.Option(
+            help="digits, mnist, fashion-mnist, cifar10, cifar100, or path of an image folder, "
+            ".csv or .npz."
+        ),
     ] = "digits",
+    data_dir: DataDir = None,
+    download: Download = False,
     image_size: Annotated[
         str | None,
         typer.Option(metavar="HxW", help="Resize to that.", show_default="as they are, or median"),
@@ -74,7 +82,14 @@ def search(  # noqa: PLR0913 - one parameter per flag
     max_latency_ms: Annotated[
         float | None, typer.Option(help="Median for one image on the device, measured.")
     ] = None,
-    objective: Annotated[str, typer.Option(help="accuracy or log_loss.")] = "accuracy",
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="accuracy, balanced_accuracy, macro_f1, auroc, top5_accuracy (from 6 classes on) "
+            "or log_loss; again for params, macs or latency_ms beside it.",
+            show_default="accuracy",
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -113,7 +128,7 @@ def search(  # noqa: PLR0913 - one parameter per flag
         "estimator": estimator,
         "seed": seed,
         "device": device,
-        "objective": objective,
+        "objective": tuple(objective) if objective else "accuracy",
         "fidelity": fidelity,
         "max_params": max_params,
         "max_macs": max_macs,
@@ -122,7 +137,7 @@ def search(  # noqa: PLR0913 - one parameter per flag
     }
     if dry_run:
         with stdout_kept():
-            read = datasets.options(image_size, group)
+            read = datasets.options(image_size, group, data_dir, download=download)
             document = dry.dry_run(Configuration(**wanted, data_options=read), workers=workers)
         answer(dumps(document, indent=2) if json else dry.text(document))
         return
@@ -131,6 +146,8 @@ def search(  # noqa: PLR0913 - one parameter per flag
             **wanted,
             image_size=image_size,
             group=group,
+            data_dir=data_dir,
+            download=download,
             out=out,
             workers=workers,
             gpus_per_child=gpus_per_child,
@@ -150,6 +167,8 @@ def resume(  # noqa: PLR0913 - one parameter per flag
         int | None,
         typer.Option(help="Children to train in all.", show_default="what it was"),
     ] = None,
+    data_dir: DataDir = None,
+    download: Download = False,
     workers: Workers = "auto",
     gpus_per_child: GpusPerChild = None,
     address: Address = None,
@@ -168,6 +187,8 @@ def resume(  # noqa: PLR0913 - one parameter per flag
         result = api.resume(
             run_folder,
             budget=budget,
+            data_dir=data_dir,
+            download=download,
             workers=workers,
             gpus_per_child=gpus_per_child,
             address=address,
@@ -210,8 +231,12 @@ def _report(folder: Path, *, as_json: bool) -> None:
 
 def _found(document: Mapping[str, Any], folder: Path) -> str:
     """What a search ends with."""
+    if document["front"] is not None:
+        return _found_front(document, folder)
     best, metric = document["best"], document["objective"]
     macs, searched = format_quantity(best["macs"]), f"{best['search_score']:.4f} in the search"
+    if best["search_metric"] != metric:
+        searched = f"{best['search_metric']} {searched}"
     counts = ", ".join(f"{count} {state}" for state, count in document["states"].items())
     scores = f"mean of {len(best['scores'])} fresh seeds"
     reads = "read once" if best["test_reads"] == 1 else f"read {best['test_reads']} times"
@@ -233,6 +258,30 @@ def _found(document: Mapping[str, Any], folder: Path) -> str:
     width = max(len(str(folder / name)) for name in files)
     lines += [f"{folder / name!s:<{width}}  {what}" for name, what in files.items()]
     return "\n".join(lines)
+
+
+def _found_front(document: Mapping[str, Any], folder: Path) -> str:
+    """What a search for several objectives ends with: a line for each member of its front."""
+    metric, names = document["objective"], document["objectives"]
+    counts = ", ".join(f"{count} {state}" for state, count in document["states"].items())
+    front, seeds = document["front"], len(document["front"][0]["scores"])
+    size = f"{len(front)} networks, hypervolume {document['hypervolume']:.4f}"
+    lines = [
+        f"\n{document['ended']}: {counts}, {document['seconds']:.0f} s",
+        f"front: {size}; {metric} on validation images, mean of {seeds} fresh seeds",
+    ]
+    for member in front:
+        values = ", ".join(format_value(name, member["objectives"][name]) for name in names)
+        test = f"{member['test'][metric]:.4f} on test images"
+        lines.append(f"  trial {member['trial']}: {values} ({test})")
+    files = {
+        **{f"{member['folder']}/": "one of them, plain PyTorch" for member in front[:1]},
+        "front.svg": "a drawing of the front",
+        "summary.json": "the same for scripts",
+        "study.db": "every trial, for optuna-dashboard",
+    }
+    width = max(len(str(folder / name)) for name in files)
+    return "\n".join([*lines, "", *(f"{folder / n!s:<{width}}  {w}" for n, w in files.items())])
 
 
 def _failures(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -135,7 +135,7 @@ def test_a_training_that_was_stopped_ends_as_one_in_a_single_piece(
 @pytest.mark.slow
 def test_shared_weights_learn(tmp_path: Path) -> None:
     estimator = trained(tmp_path, epochs=30, learning_rate=0.01)
-    assert min(score(estimator, graph).metrics["accuracy"] for graph in CHILDREN) >= 0.9
+    assert min(score(estimator, graph).metrics["score"] for graph in CHILDREN) >= 0.9
 
 
 def test_scores_are_the_same_twice_and_write_nothing(finished: tuple[Supernet, Path]) -> None:

@@ -417,6 +417,7 @@ def test_a_fidelity_out_of_range_is_refused(fidelity: float) -> None:
         ({"learning_rate": float("nan")}, r"learning_rate must be in \(0, 10\]"),
         ({"learning_rate": 11.0}, r"learning_rate must be in \(0, 10\]"),
         ({"precision": "half"}, "precision must be float32 or bfloat16, got 'half'"),
+        ({"class_weights": "yes"}, "class_weights must be none or balanced, got 'yes'"),
         ({"weight_decay": -1.0}, r"weight_decay must be in \[0, 10\]"),
         ({"drop_path": -0.1}, r"drop_path must be in \[0, 1\), got -0.1"),
         ({"drop_path": 1.0}, r"drop_path must be in \[0, 1\)"),
@@ -495,6 +496,21 @@ def test_whatever_changes_a_score_changes_the_recipe(change: dict[str, Any]) -> 
 @pytest.mark.parametrize("change", [{"drop_path": 0.5}, {"stochastic_depth": 0.5}])
 def test_so_do_the_rates_at_which_paths_are_dropped(change: dict[str, Any]) -> None:
     assert prepared(**change).recipe != prepared().recipe
+
+
+def test_balanced_classes_are_recognised_where_they_are_rare() -> None:
+    rng = np.random.default_rng(0)
+    labels = (np.arange(300) % 10 == 0).astype(np.int64)
+    pixels = rng.random((300, 8, 8)) / 2
+    pixels[labels == 1, :, :4] += 0.05  # hard to tell from noise
+    images = from_arrays(pixels.astype(np.float32), labels)
+    plain, balanced = (prepared(images, class_weights=name) for name in ("none", "balanced"))
+    assert plain.recipe != balanced.recipe
+    recalls = [
+        np.mean([evaluate(one, seed=seed).metrics["balanced_accuracy"] for seed in (5, 6, 7)])
+        for one in (plain, balanced)
+    ]
+    assert recalls[1] > recalls[0] + 0.1  # 0.79 and 0.58 when this was written
 
 
 def test_other_data_are_another_recipe() -> None:

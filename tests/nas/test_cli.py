@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 import typer
 
+from estimators import ESTIMATORS
 from estimators.data import ImageData
 from estimators.estimator import Checkpoint, Estimator, Evaluation, Report
 from estimators.task import Task
@@ -34,6 +35,7 @@ EXECUTION = {
     "--grace",
     "--max-hours",
 }
+PUBLISHED = {"--data-dir", "--download"}
 CONTRACT = {
     "search": {
         "--config",
@@ -44,6 +46,7 @@ CONTRACT = {
         "--image-size",
         "--group",
         "--data",
+        *PUBLISHED,
         "--out",
         "--seed",
         "--device",
@@ -57,11 +60,11 @@ CONTRACT = {
         "--dry-run",
         "--json",
     },
-    "resume": {"run_folder", "--budget", *EXECUTION, "--json"},
+    "resume": {"run_folder", "--budget", *PUBLISHED, *EXECUTION, "--json"},
     "status": {"run_folder", "--watch", "--failed", "--json"},
-    "export": {"source", "--out", "--fully-convolutional", "--json"},
-    "predict": {"folder", "images", "--top", "--map", "--class", "--json"},
-    "show": {"source", "--input-shape", "--num-classes", "--draw", "--json"},
+    "export": {"source", "--out", "--fully-convolutional", "--trial", "--json"},
+    "predict": {"folder", "images", "--top", "--map", "--class", "--trial", "--json"},
+    "show": {"source", "--input-shape", "--num-classes", "--draw", "--trial", "--json"},
     "spaces": {"name", "--input-shape", "--num-classes", "--set", "--json"},
     "strategies": {"name", "--json"},
     "estimators": {"name", "--json"},
@@ -236,6 +239,9 @@ MISTAKES = [
     ("search --data digit", "did you mean digits?", 2),
     ("search --device tpu", "--device", 2),
     ("search --objective loss", "did you mean log_loss?", 2),
+    ("search --objective params", "must begin with a metric of the task", 2),
+    ("search --strategy local --objective accuracy --objective macs", "several are for", 2),
+    ("show resnet18 --trial 3", "holds no front", 2),
     ("search --max-params lots", "must be a number such as", 2),
     ("search --max-params 0", "must be at least 1", 2),
     ("search --max-params -5", "--max-params", 2),
@@ -448,7 +454,7 @@ def test_a_plug_in_is_described_with_its_options(nas: Nas) -> None:
     [
         ("spaces", {*SEARCH_SPACES, "tiny"}, ["absent"]),
         ("strategies", {*STRATEGIES} - {"grid"}, ["absent", "grid"]),
-        ("estimators", {"supernet", "training", "fast", "broken"}, ["absent"]),
+        ("estimators", {*ESTIMATORS, "fast", "broken"}, ["absent"]),
     ],
 )
 def test_a_broken_plug_in_does_not_hide_the_others(
