@@ -158,14 +158,13 @@ def memory() -> None:
     class Worker:
         """Holds the estimator as a worker of a search does."""
 
-        def __init__(self, shared: Supernet | None) -> None:
+        def __init__(self, shared: Supernet) -> None:
             self._shared = shared
 
         def score(self, graph: Graph) -> int:
             """Bytes of this process's own, after a score and a look at every weight."""
-            if self._shared is not None:
-                self._shared.evaluate(graph, fidelity=1.0, seed=0, device="cpu")
-                sum(float(one.sum()) for one in self._shared._trained[1].values())  # noqa: SLF001
+            self._shared.evaluate(graph, fidelity=1.0, seed=0, device="cpu")
+            sum(float(one.sum()) for one in self._shared._trained[1].values())  # noqa: SLF001
             text = Path(f"/proc/{os.getpid()}/smaps_rollup").read_text()
             return next(int(line.split()[1]) for line in text.splitlines() if "Pss:" in line) * 1024
 
