@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import typer
 
-from nas.commands import bench, lists, network, search
+from nas.commands import audit, bench, lists, network, scale, search, transfer
 from nas.errors import usage_error
 
 app = typer.Typer(
@@ -18,14 +18,18 @@ for command in (  # in the order of ``nas --help``
     search.search,
     search.resume,
     search.status,
+    scale.scale,
     network.export,
     network.predict,
     network.evaluate,
+    transfer.transfer,
+    transfer.convert_weights,
     network.show,
     lists.spaces,
     lists.strategies,
     lists.estimators,
     bench.bench,
+    audit.audit,
     network.references,
 ):
     app.command()(command)

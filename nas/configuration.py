@@ -2,22 +2,26 @@
 
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar, final
+from typing import Any, TypeVar, cast, final
 
+import numpy as np
 import torch
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from estimators.data import ImageData, from_arrays
 from estimators.estimator import STAND_IN, Estimator, Relative
+from estimators.full_recipe import FullRecipe
+from estimators.map_style import from_samples
 from estimators.sources import read_path
 from estimators.task import Classification, Metric, Task
 from estimators.training import Training
 from nas import plugins
 from nas.children import Children
-from nas.datasets import Data, is_path, recorded
+from nas.datasets import Arrays, Data, is_arrays, is_path, recorded
 from nas.errors import NasError, usage_error
+from nas.final_training import final_recipe
 from nas.limits import COSTS, Limits, Objective
 from nas.plan import FRESH_SEEDS, PREFLIGHT, REFERENCE, Plan, finalists_of, rng_of
 from nas.run_folder import Beside, DataOptions, Derived, RunRecord, Settings, versions
@@ -38,6 +42,8 @@ _NAMED: Mapping[str, str] = {
 
 MAX_OBJECTIVES = 4  # a hypervolume takes time to the power of their number
 
+FINAL_TRAINING = "auto"  # unless the user says otherwise
+
 T = TypeVar("T")
 
 
@@ -47,7 +53,8 @@ class Configuration:
     """What a user asks for; ``nas.search`` says what each value means.
 
     ``derived`` are options of the strategy as an earlier session resolved them; they stay when the
-    budget changes. So do the ``scales`` of several objectives.
+    budget changes. So do the ``scales`` of several objectives and the ``recipe`` of the final
+    training.
     """
 
     space: str | type[SearchSpace] = "mbconv"
@@ -60,12 +67,14 @@ class Configuration:
     device: str = "auto"
     objective: str | tuple[str, ...] = "accuracy"
     fidelity: float = 1.0
+    final_training: str | None = None
     max_params: int | None = None
     max_macs: int | None = None
     max_latency_ms: float | None = None
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     derived: Mapping[str, Any] = field(default_factory=dict)
     scales: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
 
 @final
@@ -80,6 +89,7 @@ class Prepared:
         children: Makes networks, and knows the limits.
         estimator: Prepared with the data.
         judge: Trains the finalists; the estimator itself, unless its scores are a stand-in.
+        recipe: How the winner is trained in the end; None for not at all.
         strategy: Fresh.
         plan: What the search is to do.
         record: What ``run.json`` will say.
@@ -91,6 +101,7 @@ class Prepared:
     children: Children
     estimator: Estimator
     judge: Estimator
+    recipe: FullRecipe | None
     strategy: Strategy
     plan: Plan
     record: RunRecord
@@ -129,13 +140,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         configuration.space, images.input_shape, len(images.classes), settings["space"]
     )
     children = Children(space, limits)
-    estimator = _construct(
-        Estimator,  # type: ignore[type-abstract]
-        _target("estimators", configuration.estimator),
-        (),
-        options=settings["estimator"],
-        part="estimator",
-    )
+    estimator = make_estimator(configuration.estimator, settings["estimator"])
     stand_in, asked = estimator.stand_in, None
     if stand_in is not None:
         if len(objectives) > 1:
@@ -171,15 +176,12 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
             ),
         }
     objective, *beside = scaled(objectives, known) if known else objectives
-    if isinstance(estimator, Relative):
-        rng = rng_of(configuration.seed, REFERENCE)
-        estimator.refer([one.graph for one in children.drawn(rng, estimator.references)])
-    judge = estimator if stand_in is None else Training()
-    try:
-        for one in {id(part): part for part in (estimator, judge)}.values():
-            one.prepare(images, task)
-    except ValueError as error:
-        raise usage_error(f"estimator: {escaped(str(error))}") from error
+    prepare_estimator(estimator, images, task, children=children, seed=configuration.seed)
+    judge = estimator
+    if stand_in is not None:
+        judge = Training()
+        prepare_estimator(judge, images, task, children=children, seed=configuration.seed)
+    recipe = _final_recipe(configuration, images, judge, several=len(objectives) > 1)
     plan = Plan(
         objective=objective,
         beside=tuple(beside),
@@ -208,17 +210,19 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         max_params=limits.max_params,
         max_macs=limits.max_macs,
         max_latency_ms=limits.max_latency_ms,
+        final_training="off" if recipe is None else "auto",
         settings=Settings(**settings),
         derived=Derived(
             strategy=dict(strategy.derived()),
             estimator=dict(estimator.recipe),
             run={"finalists": finalists_of(len(objectives)), "fresh_seeds": FRESH_SEEDS},
             scales=dict(known),
+            train={} if recipe is None else asdict(recipe),
         ),
         genotypes=str(space.genome.size),
         versions=versions(),
     )
-    return Prepared(images, task, space, children, estimator, judge, strategy, plan, record)
+    return Prepared(images, task, space, children, estimator, judge, recipe, strategy, plan, record)
 
 
 def of_run(
@@ -263,12 +267,14 @@ def of_run(
         device=run.device,
         objective=(run.verdict or run.objective, *(one.metric for one in run.beside)),
         fidelity=run.fidelity,
+        final_training=run.final_training,
         max_params=run.max_params,
         max_macs=run.max_macs,
         max_latency_ms=run.max_latency_ms,
         settings=run.settings.model_dump(),
         derived=run.derived.strategy,
         scales=run.derived.scales,
+        recipe=run.derived.train,
     )
 
 
@@ -314,6 +320,38 @@ def make_space(
     )
 
 
+def make_estimator(estimator: str | type[Estimator], options: Mapping[str, Any]) -> Estimator:
+    """An estimator by name or class, not yet prepared.
+
+    Raises:
+        NasError: If the name or an option is unknown or out of range (exit code 2).
+    """
+    return _construct(
+        Estimator,  # type: ignore[type-abstract]
+        _target("estimators", estimator),
+        (),
+        options=options,
+        part="estimator",
+    )
+
+
+def prepare_estimator(
+    estimator: Estimator, images: ImageData, task: Task, *, children: Children, seed: int
+) -> None:
+    """Hand an estimator what it needs in a run of that seed.
+
+    Raises:
+        NasError: If its options and the data do not fit (exit code 2).
+    """
+    if isinstance(estimator, Relative):
+        rng = rng_of(seed, REFERENCE)
+        estimator.refer([one.graph for one in children.drawn(rng, estimator.references)])
+    try:
+        estimator.prepare(images, task)
+    except ValueError as error:
+        raise usage_error(f"estimator: {escaped(str(error))}") from error
+
+
 def _target(kind: str, target: str | type) -> Any:
     if not isinstance(target, str | type):
         raise usage_error(f"{plugins.PARTS[kind]} must be a name or a class, got {target!r:.80}")
@@ -343,6 +381,49 @@ def _construct(
     return made
 
 
+def _final_recipe(
+    configuration: Configuration, images: ImageData, judge: Estimator, *, several: bool
+) -> FullRecipe | None:
+    """How the winner is trained in the end; None for not at all.
+
+    Raises:
+        NasError: If the choice or an option of the recipe cannot be used (exit code 2).
+    """
+    wanted = (
+        FINAL_TRAINING if configuration.final_training is None else configuration.final_training
+    )
+    if wanted not in {"auto", "off"}:
+        raise usage_error(f"--final-training must be auto or off, got {wanted[:40]!r}")
+    options = configuration.settings.get("train", {})
+    plugins.check_options(FullRecipe, options, "train")
+    if wanted == "off" or several:
+        if options:
+            raise usage_error(
+                "--set train: there is no final training with several objectives or "
+                "--final-training off"
+            )
+        return None
+    if configuration.recipe:
+        return FullRecipe(**configuration.recipe)
+    child_epochs = judge.recipe.get("epochs")
+    if not isinstance(child_epochs, int):  # an estimator that does not train
+        training = Training()
+        training.prepare(images, Classification(len(images.classes)))
+        child_epochs = int(training.recipe["epochs"])
+    for name, value in options.items():
+        _check_type(value, plugins.options(FullRecipe)[name].annotation, f"train.{name}")
+    try:
+        return final_recipe(
+            images,
+            child_epochs=child_epochs,
+            budget=configuration.budget,
+            fidelity=configuration.fidelity,
+            options=options,
+        )
+    except (TypeError, ValueError) as error:
+        raise usage_error(f"train: {error}") from error
+
+
 def _check_type(value: object, annotation: Any, where: str) -> None:
     """Check an option against its annotation; those that are no plain types say nothing."""
     if isinstance(annotation, str):
@@ -358,7 +439,7 @@ def _check_type(value: object, annotation: Any, where: str) -> None:
 
 
 def _settings(configuration: Configuration) -> dict[str, dict[str, Any]]:
-    settings: dict[str, dict[str, Any]] = {"space": {}, "strategy": {}, "estimator": {}}
+    settings: dict[str, dict[str, Any]] = {part: {} for part in (*plugins.PARTS.values(), "train")}
     for part, options in configuration.settings.items():
         if part not in settings:
             raise usage_error(f"settings: {plugins.unknown(part, settings)}")
@@ -416,21 +497,25 @@ def images_of(data: Data, options: DataOptions) -> ImageData:
         return _named(data, options)
     if options.data_dir is not None or options.download:
         raise usage_error("--data-dir and --download need --data with the name of a published set")
-    if is_path(data):
-        path = Path(str(data))
-        try:
-            return read_path(path, image_size=options.image_size, group=options.group)
-        except ValueError as error:
-            raise usage_error(f"data: {escaped(str(error))}") from error
-    if options != DataOptions():
-        raise usage_error("--image-size and --group need --data with a path")
-    if not isinstance(data, tuple | list) or len(data) != 2:
-        raise usage_error("data must be the name of a data set, a path, or (images, labels)")
-    pixels, labels = data
     try:
-        return from_arrays(pixels, labels)
+        if is_path(data):
+            path = Path(str(data))
+            return read_path(path, image_size=options.image_size, group=options.group)
+        if options.group is not None:
+            raise usage_error("--group needs --data with a CSV file")
+        if is_arrays(data):
+            if options.image_size is not None:
+                raise usage_error("--image-size needs --data with a path, or samples")
+            pixels, labels = cast("Arrays", data)
+            return from_arrays(pixels, labels)
+        if isinstance(data, tuple | str | Path | np.ndarray) or not hasattr(data, "__getitem__"):
+            raise usage_error(
+                "data must be the name of a data set, a path, (images, labels), or samples by "
+                f"number, got {data!r:.80}"
+            )
+        return from_samples(data, image_size=options.image_size)
     except (TypeError, ValueError) as error:
-        raise usage_error(f"data: {error}") from error
+        raise usage_error(f"data: {escaped(str(error))}") from error
 
 
 def _named(name: str, options: DataOptions) -> ImageData:

@@ -73,6 +73,10 @@ def search(  # noqa: PLR0913 - one parameter per flag
     seed: Annotated[int, typer.Option(help="Decides every random choice.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     fidelity: Annotated[float, typer.Option(help="Share of full training, in (0, 1].")] = 1.0,
+    final_training: Annotated[
+        str | None,
+        typer.Option(metavar="auto|off", help="Train the winner to the end.", show_default="auto"),
+    ] = None,
     max_params: Annotated[
         int | None, typer.Option(parser=quantity, metavar="N", help="Such as 300k or 5M.")
     ] = None,
@@ -130,6 +134,7 @@ def search(  # noqa: PLR0913 - one parameter per flag
         "device": device,
         "objective": tuple(objective) if objective else "accuracy",
         "fidelity": fidelity,
+        "final_training": final_training,
         "max_params": max_params,
         "max_macs": max_macs,
         "max_latency_ms": max_latency_ms,
@@ -157,7 +162,7 @@ def search(  # noqa: PLR0913 - one parameter per flag
             max_hours=max_hours,
             progress=progress.for_this_terminal(),
         )
-    _report(result.folder, as_json=json)
+    report(result.folder, as_json=json)
 
 
 def resume(  # noqa: PLR0913 - one parameter per flag
@@ -197,7 +202,7 @@ def resume(  # noqa: PLR0913 - one parameter per flag
             max_hours=max_hours,
             progress=progress.for_this_terminal(),
         )
-    _report(result.folder, as_json=json)
+    report(result.folder, as_json=json)
 
 
 def status(
@@ -221,12 +226,16 @@ def status(
         panel.show(run_folder, watch=watch)
 
 
-def _report(folder: Path, *, as_json: bool) -> None:
+def report(folder: Path, *, as_json: bool) -> None:
     """Print what a search found, from its ``summary.json``."""
     from nas.run_folder import SUMMARY, read_json  # noqa: PLC0415 - as in search
 
     document = read_json(folder / SUMMARY, what="summary")
     answer(dumps(document, indent=2) if as_json else _found(document, folder))
+    if "scaling" in document and not as_json:
+        from nas.scaling import findings_text  # noqa: PLC0415 - torch
+
+        answer("\n" + findings_text(document["scaling"], folder))
 
 
 def _found(document: Mapping[str, Any], folder: Path) -> str:
@@ -240,13 +249,16 @@ def _found(document: Mapping[str, Any], folder: Path) -> str:
     counts = ", ".join(f"{count} {state}" for state, count in document["states"].items())
     scores = f"mean of {len(best['scores'])} fresh seeds"
     reads = "read once" if best["test_reads"] == 1 else f"read {best['test_reads']} times"
+    final = best.get("final_training")
     lines = [
         f"\n{document['ended']}: {counts}, {document['seconds']:.0f} s",
         f"best: trial {best['trial']}, {format_quantity(best['params'])} parameters, {macs} MACs",
         f"  {metric} {best['test'][metric]:.4f} on test images, {reads}",
         f"  {metric} {best['score']:.4f} on validation images, {scores} ({searched})",
-        "",
     ]
+    if final is not None:
+        lines.append(f"  {_final(final, metric)}")
+    lines.append("")
     files = {
         "best/model.py": "the network, plain PyTorch",
         "best/model.safetensors": "its weights",
@@ -282,6 +294,16 @@ def _found_front(document: Mapping[str, Any], folder: Path) -> str:
     }
     width = max(len(str(folder / name)) for name in files)
     return "\n".join([*lines, "", *(f"{folder / n!s:<{width}}  {w}" for n, w in files.items())])
+
+
+def _final(final: Mapping[str, Any], metric: str) -> str:
+    """What became of the final training."""
+    if final["score"] is None:
+        return "the final training failed; the weights it was chosen by stay"
+    found = (
+        f"{metric} {final['score']:.4f} on them after {final['epochs']} epochs of final training"
+    )
+    return found if final["used"] else f"{found}; not used, as it was better before"
 
 
 def _failures(rows: Sequence[Mapping[str, Any]]) -> str:
