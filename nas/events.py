@@ -29,6 +29,11 @@ class _Opened(_Event):
     versions: dict[str, str]
 
 
+class _Pretrained(_Event):
+    event: Literal["pretrained"]
+    seconds: Seconds
+
+
 class _Asked(_Event):
     event: Literal["asked"]
     ordinal: Count
@@ -168,6 +173,7 @@ class _Ended(_Event):
 _ANY: TypeAdapter[Any] = TypeAdapter(
     Annotated[
         _Opened
+        | _Pretrained
         | _Asked
         | _Started
         | _Waits

@@ -282,7 +282,7 @@ class LivePanel(Progress):
     def _render(self) -> RenderableType:
         """The panel with the clocks of this moment; the thread that draws calls it."""
         if self._shown is None:
-            return Text("starting ...")
+            return Text(self._notice or "starting ...")
         standing, at = self._shown
         drawn = panel(standing.later(time.monotonic() - at))
         return Group(drawn, Text(self._notice)) if self._notice else drawn

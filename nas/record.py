@@ -67,6 +67,7 @@ class Record:
     ``opened``            a process has begun to work on the run: ``budget``, ``pid``, ``host``,
                           ``time``, ``workers``, ``versions``; what was ``done`` stays done at the
                           same budget
+    ``pretrained``        the estimator has trained for all children, ``seconds`` over all sessions
     ``asked``             the strategy proposed trial ``ordinal``: all that is known before training
     ``started``           it was handed to a worker, for the ``attempt``-th time at its rung, to go
                           on from fidelity ``start``
@@ -114,6 +115,8 @@ class Record:
         ended: Why the search ended; empty while it has not.
         outcome: ``done``, ``paused`` or ``failed`` once it ended; empty while it has not.
         sessions: Every ``opened`` event.
+        pretrained: Seconds that the estimator trained for all children; None if it has not, or
+            not to the end.
         seconds: Time worked on the run, over all sessions.
     """
 
@@ -146,12 +149,14 @@ class Record:
         self.ended = ""
         self.outcome = ""
         self.sessions: list[Event] = []
+        self.pretrained: float | None = None
         self._states: Counter[str] = Counter()
         self._scored: dict[tuple[str, float], list[int]] = {}
         self._seconds_before = 0.0
         self._at = 0.0
         self._handlers: Mapping[str, Callable[[Event], None]] = {
             "opened": self._opened,
+            "pretrained": self._pretrained,
             "asked": self._asked,
             "started": self._started,
             "waits": self._waits,
@@ -278,6 +283,9 @@ class Record:
             self._move_all("stopped", "paused")
         self.budget = int(event["budget"])
         self.sessions.append(event)
+
+    def _pretrained(self, event: Event) -> None:
+        self.pretrained = float(event["seconds"])
 
     def _asked(self, event: Event) -> None:
         if event["ordinal"] != len(self.trials):

@@ -23,6 +23,7 @@ SCHEMA_VERSION = 1
 RUN, EVENTS, SUMMARY, BEST = "run.json", "events.jsonl", "summary.json", "best"
 FRONT, FRONT_CHART = "front", "front.svg"
 STUDY, TRIALS = "study.db", "trials"
+ESTIMATOR = "estimator"  # what it keeps of a training before the search
 # From one session of a run to the next; the fingerprint says whether the data are the same.
 MAY_CHANGE = frozenset({"budget", "versions", "data", "data_options.data_dir"})
 
@@ -250,7 +251,10 @@ def check_plain(folder: Path) -> None:
     Raises:
         NasError: If something that a run writes is a link (exit code 4).
     """
-    for name in (RUN, EVENTS, SUMMARY, BEST, FRONT, FRONT_CHART, STUDY, TRIALS, LOCK, HOLDER):
+    for name in (
+        *(RUN, EVENTS, SUMMARY, BEST, FRONT, FRONT_CHART, STUDY, TRIALS, ESTIMATOR),
+        *(LOCK, HOLDER),
+    ):
         if (folder / name).is_symlink():
             raise NasError(
                 f"run: {folder / name} is a link; copy the folder with what it links to",
