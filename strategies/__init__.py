@@ -18,4 +18,4 @@ STRATEGIES: Mapping[str, str] = {
     "tpe": "strategies.tpe:TPE",
 }
 
-DEFAULT_STRATEGY = "evolution"
+DEFAULT_STRATEGY = "predictor"
