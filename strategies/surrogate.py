@@ -21,7 +21,7 @@ from strategies.history import History, Success
 from strategies.improvement import log_expected_improvement
 from strategies.luck import own_share, spread_above
 from strategies.strategy import Features
-from strategies.warping import straightened, warped
+from strategies.warping import straight, warped
 
 MAX_POINTS = 300  # scores that a belief is conditioned on
 MAX_FIT_POINTS = 120  # scores that hyperparameters are fitted to
@@ -103,7 +103,7 @@ class Surrogate:
         at = self._hyperparameters(kernel, history.successes)
         scores = _scores(successes)
         process = GaussianProcess(kernel, at, scored, scores)
-        share = own_share(at.noise, self._spread(process, successes))
+        share = own_share(at.noise, self._spread(kernel, at, scored, successes))
         means = process.known(share=share)
         best = float(means.max())
         running = [proposal.genotype for proposal in history.running]
@@ -159,15 +159,19 @@ class Surrogate:
             self._kernel = Kernel(self._genome, 0 if self._costs is None else self._costs.count)
         return self._kernel
 
-    def _spread(self, process: GaussianProcess, successes: Sequence[Success]) -> float:
-        """How far the scores of the better half of the space spread, in the process's unit."""
+    def _spread(
+        self, kernel: Kernel, at: Hyperparameters, scored: Points, successes: Sequence[Success]
+    ) -> float:
+        """How far scores of the better half of the space spread, in the unit of warped scores.
+
+        Those of some draws are predicted, from scores that are not warped: the space has more bad
+        networks than were scored, and how bad they are matters here.
+        """
         if self._probe is None:
             codes = self._encodings.draw(PROBES, np.random.default_rng(0))
             self._probe = self.estimated(codes)
-        expected = process.predict(self._probe)[0]
-        rewards = np.array([success.rewards[0] for success in successes], dtype=np.float64)
-        straight = straightened(expected, rewards=rewards, scores=warped(rewards))
-        return spread_above(straight)
+        process = GaussianProcess(kernel, at, scored, straight(_rewards(successes)))
+        return spread_above(process.predict(self._probe)[0])
 
     def _hyperparameters(self, kernel: Kernel, successes: Sequence[Success]) -> Hyperparameters:
         """Those fitted to as many of the first successes as the present number is due for."""
@@ -206,5 +210,9 @@ def _counting(successes: Sequence[Success]) -> list[Success]:
     return [successes[at] for at in sorted(kept)]
 
 
+def _rewards(successes: Sequence[Success]) -> Array:
+    return np.array([success.rewards[0] for success in successes], dtype=np.float64)
+
+
 def _scores(successes: Sequence[Success]) -> Array:
-    return warped(np.array([success.rewards[0] for success in successes], dtype=np.float64))
+    return warped(_rewards(successes))

@@ -40,21 +40,19 @@ def warped(rewards: Array) -> Array:
     return standard
 
 
-def straightened(values: Array, *, rewards: Array, scores: Array) -> Array:
-    """Warped values on a straight scale, on which differences are those of rewards.
+def straight(rewards: Array) -> Array:
+    """Rewards moved and scaled alone, so that differences above the median are as in ``warped``.
 
     Args:
-        values: Such as scores are; those outside of them are taken to be the nearest. Any shape.
         rewards: At least one, finite; shape ``(rewards,)``.
-        scores: What ``warped`` makes of them.
 
     Returns:
-        In the unit of scores above the median; all 0 where the better half of the rewards is
-        equal.
+        Mean 0; all 0 where the better half of the rewards is equal.
     """
-    order = np.argsort(rewards, kind="stable")
     upper = rewards >= np.median(rewards)
     height = np.ptp(rewards[upper])
-    unit = np.ptp(scores[upper]) / height if height > 0.0 else 0.0
-    straight: Array = np.interp(values, scores[order], unit * rewards[order])
-    return straight
+    if height == 0.0:
+        return np.zeros(len(rewards))
+    unit = np.ptp(warped(rewards)[upper]) / height
+    scaled: Array = unit * (rewards - rewards.mean())
+    return scaled

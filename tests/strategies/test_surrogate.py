@@ -74,12 +74,11 @@ def test_without_noise_the_order_of_the_scores_is_believed() -> None:
 
 def test_the_larger_the_noise_the_smaller_the_share_that_is_the_networks_own() -> None:
     shares = []
-    for noise in (0.0, 0.1, 0.3):
+    for noise in (0.0, 0.3, 1.0):
         belief = scored(noise)[0]
         assert 0.0 <= belief.own <= belief.process.at.noise
         shares.append(belief.own / belief.process.at.noise)
     assert shares[0] > 2.0 * shares[1] > 4.0 * shares[2]
-    assert shares[2] < 0.1
 
 
 def test_under_noise_the_means_are_nearer_to_the_truth_than_the_scores_are() -> None:

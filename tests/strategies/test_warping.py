@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strategies.warping import straightened, warped
+from strategies.warping import straight, warped
 
 
 @given(st.lists(st.integers(-1000, 1000), min_size=1, max_size=40))
@@ -40,18 +40,13 @@ def test_how_bad_the_worst_is_does_not_matter_and_how_good_the_best_does() -> No
     assert warped(better)[-1] > warped(rewards)[-1]
 
 
-def test_straightened_scores_differ_as_their_rewards_do() -> None:
+def test_straight_rewards_differ_as_they_do_and_above_the_median_as_warped_ones() -> None:
     rewards = np.array([3.0, -50.0, 4.0, 2.0, 7.0, 1.0])
-    scores = warped(rewards)
-    straight = straightened(scores, rewards=rewards, scores=scores)
-    unit = (scores[4] - scores[2]) / 3.0  # both are above the median
-    assert np.diff(straight) == pytest.approx(unit * np.diff(rewards))
-    between = straightened(scores[[0, 5]].mean(keepdims=True), rewards=rewards, scores=scores)
-    assert straight[5] < between < straight[0]
-    beyond = straightened(np.array([-9.0, 9.0]), rewards=rewards, scores=scores)
-    assert beyond == pytest.approx([straight.min(), straight.max()])
+    flat, scores = straight(rewards), warped(rewards)
+    assert flat[4] - flat[2] == pytest.approx(scores[4] - scores[2])
+    assert np.diff(flat) == pytest.approx((flat[4] - flat[2]) / 3.0 * np.diff(rewards))
+    assert flat.mean() == pytest.approx(0.0, abs=1e-12)
 
 
-def test_where_the_better_half_is_equal_nothing_is_apart() -> None:
-    rewards = np.array([1.0, 5.0, 5.0, 5.0])
-    assert not straightened(rewards, rewards=rewards, scores=warped(rewards)).any()
+def test_where_the_better_half_is_equal_straight_rewards_are_zero() -> None:
+    assert not straight(np.array([1.0, 5.0, 5.0, 5.0])).any()

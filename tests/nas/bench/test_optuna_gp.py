@@ -1,11 +1,10 @@
-"""Optuna's process as a peer: options, trees, and that it learns."""
+"""Optuna's process as a peer: options, trees, and that it repeats."""
 
 import numpy as np
 import pytest
 
 from nas.bench.optuna_gp import OptunaGP
 from search_spaces.genome import Decision, Genome, Genotype, Option
-from strategies.random import RandomSearch
 
 KERNEL = Decision.of("kernel", (3, 5, 7))
 TREE = Genome(
@@ -47,18 +46,3 @@ def test_it_proposes_new_genotypes_and_the_same_from_the_same_generator() -> Non
     assert reward(strategy.recommend()) == max(
         success.rewards[0] for success in strategy.history.successes
     )
-
-
-@pytest.mark.slow
-def test_it_beats_random_search_on_a_tree() -> None:
-    # Four fixed seeds; to win all of them would happen to chance one time in sixteen at most.
-    for seed in range(4):
-        found = []
-        for cls in (OptunaGP, RandomSearch):
-            strategy = cls(TREE, 25, ("maximize",), None)
-            for number in range(25):
-                proposal = strategy.ask(np.random.default_rng((seed, number)))
-                assert proposal is not None
-                strategy.tell(proposal, (reward(proposal.genotype),))
-            found.append(reward(strategy.recommend()))
-        assert found[0] >= found[1]
