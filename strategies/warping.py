@@ -8,6 +8,8 @@ from scipy.special import ndtri
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
+FLOOR = 20.0  # in the unit of warped scores
+
 
 def warped(rewards: Array) -> Array:
     """Rewards with the lower half replaced by normal quantiles of their ranks, standardised.
@@ -41,7 +43,9 @@ def warped(rewards: Array) -> Array:
 
 
 def straight(rewards: Array) -> Array:
-    """Rewards moved and scaled alone, so that differences above the median are as in ``warped``.
+    """Rewards on a straight scale, on which differences above the median are as in ``warped``.
+
+    They are cut off ``FLOOR`` below the median: a few networks may not have learned at all.
 
     Args:
         rewards: At least one, finite; shape ``(rewards,)``.
@@ -54,5 +58,6 @@ def straight(rewards: Array) -> Array:
     if height == 0.0:
         return np.zeros(len(rewards))
     unit = np.ptp(warped(rewards)[upper]) / height
-    scaled: Array = unit * (rewards - rewards.mean())
-    return scaled
+    scaled = np.maximum(unit * (rewards - np.median(rewards)), -FLOOR)
+    centred: Array = scaled - scaled.mean()
+    return centred
