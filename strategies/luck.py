@@ -29,8 +29,9 @@ def own_share(unexplained: float, spread: float) -> float:
     Returns:
         A number in [0, 1]; 1/2 where the unexplained deviation is ``USUAL`` spreads.
     """
-    usual = (USUAL * spread) ** (2.0 * STEEPNESS)
-    return usual / (usual + unexplained**STEEPNESS)
+    real: float = (USUAL * spread) ** (2.0 * STEEPNESS)
+    luck: float = unexplained**STEEPNESS
+    return real / (real + luck)
 
 
 def spread_above(values: Array) -> float:
