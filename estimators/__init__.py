@@ -6,5 +6,14 @@ imports nothing. ``DATASETS`` does the same for functions that load data.
 
 from collections.abc import Mapping
 
-ESTIMATORS: Mapping[str, str] = {"training": "estimators.training:Training"}
-DATASETS: Mapping[str, str] = {"digits": "estimators.data:digits"}
+ESTIMATORS: Mapping[str, str] = {
+    "training": "estimators.training:Training",
+    "proxy": "estimators.proxy:Proxy",
+}
+DATASETS: Mapping[str, str] = {
+    "digits": "estimators.data:digits",
+    "mnist": "estimators.published:mnist",
+    "fashion-mnist": "estimators.published:fashion_mnist",
+    "cifar10": "estimators.published:cifar10",
+    "cifar100": "estimators.published:cifar100",
+}

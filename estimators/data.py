@@ -46,7 +46,9 @@ class ImageData:
         std: Standard deviation likewise.
         fingerprint: Digest of all images, labels, the split, and names of classes that are not
             just numbers.
-        notice: One line on images that are in two splits, or nothing.
+        notice: One line on images that are in two splits, or on where the data were found.
+        groups: A number for each training and then validation image; images of one number stay
+            together in whatever is made of these two splits. None if nothing must.
     """
 
     name: str
@@ -58,6 +60,7 @@ class ImageData:
     std: tuple[float, ...]
     fingerprint: str
     notice: str = ""
+    groups: NDArray[np.int64] | None = None
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

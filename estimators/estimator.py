@@ -1,17 +1,18 @@
 """The contract of estimators: from a graph to a score."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, final
 
 from torch import Tensor
 
 from estimators.data import ImageData
-from estimators.task import Task
+from estimators.task import Metric, Task
 from search_spaces.graph import Graph
 
 Report = Callable[[float, Mapping[str, float]], bool]
+STAND_IN = "score"
 
 
 class EvaluationError(Exception):
@@ -51,7 +52,7 @@ class Evaluation:
     """What an estimator found.
 
     Attributes:
-        metrics: Every metric of the task, finite, unrounded.
+        metrics: The run's objective and any others of ``Estimator.metrics``, finite, unrounded.
         weights: State dict the metrics belong to, on the CPU; None if nothing was trained.
         checkpoint: Where to continue for a higher fidelity; None if that is not possible.
         details: Further plain figures for the record, such as epochs.
@@ -71,11 +72,27 @@ class Estimator(ABC):
     every worker process, so it holds no open files and nothing on a device before its first
     evaluation. It keeps nothing from one child to the next that changes a score: the same graph,
     fidelity and seed give the same evaluation on the same device.
+
+    Attributes:
+        stand_in: None where evaluations hold every metric of the task. Otherwise they hold one
+            figure instead, called ``score``, and this says what its values mean: it guides a
+            search, and the finalists are trained by ``training``, as no stand-in is a result.
     """
+
+    stand_in: ClassVar[Metric | None] = None
+
+    @final
+    def metrics(self, task: Task) -> Mapping[str, Metric]:
+        """What evaluations hold, by name."""
+        return task.metrics if self.stand_in is None else {STAND_IN: self.stand_in}
 
     @abstractmethod
     def prepare(self, data: ImageData, task: Task) -> None:
-        """Take the data and do what is needed once, such as training a supernet."""
+        """Take the data and do what is needed once, such as training a supernet.
+
+        Raises:
+            ValueError: If they cannot be used with the options.
+        """
 
     @property
     @abstractmethod
@@ -111,6 +128,19 @@ class Estimator(ABC):
         Raises:
             EvaluationError: If the child cannot be scored.
         """
+
+
+class Relative(ABC):
+    """What an estimator is as well whose scores compare a child with networks of its space."""
+
+    @property
+    @abstractmethod
+    def references(self) -> int:
+        """How many networks it wants; 0 for none."""
+
+    @abstractmethod
+    def refer(self, graphs: Sequence[Graph]) -> None:
+        """Take them, before ``prepare``: drawn from the space, within the run's limits."""
 
 
 def _evaluation_error(message: str, cause: str) -> EvaluationError:

@@ -1,7 +1,7 @@
 """Image files with their labels, from listing them to tensors."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from estimators.data import ImageData, assemble
 from estimators.image_files import Header, read_header, read_image
 from estimators.memory import check_fits
+from estimators.scoring import resized
 from estimators.splits import partition
-from estimators.training import resized
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +50,16 @@ def read_examples(
             do not fit into memory.
     """
     classes = _classes(examples)
-    numbers = {name: number for number, name in enumerate(classes)}
-    targets = np.array([numbers[example.label] for example in examples], dtype=np.int64)
+    place_of = {name: place for place, name in enumerate(classes)}
+    targets = np.array([place_of[example.label] for example in examples], dtype=np.int64)
     splits = [example.split for example in examples if example.split is not None]
-    groups = [example.group for example in examples if example.group is not None]
+    named = [example.group for example in examples if example.group is not None]
+    groups = np.array(named) if named else None
     parts = partition(
         targets,
         classes,
         given=np.array(splits, dtype=np.int64) if splits else None,
-        groups=np.array(groups) if groups else None,
+        groups=groups,
     )
     headers = [_header(example.path) for example in examples]
     height, width = _common_size(headers) if image_size is None else image_size
@@ -68,7 +69,11 @@ def read_examples(
     for place, example in enumerate(examples):
         pixels[place] = resize(read_image(example.path, channels)[np.newaxis], (height, width))[0]
     titles = [str(example.path.relative_to(root)) for example in examples]
-    return assemble(pixels, targets, parts, name=root.name, classes=classes, titles=titles)
+    data = assemble(pixels, targets, parts, name=root.name, classes=classes, titles=titles)
+    if groups is None:
+        return data
+    _, numbers = np.unique(groups[np.concatenate(parts[:2])], return_inverse=True)
+    return replace(data, groups=numbers.astype(np.int64))
 
 
 def resize(pixels: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:

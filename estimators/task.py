@@ -10,6 +10,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from estimators.class_figures import ClassFigures
+from estimators.metrics import (
+    TOP,
+    auroc,
+    balanced_accuracy,
+    by_class,
+    macro_f1,
+    top_accuracy,
+)
+
 Direction = Literal["maximize", "minimize"]
 
 
@@ -22,11 +32,13 @@ class Metric:
         direction: Which values are better.
         lowest: Least value there can be.
         highest: Largest value there can be.
+        required: Whether an evaluation must have it; a run requires its objective alone.
     """
 
     direction: Direction
     lowest: float = -math.inf
     highest: float = math.inf
+    required: bool = False
 
 
 class Task(ABC):
@@ -45,17 +57,31 @@ class Task(ABC):
         """Every metric that ``measure`` returns, by name."""
 
     @abstractmethod
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Mean training loss of a batch, a scalar.
 
         Args:
             outputs: ``(batch, *output_shape)``.
             targets: ``(batch,)`` as in ``Split.labels``.
+            weights: What ``balanced`` returns, on the device of the outputs: the mean is weighted
+                by that of each image's class. None for equal weights.
+        """
+
+    @abstractmethod
+    def balanced(self, targets: Tensor) -> Tensor:
+        """Weights with which all classes count the same over some training images.
+
+        Args:
+            targets: Those of the images, as for ``loss``; every class is among them.
         """
 
     @abstractmethod
     def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
         """Every metric over a whole split; arguments as for ``loss``."""
+
+    @abstractmethod
+    def by_class(self, outputs: Tensor, targets: Tensor) -> tuple[ClassFigures, ...]:
+        """Figures of each class over a whole split, for the reader; arguments as for ``loss``."""
 
 
 @final
@@ -80,15 +106,47 @@ class Classification(Task):
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
-        """Accuracy, a fraction in [0, 1], and log-loss in nats."""
-        return {"accuracy": Metric("maximize", 0, 1), "log_loss": Metric("minimize", 0)}
+        """All but log-loss, in nats, are fractions in [0, 1], and better the higher.
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        ``accuracy``: share of images whose highest output is that of their class.
+        ``balanced_accuracy``, ``macro_f1``, ``auroc``: see ``estimators.metrics``.
+        ``top5_accuracy``: likewise; from 6 classes on, as it is 1 with fewer.
+        ``log_loss``: mean negative logarithm of the probability of the right class.
+        """
+        share = Metric("maximize", 0, 1)
+        names = ["accuracy", "balanced_accuracy", "macro_f1", "auroc"]
+        if self.num_classes > TOP:
+            names.append("top5_accuracy")
+        return {**dict.fromkeys(names, share), "log_loss": Metric("minimize", 0)}
+
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Cross entropy in nats."""
-        return functional.cross_entropy(outputs, targets)
+        return functional.cross_entropy(outputs, targets, weight=weights)
+
+    def balanced(self, targets: Tensor) -> Tensor:
+        """``(num_classes,)``: images / (classes x images of the class), 1 on average.
+
+        Source: ``class_weight="balanced"`` of scikit-learn, after King and Zeng (2001).
+        """
+        counts = torch.bincount(targets, minlength=self.num_classes)
+        return len(targets) / (self.num_classes * counts.to(torch.float32))
 
     def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
-        """Accuracy and log-loss."""
-        right = (outputs.argmax(dim=1) == targets).to(torch.float64).mean()
-        log_loss = functional.cross_entropy(outputs.double(), targets)
-        return {"accuracy": float(right), "log_loss": float(log_loss)}
+        """Every metric: 10 ms for 10,000 images of 10 classes, 80 ms for 100 classes."""
+        predicted = outputs.argmax(dim=1)
+        figures = by_class(predicted, targets, self.num_classes)
+        exact = outputs.double()
+        found = {
+            "accuracy": float((predicted == targets).to(torch.float64).mean()),
+            "balanced_accuracy": balanced_accuracy(figures),
+            "macro_f1": macro_f1(figures, predicted),
+            "auroc": auroc(exact.softmax(dim=1).numpy(), targets.numpy()),
+            "log_loss": float(functional.cross_entropy(exact, targets)),
+        }
+        if self.num_classes > TOP:
+            found["top5_accuracy"] = top_accuracy(outputs, targets)
+        return found
+
+    def by_class(self, outputs: Tensor, targets: Tensor) -> tuple[ClassFigures, ...]:
+        """Support, recall, precision and F1 of each class."""
+        return by_class(outputs.argmax(dim=1), targets, self.num_classes)

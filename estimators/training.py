@@ -9,54 +9,27 @@ from typing import Any, final
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from estimators.data import ImageData, Split
+from estimators.data import ImageData
 from estimators.estimator import Checkpoint, Estimator, Evaluation, EvaluationError, Report
+from estimators.folds import fold, fold_positions
+from estimators.schedule import Schedule
+from estimators.scoring import average_statistics, measure, resized
+from estimators.splits import Positions
 from estimators.task import Task
 from search_spaces.graph import Graph
 from search_spaces.modules import build, choose_paths
 from search_spaces.paths import Paths
 
-SCORING_BATCH = 512
 STATISTICS_BATCHES = 20
 PRECISIONS = ("float32", "bfloat16")
+CLASS_WEIGHTS = ("none", "balanced")
+MOST_FOLDS = 20
 DROP_PATH = 0.15  # arXiv:1605.07648, section 4
 # A training of fewer steps than this is too short for it: after 57 steps on the digits the rate of
 # the paper costs networks of 3 columns 0.08 of accuracy and those of 4 columns 0.3, after 152
 # steps 0.01 and 0.03.
 STEPS_WITH_DROP_PATH = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """Learning rate over a training of ``total`` steps, cut short for lower fidelities.
-
-    It rises linearly over ``warmup`` steps and stays constant; the last part of whatever is
-    trained falls linearly to zero. A child at fidelity 1/3 therefore takes the very steps of the
-    full training up to its own last part, which runs on a copy: it can go on from there.
-
-    Attributes:
-        total: Steps of full training.
-        warmup: Steps until the full rate.
-        decay: Share of the steps, in (0, 1), that fall.
-    """
-
-    total: int
-    warmup: int
-    decay: float
-
-    def steps(self, fidelity: float) -> tuple[int, int]:
-        """Steps of the constant part, and of all, at one fidelity."""
-        every = max(1, round(fidelity * self.total))
-        return every - max(1, round(self.decay * every)), every
-
-    def factor(self, step: int, fidelity: float) -> float:
-        """Multiplier of the learning rate for the step number ``step``, from 0."""
-        constant, every = self.steps(fidelity)
-        rising = min(1.0, (step + 1) / max(1, self.warmup))
-        falling = (every - step) / (every - constant + 1) if step >= constant else 1.0
-        return rising * falling
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +45,9 @@ class Recipe:
         stochastic_depth: Probability that the last residual branch is left out; likewise.
         warmup: Share of the full training's steps until the peak rate.
         decay: Share of the steps that bring the rate down to zero.
+        class_weights: ``none``, or ``balanced``: classes count the same in the training loss,
+            see ``Task.balanced``.
+        folds: Networks trained for each child; its metrics are their mean.
         precision: What convolutions and linear layers compute in while training; weights, sums
             of batch norms and scores are float32.
         layout: How feature maps lie in memory; it changes sums in their last digits.
@@ -86,6 +62,8 @@ class Recipe:
     stochastic_depth: float = 0.0
     warmup: float = 0.05
     decay: float = 0.4
+    class_weights: str = "none"
+    folds: int = 1
     precision: str = "float32"
     layout: str = "channels_last"
     statistics: str = "mean over the decay; of the whole network where paths are dropped"
@@ -112,6 +90,13 @@ class Training(Estimator):
             image, linearly less for those before it (arXiv:1603.09382); see ``Paths.draw``.
         precision: ``float32``, or ``bfloat16`` for mixed precision while training: faster on
             devices that have it, for networks of large convolutions most.
+        class_weights: ``balanced`` for a training loss in which rare classes count as much as
+            frequent ones; ``none`` for one in which images do.
+        folds: 1, or from 2 to 20 for cross-validation, at as many times the cost: training and
+            validation images together are cut into so many folds, stratified, groups whole; a
+            network is trained for each on all the others and scored on it. Metrics are the mean;
+            weights are those of the first fold's network. For sets of less than about 2,000
+            images, whose validation images alone are too few to tell children apart.
 
     Raises:
         ValueError: If a value is out of range.
@@ -127,6 +112,8 @@ class Training(Estimator):
         drop_path: float | None = None,
         stochastic_depth: float = 0.0,
         precision: str = "float32",
+        class_weights: str = "none",
+        folds: int = 1,
     ) -> None:
         if epochs is not None and epochs < 1:
             raise ValueError(f"epochs must be at least 1, got {epochs}")
@@ -142,23 +129,45 @@ class Training(Estimator):
             raise ValueError(f"stochastic_depth must be in [0, 1), got {stochastic_depth}")
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be {' or '.join(PRECISIONS)}, got {precision!r}")
+        if class_weights not in CLASS_WEIGHTS:
+            known = " or ".join(CLASS_WEIGHTS)
+            raise ValueError(f"class_weights must be {known}, got {class_weights!r}")
+        if not 1 <= folds <= MOST_FOLDS:
+            raise ValueError(f"folds must be from 1 to {MOST_FOLDS}, got {folds}")
+        self._class_weights, self._folds = class_weights, folds
         self._options = (epochs, batch_size, learning_rate, weight_decay)
         self._precision = precision
         self._drop_path, self._stochastic_depth = drop_path, stochastic_depth
         self._prepared: tuple[ImageData, Task, Recipe] | None = None
+        self._scored: tuple[Positions, ...] = ()  # by each fold
 
     def prepare(self, data: ImageData, task: Task) -> None:
-        """Take the data and settle the recipe; see the contract."""
+        """Take the data and settle the recipe; see the contract.
+
+        Raises:
+            ValueError: If the images cannot be cut into so many folds.
+        """
         epochs, batch_size, learning_rate, weight_decay = self._options
-        batch_size = min(batch_size, len(data.train))
+        images = len(data.train)
+        if self._folds > 1:
+            self._scored = fold_positions(data, self._folds)
+            images += len(data.validation) - max(map(len, self._scored))
+        batch_size = min(batch_size, images)
         if epochs is None:
-            epochs = max(3, math.ceil(50 * batch_size / len(data.train)))
+            epochs = max(3, math.ceil(50 * batch_size / images))
         drop_path = self._drop_path
         if drop_path is None:
-            long = epochs * (len(data.train) // batch_size) >= STEPS_WITH_DROP_PATH
+            long = epochs * (images // batch_size) >= STEPS_WITH_DROP_PATH
             drop_path = DROP_PATH if long else 0.0
         rates = learning_rate, weight_decay, drop_path, self._stochastic_depth
-        recipe = Recipe(epochs, batch_size, *rates, precision=self._precision)
+        recipe = Recipe(
+            epochs,
+            batch_size,
+            *rates,
+            precision=self._precision,
+            class_weights=self._class_weights,
+            folds=self._folds,
+        )
         self._prepared = data, task, recipe
 
     @property
@@ -186,16 +195,31 @@ class Training(Estimator):
         threads = torch.get_num_threads()
         devices = [torch.device(device)] if device.startswith("cuda") else []
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seed)
             try:
                 if device == "cpu":  # one result whatever the number of cores
                     torch.set_num_threads(1)
+                if self._scored:
+                    return self._cross_validated(graph, fidelity, seed=seed, device=device)
                 child = _Child(graph, data, task, recipe, seed=seed, device=device)
                 return child.evaluate(fidelity, start=start, report=report)
             except torch.OutOfMemoryError as error:
                 raise EvaluationError(str(error), cause="oom_device") from error
             finally:
                 torch.set_num_threads(threads)
+
+    def _cross_validated(
+        self, graph: Graph, fidelity: float, *, seed: int, device: str
+    ) -> Evaluation:
+        """The mean over all folds, with the weights of the first; it cannot be continued."""
+        data, task, recipe = self._ready()
+        found = []
+        for scored in self._scored:
+            child = _Child(graph, fold(data, scored), task, recipe, seed=seed, device=device)
+            found.append(child.evaluate(fidelity, start=None, report=None))
+        metrics = {
+            name: float(np.mean([one.metrics[name] for one in found])) for name in found[0].metrics
+        }
+        return Evaluation(metrics, found[0].weights, details=found[0].details)
 
     def _ready(self) -> tuple[ImageData, Task, Recipe]:
         if self._prepared is None:
@@ -217,6 +241,7 @@ class _Child:
         seed: int,
         device: str,
     ) -> None:
+        torch.manual_seed(seed)
         self._data, self._task, self._recipe = data, task, recipe
         self._seed, self._device = seed, device
         self._mixed = recipe.precision == "bfloat16"
@@ -232,6 +257,8 @@ class _Child:
         self._optimizer = _adamw(self._model, recipe)
         self._images = data.train.images.to(device, memory_format=torch.channels_last)
         self._labels = data.train.labels.to(device)
+        balanced = recipe.class_weights == "balanced"
+        self._weights = task.balanced(data.train.labels).to(device) if balanced else None
 
     def evaluate(
         self, fidelity: float, *, start: Checkpoint | None, report: Report | None
@@ -258,7 +285,7 @@ class _Child:
             reached = step / self._schedule.total
             constant, every = step, step  # nothing more to train
         if step < every:
-            _average_statistics(self._model)
+            average_statistics(self._model)
         self._train(step, every, fidelity)
         model = self._whole()
         details = {"fidelity": reached, "steps": float(every)}
@@ -275,7 +302,7 @@ class _Child:
             return self._model
         model = copy.deepcopy(self._model).train()
         choose_paths(model, None)
-        _average_statistics(model)
+        average_statistics(model)
         with torch.no_grad():
             for number in range(STATISTICS_BATCHES):
                 model(self._resized(self._images[self._chosen(number)]))
@@ -299,7 +326,7 @@ class _Child:
             self._choose_paths(number)
             with torch.autocast(self._images.device.type, torch.bfloat16, enabled=self._mixed):
                 outputs = self._model(self._resized(self._images[chosen]))
-            loss = self._task.loss(outputs.float(), self._labels[chosen])
+            loss = self._task.loss(outputs.float(), self._labels[chosen], self._weights)
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             self._optimizer.step()
@@ -352,46 +379,6 @@ class _Child:
         }
         groups = copy.deepcopy(optimizer["param_groups"])
         return Checkpoint(step, _weights(self._model), {"state": state, "param_groups": groups})
-
-
-@torch.inference_mode()
-def measure(
-    model: nn.Module, split: Split, task: Task, *, size: tuple[int, ...], device: str
-) -> dict[str, float]:
-    """Metrics of a network on one split, in eval mode.
-
-    Args:
-        model: The network, on ``device``; left in eval mode.
-        split: Images and labels.
-        task: Whose metrics.
-        size: ``(height, width)`` that the network reads; images are resized.
-        device: A torch device.
-    """
-    model.eval()
-    outputs = [
-        model(resized(images.to(device), size)).float().cpu()
-        for images in torch.split(split.images, SCORING_BATCH)
-    ]
-    return task.measure(torch.cat(outputs), split.labels)
-
-
-def resized(images: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Images as ``(batch, channels, *size)``, bilinear with antialiasing."""
-    if tuple(images.shape[2:]) == size:
-        return images
-    return functional.interpolate(images, size=size, mode="bilinear", antialias=True)
-
-
-def _average_statistics(model: nn.Module) -> None:
-    """From here on batch norms keep the plain mean of their statistics over all steps.
-
-    The usual moving average would still remember its start after a short training: at 19 steps
-    the share is 0.9**19, or 14 %, which leaves a well trained child at chance level.
-    """
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.reset_running_stats()
-            module.momentum = None
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """The Python interface: ``nas.search``, ``nas.resume`` and ``nas.load``."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,6 @@ from nas.session import Execution, Session
 from nas.status import read
 from nas.terminal import escaped
 from search_spaces.space import SearchSpace
-from strategies import DEFAULT_STRATEGY
 from strategies.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -47,12 +46,14 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
     data: Data = "digits",
     image_size: str | None = None,
     group: str | None = None,
-    strategy: str | type[Strategy] = DEFAULT_STRATEGY,
+    data_dir: str | Path | None = None,
+    download: bool = False,
+    strategy: str | type[Strategy] | None = None,
     estimator: str | type[Estimator] = "training",
     out: str | Path | None = None,
     seed: int = 0,
     device: str = "auto",
-    objective: str = "accuracy",
+    objective: str | Sequence[str] = "accuracy",
     fidelity: float = 1.0,
     max_params: int | None = None,
     max_macs: int | None = None,
@@ -72,18 +73,26 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
     Args:
         space: Name of a search space, or a class of your own.
         budget: Children to train, at least 1.
-        data: Name of a data set, path of an image folder, CSV or ``.npz`` file (see
-            ``docs/data.md``), or ``(images, labels)`` as in ``estimators.data.from_arrays``.
+        data: Name of a data set (``digits``, ``mnist``, ``fashion-mnist``, ``cifar10``,
+            ``cifar100``), path of an image folder, CSV or ``.npz`` file (see ``docs/data.md``), or
+            ``(images, labels)`` as in ``estimators.data.from_arrays``.
         image_size: ``HxW`` or ``N`` to resize images from a path to; None for their own size, or
             their median height and width where they differ.
         group: Column of a CSV file with what must stay together in one split.
-        strategy: Name of a search strategy, or a class of your own.
+        data_dir: Folder with the files of a published data set; None for the user's cache, then
+            where Debian's packages put them.
+        download: Whether to fetch published files that are not there.
+        strategy: Name of a search strategy, or a class of your own. None: ``predictor``, or
+            ``evolution`` for several objectives.
         estimator: Name of an estimator, or a class of your own.
         out: Folder of the run, new or empty; by default ``runs/<space>-<n>``.
         seed: Decides every random choice of the run, at least 0. With one worker on a CPU the
             same seed gives the same run, unless latency is limited, which is measured.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        objective: A metric of the task: ``accuracy`` or ``log_loss``.
+        objective: A metric of the task: ``accuracy``, ``balanced_accuracy``, ``macro_f1``,
+            ``auroc``, ``top5_accuracy`` (from 6 classes on) or ``log_loss``. Or several names, of
+            which further ones may also be ``params``, ``macs`` and ``latency_ms``, each to be
+            small.
         fidelity: Share of full training for each child, in (0, 1].
         max_params: Most parameters, or None.
         max_macs: Most multiply-accumulates for one image, or None.
@@ -123,12 +132,12 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         space=space,
         budget=budget,
         data=data,
-        data_options=options(image_size, group),
+        data_options=options(image_size, group, data_dir, download=download),
         strategy=strategy,
         estimator=estimator,
         seed=seed,
         device=device,
-        objective=objective,
+        objective=objective if isinstance(objective, str) else tuple(objective),
         fidelity=fidelity,
         max_params=max_params,
         max_macs=max_macs,
@@ -174,6 +183,8 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
     budget: int | None = None,
     space: type[SearchSpace] | None = None,
     data: Data | None = None,
+    data_dir: str | Path | None = None,
+    download: bool = False,
     strategy: type[Strategy] | None = None,
     estimator: type[Estimator] | None = None,
     workers: Count = "auto",
@@ -195,6 +206,8 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
         budget: Children to train in all, earlier ones included; None for what it was.
         space: The class, if the run was begun with a class of your own.
         data: The arrays, if it was begun with arrays, or where data from a path lie now.
+        data_dir: Where the files of a published data set lie now; None for where they were.
+        download: See ``search``.
         strategy: As ``space``.
         estimator: As ``space``.
         workers: As for ``search``, and so are the rest: they may differ from session to session.
@@ -241,7 +254,8 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
             raise usage_error(
                 f"--budget must be at least {least}, as many children as were started, got {budget}"
             )
-        configuration = of_run(run, budget=budget, given=given)
+        where = options(None, None, data_dir).data_dir
+        configuration = of_run(run, budget=budget, given=given, data_dir=where, download=download)
         prepared = prepare(configuration, elsewhere=address is not None)
         unequal = differences(run, prepared.record)
         if unequal:

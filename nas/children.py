@@ -98,6 +98,11 @@ class Children:
         drawn = [genome.sample_options(rng) for _ in range(samples)]
         return self.child(self.repaired(min(drawn, key=self._excess)))
 
+    def drawn(self, rng: np.random.Generator, count: int) -> list[Child]:
+        """That many children drawn from the space and brought within the limits."""
+        genome = self._space.genome
+        return [self.child(self.repaired(genome.sample_options(rng))) for _ in range(count)]
+
     def _size(self, genotype: Genotype) -> tuple[int, int]:
         if genotype in self._sizes:
             return self._sizes[genotype]

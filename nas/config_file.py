@@ -10,6 +10,7 @@ from nas.errors import usage_error
 from nas.plugins import unknown
 
 SET = "set"
+LISTS = frozenset({"objective"})  # flags that may be given again
 
 
 def read(path: Path, known: Mapping[str, str]) -> dict[str, Any]:
@@ -45,7 +46,9 @@ def read(path: Path, known: Mapping[str, str]) -> dict[str, Any]:
         elif isinstance(value, bool):
             values[known[key]] = value
         elif isinstance(value, str | int | float):
-            values[known[key]] = str(value)
+            values[known[key]] = str(value) if key not in LISTS else [str(value)]
+        elif key in LISTS and isinstance(value, list) and all(isinstance(v, str) for v in value):
+            values[known[key]] = value
         else:
             raise usage_error(f"{where}: {key} must be a text, number or truth value")
     return values

@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, final
 
@@ -10,20 +10,22 @@ import torch
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from estimators.data import ImageData, from_arrays
-from estimators.estimator import Estimator
+from estimators.estimator import STAND_IN, Estimator, Relative
 from estimators.sources import read_path
-from estimators.task import Classification, Task
+from estimators.task import Classification, Metric, Task
+from estimators.training import Training
 from nas import plugins
 from nas.children import Children
 from nas.datasets import Data, is_path, recorded
 from nas.errors import NasError, usage_error
-from nas.limits import Limits, Objective
-from nas.plan import FINALISTS, FRESH_SEEDS, PREFLIGHT, Plan, rng_of
-from nas.run_folder import DataOptions, Derived, RunRecord, Settings, versions
+from nas.limits import COSTS, Limits, Objective
+from nas.plan import FRESH_SEEDS, PREFLIGHT, REFERENCE, Plan, finalists_of, rng_of
+from nas.run_folder import Beside, DataOptions, Derived, RunRecord, Settings, versions
+from nas.scales import cost_scales, scaled, scales
 from nas.terminal import escaped
 from search_spaces.space import SearchSpace
 from search_spaces.strict_json import MAX_INT, dumps
-from strategies import DEFAULT_STRATEGY
+from strategies import DEFAULT_OF_SEVERAL, DEFAULT_STRATEGY
 from strategies.strategy import Strategy
 
 # Fields of a run that are objects, and where their names are found.
@@ -34,6 +36,8 @@ _NAMED: Mapping[str, str] = {
     "data": "datasets",
 }
 
+MAX_OBJECTIVES = 4  # a hypervolume takes time to the power of their number
+
 T = TypeVar("T")
 
 
@@ -42,25 +46,27 @@ T = TypeVar("T")
 class Configuration:
     """What a user asks for; ``nas.search`` says what each value means.
 
+    ``strategy`` is None for the default one, which depends on the number of objectives.
     ``derived`` are options of the strategy as an earlier session resolved them; they stay when the
-    budget changes.
+    budget changes. So do the ``scales`` of several objectives.
     """
 
     space: str | type[SearchSpace] = "mbconv"
     budget: int = 100
     data: Data = "digits"
     data_options: DataOptions = field(default_factory=DataOptions)
-    strategy: str | type[Strategy] = DEFAULT_STRATEGY
+    strategy: str | type[Strategy] | None = None
     estimator: str | type[Estimator] = "training"
     seed: int = 0
     device: str = "auto"
-    objective: str = "accuracy"
+    objective: str | tuple[str, ...] = "accuracy"
     fidelity: float = 1.0
     max_params: int | None = None
     max_macs: int | None = None
     max_latency_ms: float | None = None
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     derived: Mapping[str, Any] = field(default_factory=dict)
+    scales: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @final
@@ -74,6 +80,7 @@ class Prepared:
         space: The search space.
         children: Makes networks, and knows the limits.
         estimator: Prepared with the data.
+        judge: Trains the finalists; the estimator itself, unless its scores are a stand-in.
         strategy: Fresh.
         plan: What the search is to do.
         record: What ``run.json`` will say.
@@ -84,9 +91,18 @@ class Prepared:
     space: SearchSpace
     children: Children
     estimator: Estimator
+    judge: Estimator
     strategy: Strategy
     plan: Plan
     record: RunRecord
+
+    def metrics(self, estimator: Estimator) -> dict[str, Metric]:
+        """What evaluations hold, of which those that rank trials or finalists are required."""
+        required = {self.plan.objective.metric, self.plan.verdict.metric}
+        return {
+            name: replace(metric, required=name in required)
+            for name, metric in estimator.metrics(self.task).items()
+        }
 
 
 def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepared:
@@ -104,11 +120,12 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
     settings = _settings(configuration)
     limits, plan_numbers = _limits(configuration), _numbers(configuration)
     device = configuration.device
-    if not elsewhere or device in {"auto", "cpu"} or limits.max_latency_ms is not None:
+    timed = limits.max_latency_ms is not None or "latency_ms" in _names(configuration.objective)
+    if not elsewhere or device in {"auto", "cpu"} or timed:
         device = resolve_device(device)  # latency is measured here
-    images = _images(configuration.data, configuration.data_options)
+    images = images_of(configuration.data, configuration.data_options)
     task = Classification(len(images.classes))
-    objective = _objective(task, configuration.objective)
+    objectives = _objectives(task, _names(configuration.objective))
     space = make_space(
         configuration.space, images.input_shape, len(images.classes), settings["space"]
     )
@@ -120,19 +137,64 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         options=settings["estimator"],
         part="estimator",
     )
+    stand_in, asked = estimator.stand_in, None
+    if stand_in is not None:
+        if len(objectives) > 1:
+            raise usage_error(
+                f"--objective must be one with --estimator {configuration.estimator}, whose score "
+                f"stands in for it, got {len(objectives)}"
+            )
+        asked, objectives = objectives[0], (Objective(STAND_IN, stand_in.direction),)
+    named = configuration.strategy
+    if named is None:
+        named = DEFAULT_STRATEGY if len(objectives) == 1 else DEFAULT_OF_SEVERAL
     strategy = _construct(
         Strategy,  # type: ignore[type-abstract]
-        _target("strategies", configuration.strategy),
-        (space.genome, plan_numbers["budget"], (objective.direction,), children),
+        _target("strategies", named),
+        (
+            space.genome,
+            plan_numbers["budget"],
+            tuple(one.direction for one in objectives),
+            children,
+        ),
         options={**settings["strategy"], **configuration.derived},
         part="strategy",
     )
     _check_feasible(children, limits, configuration.seed)
-    estimator.prepare(images, task)
-    plan = Plan(objective=objective, limits=limits, device=device, **plan_numbers)
+    known = configuration.scales
+    if len(objectives) > 1 and not known:
+        known = {
+            **scales(objectives, images=images, task=task),
+            **cost_scales(
+                objectives,
+                space=space,
+                children=children,
+                limits=limits,
+                seed=configuration.seed,
+                device=device,
+            ),
+        }
+    objective, *beside = scaled(objectives, known) if known else objectives
+    if isinstance(estimator, Relative):
+        rng = rng_of(configuration.seed, REFERENCE)
+        estimator.refer([one.graph for one in children.drawn(rng, estimator.references)])
+    judge = estimator if stand_in is None else Training()
+    try:
+        for one in {id(part): part for part in (estimator, judge)}.values():
+            one.prepare(images, task)
+    except ValueError as error:
+        raise usage_error(f"estimator: {escaped(str(error))}") from error
+    plan = Plan(
+        objective=objective,
+        beside=tuple(beside),
+        asked=asked,
+        limits=limits,
+        device=device,
+        **plan_numbers,
+    )
     record = RunRecord(
         space=plugins.name_of("search_spaces", configuration.space),
-        strategy=plugins.name_of("strategies", configuration.strategy),
+        strategy=plugins.name_of("strategies", named),
         estimator=plugins.name_of("estimators", configuration.estimator),
         data=recorded(configuration.data),
         data_options=configuration.data_options,
@@ -144,6 +206,8 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         device=device,
         objective=objective.metric,
         direction=objective.direction,
+        verdict=None if asked is None else asked.metric,
+        beside=tuple(Beside(metric=one.metric, direction=one.direction) for one in beside),
         fidelity=plan.fidelity,
         max_params=limits.max_params,
         max_macs=limits.max_macs,
@@ -152,12 +216,13 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         derived=Derived(
             strategy=dict(strategy.derived()),
             estimator=dict(estimator.recipe),
-            run={"finalists": FINALISTS, "fresh_seeds": FRESH_SEEDS},
+            run={"finalists": finalists_of(len(objectives)), "fresh_seeds": FRESH_SEEDS},
+            scales=dict(known),
         ),
         genotypes=str(space.genome.size),
         versions=versions(),
     )
-    return Prepared(images, task, space, children, estimator, strategy, plan, record)
+    return Prepared(images, task, space, children, estimator, judge, strategy, plan, record)
 
 
 def of_run(
@@ -165,6 +230,8 @@ def of_run(
     *,
     budget: int,
     given: Mapping[str, Any],
+    data_dir: str | None = None,
+    download: bool = False,
 ) -> Configuration:
     """The configuration of a run that is to go on.
 
@@ -173,6 +240,8 @@ def of_run(
         budget: Trials to start, in all.
         given: Objects by the name of their field, for what has no name to be found by: a class
             of the user's own, arrays, or data that were moved.
+        data_dir: Where published files lie now; None for where they were.
+        download: Whether to fetch those that are not there.
 
     Raises:
         NasError: If a name in the record is unknown and nothing was given (exit code 4).
@@ -189,19 +258,21 @@ def of_run(
                 f"hand it over in Python: nas.resume(folder, {field_name}=...)",
                 exit_code=4,
             )
+    moved = {"data_dir": run.data_options.data_dir if data_dir is None else data_dir}
     return Configuration(
         **parts,
-        data_options=run.data_options,
+        data_options=run.data_options.model_copy(update={**moved, "download": download}),
         budget=budget,
         seed=run.seed,
         device=run.device,
-        objective=run.objective,
+        objective=(run.verdict or run.objective, *(one.metric for one in run.beside)),
         fidelity=run.fidelity,
         max_params=run.max_params,
         max_macs=run.max_macs,
         max_latency_ms=run.max_latency_ms,
         settings=run.settings.model_dump(),
         derived=run.derived.strategy,
+        scales=run.derived.scales,
     )
 
 
@@ -339,12 +410,16 @@ def _limits(configuration: Configuration) -> Limits:
         raise usage_error(f"limits: {error}") from error
 
 
-def _images(data: Data, options: DataOptions) -> ImageData:
+def images_of(data: Data, options: DataOptions) -> ImageData:
     """The data that a user names or hands over.
 
     Raises:
         NasError: If they cannot be used (exit code 2).
     """
+    if isinstance(data, str) and not is_path(data):
+        return _named(data, options)
+    if options.data_dir is not None or options.download:
+        raise usage_error("--data-dir and --download need --data with the name of a published set")
     if is_path(data):
         path = Path(str(data))
         try:
@@ -353,9 +428,6 @@ def _images(data: Data, options: DataOptions) -> ImageData:
             raise usage_error(f"data: {escaped(str(error))}") from error
     if options != DataOptions():
         raise usage_error("--image-size and --group need --data with a path")
-    if isinstance(data, str):
-        images: ImageData = plugins.load("datasets", data)()
-        return images
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise usage_error("data must be the name of a data set, a path, or (images, labels)")
     pixels, labels = data
@@ -365,10 +437,63 @@ def _images(data: Data, options: DataOptions) -> ImageData:
         raise usage_error(f"data: {error}") from error
 
 
-def _objective(task: Task, metric: str) -> Objective:
-    if metric not in task.metrics:
-        raise usage_error(f"--objective: {plugins.unknown(metric, task.metrics)}")
-    return Objective(metric, task.metrics[metric].direction)
+def _named(name: str, options: DataOptions) -> ImageData:
+    """The data of a name.
+
+    Raises:
+        NasError: If there are none, or they take no such option (exit code 2).
+    """
+    load = plugins.load("datasets", name)
+    if options.image_size is not None or options.group is not None:
+        raise usage_error("--image-size and --group need --data with a path")
+    given: dict[str, Any] = {}
+    if options.data_dir is not None:
+        given["data_dir"] = Path(options.data_dir)
+    if options.download:
+        given["download"] = True
+    for option in given:
+        if option not in plugins.options(load):
+            flag = option.replace("_", "-")
+            raise usage_error(f"--{flag}: {name} are no files; leave it out")
+    try:
+        images: ImageData = load(**given)
+    except ValueError as error:
+        raise usage_error(f"data: {escaped(str(error))}") from error
+    return images
+
+
+def _names(objective: str | tuple[str, ...]) -> tuple[str, ...]:
+    """The objectives by name; one or several may be given."""
+    return (objective,) if isinstance(objective, str) else tuple(objective)
+
+
+def _objectives(task: Task, names: tuple[str, ...]) -> tuple[Objective, ...]:
+    """What a user wants, with directions: costs are minimised.
+
+    Raises:
+        NasError: If a name is unknown or there twice, the first is no metric of the task, or there
+            are too many (exit code 2).
+    """
+    if not 1 <= len(names) <= MAX_OBJECTIVES:
+        raise usage_error(f"--objective must be 1 to {MAX_OBJECTIVES} names, got {len(names)}")
+    if len(set(names)) < len(names):
+        raise usage_error(f"--objective must name each one once, got {', '.join(names)}")
+    for name in names:
+        if name == "top5_accuracy" and name not in task.metrics:
+            raise usage_error(
+                f"--objective: {name} is 1 for all networks with fewer than 6 classes"
+            )
+        if name not in task.metrics and name not in COSTS:
+            raise usage_error(f"--objective: {plugins.unknown(name, [*task.metrics, *COSTS])}")
+    if names[0] not in task.metrics:
+        raise usage_error(
+            f"--objective must begin with a metric of the task ({', '.join(task.metrics)}), got "
+            f"{names[0]}; costs come after it, or are limited by --max-{names[0].replace('_', '-')}"
+        )
+    return tuple(
+        Objective(name, "minimize" if name in COSTS else task.metrics[name].direction)
+        for name in names
+    )
 
 
 def _check_feasible(children: Children, limits: Limits, seed: int) -> None:

@@ -17,23 +17,49 @@ Data = str | Path | Arrays
 _SIZE = re.compile(r"([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?")
 
 
-def options(image_size: str | None, group: str | None) -> DataOptions:
+def options(
+    image_size: str | None,
+    group: str | None,
+    data_dir: str | Path | None = None,
+    *,
+    download: bool = False,
+) -> DataOptions:
     """Options of the data from what a user wrote.
 
     Args:
         image_size: ``HxW``, or ``N`` for squares.
         group: Column of a CSV file.
+        data_dir: Folder of published files.
+        download: Whether to fetch published files that are not there.
 
     Raises:
-        NasError: If the size is no such text (exit code 2).
+        NasError: If the size is no such text, or the folder has no such name (exit code 2).
     """
-    if image_size is None:
-        return DataOptions(group=group)
+    folder = None if data_dir is None else _absolute("--data-dir", data_dir)
+    size = None if image_size is None else _size(image_size)
+    return DataOptions(image_size=size, group=group, data_dir=folder, download=download)
+
+
+def _size(image_size: str) -> tuple[int, int]:
     found = _SIZE.fullmatch(str(image_size).lower())
     if found is None:
         raise usage_error(f"--image-size must be HEIGHTxWIDTH or N, got {str(image_size)[:40]!r}")
     height, width = found[1], found[1] if found[2] is None else found[2]
-    return DataOptions(image_size=(int(height), int(width)), group=group)
+    return int(height), int(width)
+
+
+def _absolute(flag: str, path: str | Path) -> str:
+    """A path as it is written down.
+
+    Raises:
+        NasError: If it cannot be (exit code 2).
+    """
+    absolute = str(Path(path).absolute())
+    try:
+        absolute.encode()
+    except UnicodeEncodeError as error:
+        raise usage_error(f"{flag}: path must be UTF-8, got {absolute!r:.200}") from error
+    return absolute
 
 
 def is_path(data: object) -> bool:
@@ -52,10 +78,5 @@ def recorded(data: Data) -> str:
         NasError: If it is a path that cannot be written down (exit code 2).
     """
     if is_path(data):
-        path = str(Path(str(data)).absolute())
-        try:
-            path.encode()
-        except UnicodeEncodeError as error:
-            raise usage_error(f"--data: path must be UTF-8, got {path!r:.200}") from error
-        return path
+        return _absolute("--data", str(data))
     return data if isinstance(data, str) else "arrays"

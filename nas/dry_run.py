@@ -9,12 +9,13 @@ from typing import Any, Literal
 import torch
 
 from estimators.data import ImageData
+from estimators.estimator import Estimator
 from nas.configuration import Configuration, Prepared, prepare
 from nas.errors import NasError
 from nas.latency import latency_ms
 from nas.limits import format_quantity
 from nas.panel import duration
-from nas.plan import FINALISTS, FRESH_SEEDS, PREFLIGHT, rng_of, training_seed
+from nas.plan import FRESH_SEEDS, PREFLIGHT, finalists_of, rng_of, training_seed
 from nas.terminal import escaped
 from nas.workers import Failure, Job, run_job
 from search_spaces.genome import Genotype
@@ -46,9 +47,13 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
         feasible = [children.nearest_feasible(rng_of(plan.seed, PREFLIGHT)).genotype]
     costs = _costs(prepared, feasible)
     middle = sorted(feasible, key=lambda genotype: children.child(genotype).macs)
-    calibration = _calibration(prepared, middle[len(middle) // 2])
+    child = middle[len(middle) // 2]
+    calibration = final = _calibration(prepared, child, prepared.estimator)
+    if prepared.judge is not prepared.estimator:
+        final = _calibration(prepared, child, prepared.judge)
     count = _count(plan.device, plan.budget) if workers == "auto" else max(1, workers)
-    trainings = plan.budget + FINALISTS * FRESH_SEEDS
+    rescorings = finalists_of(len(plan.objectives)) * FRESH_SEEDS
+    seconds = calibration["seconds"] * plan.budget + final["seconds"] * rescorings
     return {
         "space": prepared.record.space,
         "data": prepared.record.data,
@@ -61,11 +66,11 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
         "costs": costs,
         "calibration": calibration,
         "budget": plan.budget,
-        "trainings": trainings,
+        "trainings": plan.budget + rescorings,
         "workers": count,
         "device": plan.device,
         "seconds_per_child": calibration["seconds"],
-        "expected_hours": calibration["seconds"] * trainings / count / 3600,
+        "expected_hours": seconds / count / 3600,
     }
 
 
@@ -133,8 +138,8 @@ def _costs(prepared: Prepared, genotypes: Sequence[Genotype]) -> dict[str, dict[
     return found
 
 
-def _calibration(prepared: Prepared, genotype: Genotype) -> dict[str, Any]:
-    """Train one child as the search would.
+def _calibration(prepared: Prepared, genotype: Genotype, estimator: Estimator) -> dict[str, Any]:
+    """Score one child as the search would.
 
     Raises:
         NasError: If it fails (exit code 3).
@@ -142,13 +147,13 @@ def _calibration(prepared: Prepared, genotype: Genotype) -> dict[str, Any]:
     plan, child = prepared.plan, prepared.children.child(genotype)
     job = Job(0, child.graph, plan.fidelity, training_seed(plan.seed, PREFLIGHT, 2))
     begin = time.monotonic()
-    metrics = prepared.task.metrics
-    result = run_job(prepared.estimator, job, device=plan.device, metrics=metrics)
+    metrics = prepared.metrics(estimator)
+    result = run_job(estimator, job, device=plan.device, metrics=metrics)
     seconds = time.monotonic() - begin
     if isinstance(result, Failure):
         raise NasError(f"dry run: the child failed: {result.cause}: {result.message}", exit_code=3)
     latency = None
-    if plan.limits.max_latency_ms is not None:
+    if plan.times_children:
         shape = child.graph.input_shape
         latency = latency_ms(build(child.graph), shape, device=plan.device)
     return {

@@ -338,9 +338,7 @@ class Search:
         self._tell(self._record.trials[trial.ordinal])
 
     def _tell(self, trial: Trial) -> None:
-        objective = self._plan.objective
-        metrics = trial.metrics
-        rewards = (objective.reward(metrics[objective.metric]),) if metrics else None
+        rewards = self._record.rewards(trial) if trial.metrics else None
         self._journal.append("told", ordinal=trial.ordinal, rewards=rewards)
         self._strategy.tell(self._record.proposals[trial.ordinal], rewards)
 
@@ -361,8 +359,8 @@ class Search:
         raise SearchFailed(reason)
 
     def _latency(self, child: Child) -> float | None:
-        """Median latency where a limit asks for it, measured once for each network."""
-        if self._plan.limits.max_latency_ms is None or not self._children.feasible(child.genotype):
+        """Median latency where it is limited or an objective, measured once for each network."""
+        if not self._plan.times_children or not self._children.feasible(child.genotype):
             return None
         if child.digest not in self._latencies:
             graph, device = child.graph, self._plan.device

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]
 Metrics = dict[str, float]
 
@@ -118,11 +119,21 @@ class _FinalTraining(_Event):
     seconds: Seconds
 
 
+class _OfClass(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    support: Count
+    recall: Fraction
+    precision: Fraction
+    f1: Fraction
+
+
 class _TestRead(_Event):
     event: Literal["test_read"]
     ordinal: Count
     sha256: str
     metrics: Metrics
+    by_class: list[_OfClass] = []  # in the order of classes; runs of old have none
 
 
 class _Exported(_Event):

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from estimators.class_figures import ClassFigures
 from nas.drawing import draw
 from nas.errors import NasError
 from nas.limits import format_quantity
@@ -34,6 +35,7 @@ ARCHITECTURE, MODEL, WEIGHTS, CARD, DRAWING = (
     "README.md",
     "architecture.svg",
 )
+MOST_ROWS = 100  # classes in a model card
 TOLERANCE = 1e-5  # largest difference of outputs, relative to the largest one
 
 _PROBE = """
@@ -85,6 +87,7 @@ class Winner:
         weights: Its state dict; None exports the source alone.
         preprocessing: What images must be; None if unknown.
         figures: Lines of the model card, by name, such as scores with what they were read on.
+        by_class: How each class is recognised on test images, by position; empty if unknown.
     """
 
     graph: Graph
@@ -92,6 +95,7 @@ class Winner:
     weights: Mapping[str, Tensor] | None = None
     preprocessing: Preprocessing | None = None
     figures: Mapping[str, str] | None = None
+    by_class: tuple[ClassFigures, ...] = ()
 
 
 def export(winner: Winner, folder: Path) -> float | None:
@@ -190,6 +194,8 @@ def _document(winner: Winner) -> dict[str, Any]:
         }
     if winner.figures is not None:
         document["figures"] = dict(winner.figures)
+    if winner.by_class:
+        document["by_class"] = [asdict(one) for one in winner.by_class]
     document["graph"] = graph_json.to_document(winner.graph)
     return document
 
@@ -218,10 +224,25 @@ def _card(winner: Winner, folder: Path, error: float | None) -> str:
         f"A convolutional network of {format_quantity(graph.params)} parameters.\n",
         f"![Stages and blocks]({DRAWING})\n",
         f"| | |\n|---|---|\n{table}\n",
+        *_classes(winner),
         _usage(title, winner, (channels, height, width)),
         _sums(folder),
     ]
     return "\n".join(parts)
+
+
+def _classes(winner: Winner) -> list[str]:
+    """The part of the card on single classes, if they are known."""
+    if not winner.by_class or winner.preprocessing is None:
+        return []
+    rows = [
+        f"| {_cell(name)} | {one.support:,} | {one.recall:.4g} | {one.precision:.4g} | "
+        f"{one.f1:.4g} |"
+        for name, one in zip(winner.preprocessing.classes, winner.by_class, strict=True)
+    ]
+    more = f"\n{len(rows) - MOST_ROWS} more are in {ARCHITECTURE}.\n" * (len(rows) > MOST_ROWS)
+    head = "| class | test images | recall | precision | F1 |\n|---|---|---|---|---|\n"
+    return ["## Classes\n", head + "\n".join(rows[:MOST_ROWS]) + "\n" + more]
 
 
 def _usage(title: str, winner: Winner, shape: tuple[int, int, int]) -> str:

@@ -1,19 +1,23 @@
 """The last word on the best few: scores on fresh seeds, which take the luck out."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+import numpy as np
+
 from nas.children import Child, Children
 from nas.engine import RETRIED, RETRIES, check_network
 from nas.journal import Journal
-from nas.plan import FINALISTS, FRESH_SEEDS, RESCORING, Plan, training_seed
+from nas.limits import COSTS
+from nas.plan import FRESH_SEEDS, RESCORING, Plan, finalists_of, training_seed
 from nas.record import Kept, Reading, Record
 from nas.trial import Trial
 from nas.weights import keep, still_there
 from nas.workers import Failure, Job, Outcome
+from strategies.pareto import ranks
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,29 +27,40 @@ class Finalist:
     Attributes:
         trial: The trial that found it.
         child: Its network.
-        scores: The objective's metric on each fresh seed.
+        scores: On each fresh seed.
         weights: What the best of these trainings left; None if the estimator trains nothing.
+        metric: What the scores are of: the metric of the plan's verdict.
+        metrics: Mean of every metric over the fresh seeds.
     """
 
     trial: Trial
     child: Child
     scores: tuple[float, ...]
     weights: Kept | None
+    metric: str
+    metrics: Mapping[str, float]
 
     @property
     def mean(self) -> float:
         """Mean over the fresh seeds: the figure by which ``best`` is chosen."""
         return sum(self.scores) / len(self.scores)
 
+    def figure(self, name: str) -> float:
+        """A cost of the trial, or the mean of a metric over the fresh seeds."""
+        return self.trial.figure(name) if name in COSTS else self.metrics[name]
+
 
 @final
 class Rescoring:
-    """Scores the best ``FINALISTS`` complete trials on ``FRESH_SEEDS`` fresh seeds each.
+    """Scores the best few complete trials on ``FRESH_SEEDS`` fresh seeds each.
+
+    With one objective these are ``FINALISTS``; with several, ``FRONT_FINALISTS`` at most of the
+    front, spread along it.
 
     A score that was picked as the best of many is too good on average; fresh ones are not. It is
     driven as ``Search`` is: ``next_job`` while a worker is free, ``settle`` for each outcome.
     What the record has already, with its weights still there, is not done again. For a child that
-    now fails the next one of the ranking is scored, down to the first ``2 * FINALISTS``.
+    now fails the next one of the ranking is scored, down to twice as many.
 
     Args:
         plan: The plan of the search.
@@ -63,7 +78,10 @@ class Rescoring:
         self._record = record
         self._journal = journal
         self._folder = folder
-        self._ranking = record.ranking()[: 2 * FINALISTS]
+        self._most = finalists_of(len(plan.objectives))
+        if plan.beside:
+            self._most = min(self._most, len(record.front))
+        self._ranking = record.ranking()[: 2 * self._most]
         self._open: set[int] = set()
         self._losses: Counter[int] = Counter()
         self._usable = {key for key in record.readings if self._is_whole(record.readings[key])}
@@ -128,21 +146,35 @@ class Rescoring:
     def finalists(self) -> list[Finalist]:
         """All finalists, best mean first, the cheaper one of equals."""
         found = [self.finalist(trial) for trial in self._chosen()]
-        objective = self._plan.objective
+        objective = self._plan.verdict
         return sorted(found, key=lambda one: (-objective.reward(one.mean), one.trial.macs))
+
+    def front(self) -> list[Finalist]:
+        """Finalists that no other one is as good as everywhere, by their means; else the best."""
+        found, objectives = self.finalists(), self._plan.objectives
+        if len(objectives) == 1:
+            return found[:1]
+        points = [[one.reward(each.figure(one.metric)) for one in objectives] for each in found]
+        rank = ranks(np.array(points).reshape(len(found), len(objectives)))
+        return [each for each, place in zip(found, rank, strict=True) if place == 0]
 
     def finalist(self, trial: Trial) -> Finalist:
         """One that has all its scores."""
-        objective = self._plan.objective
+        objective = self._plan.verdict
         readings = [self._record.readings[place] for place in _places(trial.ordinal)]
         best = max(readings, key=lambda one: objective.reward(one.metrics[objective.metric]))
         scores = tuple(one.metrics[objective.metric] for one in readings)
-        return Finalist(trial, self._children.child(trial.genotype), scores, best.weights)
+        means = {
+            name: sum(one.metrics[name] for one in readings) / len(readings)
+            for name in readings[0].metrics
+        }
+        child = self._children.child(trial.genotype)
+        return Finalist(trial, child, scores, best.weights, objective.metric, means)
 
     def _chosen(self) -> list[Trial]:
         """The best trials of which no fresh score has failed."""
         sound = [trial for trial in self._ranking if not self._has_failed(trial)]
-        return sound[:FINALISTS]
+        return sound[: self._most]
 
     def _has_failed(self, trial: Trial) -> bool:
         readings = self._record.readings

@@ -8,21 +8,32 @@ from typing import Literal
 _SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
 
 
+# What a network costs, which can be an objective beside a metric of the task.
+COSTS = ("params", "macs", "latency_ms")
+
+
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """The metric that is searched for.
+    """Something that is searched for.
 
     Attributes:
-        metric: A metric of the task.
+        metric: A metric of the task, or one of ``COSTS``.
         direction: Which values are better.
+        scale: The values that count as 0 and as 1 in a hypervolume: the worst and the ideal.
     """
 
     metric: str
     direction: Literal["maximize", "minimize"]
+    scale: tuple[float, float] = (0.0, 1.0)
 
     def reward(self, value: float) -> float:
         """``value`` turned so that larger is better."""
         return value if self.direction == "maximize" else -value
+
+    def share(self, value: float) -> float:
+        """``value`` on the objective's scale: larger is better, 1 is ideal."""
+        worst, ideal = self.scale
+        return (value - worst) / (ideal - worst)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +77,15 @@ def parse_quantity(text: str) -> int:
     if quantity < 1:
         raise ValueError(f"must be at least 1, got {text[:40]!r}")
     return quantity
+
+
+def format_value(name: str, value: float) -> str:
+    """The value of an objective with its name: ``accuracy 0.9815``, ``39.1k params``."""
+    if name == "latency_ms":
+        return f"{value:.3g} ms"
+    if name in COSTS:
+        return f"{format_quantity(value)} {'MACs' if name == 'macs' else name}"
+    return f"{name} {value:.4f}"
 
 
 def format_quantity(value: float) -> str:

@@ -10,10 +10,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from estimators.class_figures import ClassFigures
 from nas.errors import usage_error
 from nas.export import ARCHITECTURE, SCHEMA_VERSION, WEIGHTS, Preprocessing, Winner
 from nas.plugins import unknown
-from nas.run_folder import BEST, read_json
+from nas.run_folder import BEST, FRONT, RUN, read_json
 from search_spaces import architecture as architecture_format
 from search_spaces import graph_json
 from search_spaces.architecture import lower
@@ -23,6 +24,8 @@ from search_spaces.primitives import MAX_SIDE
 from search_spaces.reference import REFERENCES
 from search_spaces.reference.adaptation import adapted
 from search_spaces.strict_json import JsonError, check_version, member
+
+_MEMBER = "trial-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ def load(
     *,
     input_shape: tuple[int, int, int] | None = None,
     num_classes: int | None = None,
+    trial: int | None = None,
 ) -> nn.Module:
     """A network, in eval mode.
 
@@ -53,11 +57,13 @@ def load(
         input_shape: ``(channels, height, width)`` of the images to adapt a reference to, by the
             rules of ``search_spaces.reference.adaptation``; None leaves it as published.
         num_classes: Number of classes to adapt a reference to; None leaves it as published.
+        trial: Which member of the front, of a run for several objectives.
 
     Raises:
         NasError: If there is no such thing, it is damaged, or it cannot be adapted (exit code 2).
     """
-    winner = find(source, input_shape=input_shape, num_classes=num_classes).winner
+    found = find(source, input_shape=input_shape, num_classes=num_classes, trial=trial)
+    winner = found.winner
     model = build(winner.graph)
     if winner.weights is not None:
         model.load_state_dict(dict(winner.weights), strict=True)
@@ -69,13 +75,14 @@ def find(
     *,
     input_shape: tuple[int, int, int] | None = None,
     num_classes: int | None = None,
+    trial: int | None = None,
 ) -> Named:
     """What ``source`` names; see ``load``.
 
     Raises:
         NasError: As for ``load``.
     """
-    if str(source) in REFERENCES:
+    if str(source) in REFERENCES and trial is None:
         return _reference(str(source), input_shape, num_classes)
     if input_shape is not None or num_classes is not None:
         raise usage_error(
@@ -83,12 +90,39 @@ def find(
             f"{unknown(str(source), REFERENCES)}"
         )
     path = Path(source)
+    if trial is not None or _is_file(path / RUN):
+        member = _member_of(path, trial)
+        if member is not None:
+            return Named(f"{source}, trial {trial}", _read(member))
     for candidate in (path / BEST / ARCHITECTURE, path / ARCHITECTURE, path):
         if _is_file(candidate):
             return Named(str(source), _read(candidate))
     if path.is_dir():
         raise usage_error(f"{path}: holds no {ARCHITECTURE}; has its search finished?")
     raise usage_error(f"no file or folder, and {unknown(str(source), REFERENCES)}")
+
+
+def _member_of(run: Path, trial: int | None) -> Path | None:
+    """The description of a member of a run's front; None of a run with one winner.
+
+    Raises:
+        NasError: If it is not said which, or there is no such member (exit code 2).
+    """
+    members = {
+        int(path.parent.name.removeprefix(_MEMBER)): path
+        for path in (run / FRONT).glob(f"{_MEMBER}*/{ARCHITECTURE}")
+        if path.parent.name.removeprefix(_MEMBER).isdecimal()
+    }
+    have = ", ".join(str(ordinal) for ordinal in sorted(members))
+    if members and trial is None:
+        raise usage_error(
+            f"{run}: has a front of several networks; choose by --trial one of {have}"
+        )
+    if members and trial not in members:
+        raise usage_error(f"--trial must be a member of the front ({have}), got {trial}")
+    if trial is not None and not members:
+        raise usage_error(f"--trial: {run} holds no front of several networks; leave it out")
+    return None if trial is None else members[trial]
 
 
 def _reference(
@@ -118,6 +152,7 @@ def _read(path: Path) -> Winner:
         graph = graph_json.from_document(member(document, "graph", dict, "document"))
         preprocessing = _preprocessing(document.get("preprocessing"), graph)
         figures = _figures(document.get("figures"))
+        by_class = _by_class(document.get("by_class"), preprocessing)
         architecture = None
         if "architecture" in document:  # kept as it is: its space may not be installed here
             architecture = member(document, "architecture", dict, "document")
@@ -126,7 +161,7 @@ def _read(path: Path) -> Winner:
     weights = None
     if (path.parent / WEIGHTS).is_file():
         weights = read_weights(path.parent / WEIGHTS, build_meta(graph))
-    return Winner(graph, architecture, weights, preprocessing, figures)
+    return Winner(graph, architecture, weights, preprocessing, figures, by_class)
 
 
 def build_meta(graph: Graph) -> nn.Module:
@@ -211,3 +246,22 @@ def _figures(document: Any) -> dict[str, str] | None:
     if not isinstance(document, dict) or not all(isinstance(v, str) for v in document.values()):
         raise JsonError("figures must be an object of texts")
     return document
+
+
+def _by_class(document: Any, preprocessing: Preprocessing | None) -> tuple[ClassFigures, ...]:
+    """Figures of each class on test images."""
+    if document is None:
+        return ()
+    if preprocessing is None or not isinstance(document, list):
+        raise JsonError("by_class must be a list, and there must be classes")
+    if len(document) != len(preprocessing.classes):
+        raise JsonError(f"by_class must have {len(preprocessing.classes)} entries, one a class")
+    found = []
+    for number, entry in enumerate(document):
+        where = f"by_class.{number}"
+        support = member(entry, "support", int, where)
+        shares = [member(entry, name, float, where) for name in ("recall", "precision", "f1")]
+        if support < 0 or not all(0 <= share <= 1 for share in shares):
+            raise JsonError(f"{where} must be a count and three shares in [0, 1]")
+        found.append(ClassFigures(support, *shares))
+    return tuple(found)

@@ -10,8 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from nas.plan import FINALISTS, FRESH_SEEDS
-from nas.status import Standing, best_line, now
+from nas.status import Standing, best_line, front_lines, now
 from nas.terminal import printable
 
 WIDTH = 100  # columns, where the terminal has as many
@@ -26,10 +25,11 @@ def panel(standing: Standing) -> RenderableType:
     rows.add_row("trained", _bar(standing))
     states = ", ".join(f"{count:,} {state}" for state, count in standing.states.items())
     rows.add_row("trials", states or "none yet")
-    best = "none yet"
+    best = ["none yet"]
     if standing.best is not None:
-        best = best_line(standing.best, standing.metric)
-    rows.add_row("best", Text(printable(best), style="bold"))
+        best = front_lines(standing) or [best_line(standing.best, standing.objectives[0])]
+    name = "front" if len(standing.objectives) > 1 else "best"
+    rows.add_row(name, Text(printable("\n".join(best), keep="\n"), style="bold"))
     rows.add_row("pace", _pace(standing))
     if standing.ended:
         rows.add_row("search", Text(printable(standing.ended)))
@@ -63,7 +63,11 @@ def show(folder: Path, *, watch: bool) -> None:
 
 
 def _line(standing: Standing) -> str:
-    best = "" if standing.best is None else f", best {best_line(standing.best, standing.metric)}"
+    best = ""
+    if standing.front:
+        best = f", front of {front_lines(standing)[0]}"
+    elif standing.best is not None:
+        best = f", best {best_line(standing.best, standing.objectives[0])}"
     return f"{standing.trained} of {standing.budget} trained{best}; {_pace(standing)}"
 
 
@@ -89,7 +93,7 @@ def _pace(standing: Standing) -> str:
     parts = [f"{duration(standing.seconds)} so far"]
     if standing.per_hour is not None:
         parts.insert(0, f"{standing.per_hour:,.0f} children an hour")
-    left = standing.left(FINALISTS * FRESH_SEEDS)
+    left = standing.left()
     if left and standing.phase == "running":
         parts.append(f"about {duration(left)} left")
     return ", ".join(parts)

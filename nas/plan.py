@@ -7,9 +7,10 @@ import numpy as np
 from nas.limits import Limits, Objective
 
 # First numbers of the spawn keys that keep the generators of a run apart.
-ASK, TRAINING, RESCORING, PREFLIGHT, FINAL = range(5)
+ASK, TRAINING, RESCORING, PREFLIGHT, FINAL, REFERENCE = range(6)
 
 FINALISTS = 3  # of the best trials, to be scored again
+FRONT_FINALISTS = 8  # of the front, where there are several objectives
 FRESH_SEEDS = 2  # that each of them is scored on
 
 
@@ -20,11 +21,13 @@ class Plan:
     Attributes:
         budget: Trials to start on a worker.
         seed: Seed of the run.
-        objective: What is searched for.
+        objective: What trials are ranked by; the first of several, a metric of the task.
         limits: What a network may cost.
         fidelity: Share of full training for every child, in (0, 1]; a strategy that proposes a
             fidelity of its own gets that share of it.
         device: Where latency is measured.
+        asked: What the user asks for, if the estimator has a score of its own to rank trials by.
+        beside: Further objectives, in their order; none where ``asked`` is given.
     """
 
     budget: int
@@ -33,6 +36,29 @@ class Plan:
     limits: Limits
     device: str = "cpu"
     fidelity: float = 1.0
+    asked: Objective | None = None
+    beside: tuple[Objective, ...] = ()
+
+    @property
+    def verdict(self) -> Objective:
+        """What finalists are ranked by: a metric of the task."""
+        return self.objective if self.asked is None else self.asked
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """All that is searched for, in the order of the rewards."""
+        return (self.objective, *self.beside)
+
+    @property
+    def times_children(self) -> bool:
+        """Whether the latency of children is measured."""
+        wanted = any(one.metric == "latency_ms" for one in self.beside)
+        return wanted or self.limits.max_latency_ms is not None
+
+
+def finalists_of(objectives: int) -> int:
+    """How many trials are scored again, at most, in a search for so many objectives."""
+    return FINALISTS if objectives == 1 else FRONT_FINALISTS
 
 
 def rng_of(seed: int, *key: int) -> np.random.Generator:

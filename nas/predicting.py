@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from estimators.image_files import read_image
-from estimators.training import resized
+from estimators.scoring import resized
 from nas.errors import usage_error
 from nas.export import Preprocessing
 from nas.loading import find
@@ -68,14 +68,18 @@ class Predictor:
         preprocessing: Classes, mean and standard deviation.
     """
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, *, trial: int | None = None) -> None:
         """Load an exported folder or a finished run.
+
+        Args:
+            source: The folder.
+            trial: Which member of the front, of a run for several objectives.
 
         Raises:
             NasError: If it is damaged, has no weights, or does not say what images must be
                 (exit code 2).
         """
-        winner = find(source).winner
+        winner = find(source, trial=trial).winner
         if winner.weights is None or winner.preprocessing is None:
             lacks = "no weights" if winner.weights is None else "no preprocessing and classes"
             raise usage_error(f"{source} has {lacks}; name a finished run or what it exported")

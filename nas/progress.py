@@ -16,9 +16,9 @@ from rich.text import Text
 from nas.finalists import Finalist
 from nas.limits import format_quantity
 from nas.panel import panel
-from nas.plan import FINALISTS, FRESH_SEEDS
+from nas.plan import FRESH_SEEDS, finalists_of
 from nas.record import Record
-from nas.status import Standing, ordered
+from nas.status import Standing, values_of
 from nas.terminal import printable, say
 from nas.trial import Trial
 from nas.workers import Workers
@@ -44,7 +44,7 @@ class Progress(ABC):
 
     @abstractmethod
     def begin(self, folder: Path, record: Record, workers: Workers) -> None:
-        """There are workers now; record and workers may be read until the end."""
+        """There are workers now; record and workers may be read until the end, or until others."""
 
     @abstractmethod
     def started(self, key: int, title: str) -> None:
@@ -125,10 +125,10 @@ class Lines(Progress):
 
     def begin(self, folder: Path, record: Record, workers: Workers) -> None:
         """Say where the run goes on."""
-        self._record, self._begin = record, time.monotonic()
+        again, self._record, self._begin = self._record is not None, record, time.monotonic()
         self._trained_before = record.started - len(record.attempts)
         self._free = _free(record)
-        if record.trials:
+        if record.trials and not again:
             count = f"{record.started:,} of {record.budget:,} children were started before"
             say(f"{folder}: {count}; {len(record.attempts)} of them are trained again")
 
@@ -142,17 +142,21 @@ class Lines(Progress):
             return
         metric, budget = record.objective.metric, record.budget
         cost = f"{format_quantity(trial.params):>6} params {format_quantity(trial.macs):>6} MACs"
-        if trial.metrics:
-            result = f"{metric} {trial.metrics[metric]:.4f}"
+        if trial.metrics:  # parameters and MACs follow
+            shown = [one.metric for one in record.objectives]
+            result = values_of(trial, [name for name in shown if name not in {"params", "macs"}])
         else:
             result = f"{trial.state}: {trial.cause}: {trial.message}"[:100]
         found = "" if record.best is None else f"  best {record.best.metrics[metric]:.4f}"
+        if len(record.objectives) > 1:
+            found = f"  front of {len(record.front)}, hypervolume {record.hypervolume():.4f}"
         free, self._free = _free(record) - self._free, _free(record)
         beside = f"  ({free} known or infeasible)" if free else ""
         trained = record.started - len(record.attempts)
         pace = (time.monotonic() - self._begin) / max(1, trained - self._trained_before)
         # After the budget the best few are trained again.
-        left = pace * (budget - trained + FINALISTS * FRESH_SEEDS)
+        after = finalists_of(len(record.objectives)) * FRESH_SEEDS
+        left = pace * (budget - trained + after)
         say(
             f"[{trained:>{len(str(budget))}}/{budget}] {result}  {cost} "
             f"{trial.seconds:5.1f} s{found}  {left / 60:.1f} min left{beside}"
@@ -264,16 +268,11 @@ class LivePanel(Progress):
             )
             for one in workers.activity()
         )
-        standing = Standing(
+        standing = Standing.of(
+            record,
             name=str(folder),
             phase="running",
-            budget=record.budget,
-            states=ordered(record),
-            best=record.best,
-            metric=record.objective.metric,
             seconds=self._before[0] + now - self._before[1],
-            ended=record.ended,
-            extra=len(record.readings),
             workers=activity,
         )
         self._shown = standing, now
@@ -310,9 +309,10 @@ def _free(record: Record) -> int:
 
 
 def _rescored(finalist: Finalist, record: Record) -> str:
-    metric = record.objective.metric
     scores = ", ".join(f"{score:.4f}" for score in finalist.scores)
+    guide = record.objective.metric
+    name = "" if guide == finalist.metric else f"{guide} "
     return (
-        f"finalist trial {finalist.trial.ordinal}: {metric} {finalist.mean:.4f} on "
-        f"fresh seeds ({scores}), {finalist.trial.metrics[metric]:.4f} in the search"
+        f"finalist trial {finalist.trial.ordinal}: {finalist.metric} {finalist.mean:.4f} on "
+        f"fresh seeds ({scores}), {name}{finalist.trial.metrics[guide]:.4f} in the search"
     )

@@ -5,12 +5,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, final
 
+import numpy as np
+
 from nas.errors import NasError
 from nas.events import check_event
+from nas.front import covered
 from nas.journal import Event
 from nas.limits import Objective
 from nas.trial import Trial
 from search_spaces.genome import Genotype
+from strategies.pareto import ranks, spread
 from strategies.strategy import Proposal
 
 FINAL_TRAINING = -1
@@ -71,13 +75,13 @@ class Record:
     ``rescored``          a finalist's score on fresh seed ``repeat``, or why there is none
     ``final_training``    the winner was trained for its weights
     ``test_read``         the test images were read, with these ``metrics``
-    ``exported``          ``best/`` is whole; ``relative_error`` of its check
+    ``exported``          the folder of that winner is whole; ``relative_error`` of its check
     ``ended``             the search is over for a ``reason``; its ``outcome`` is ``done``,
                           ``paused`` (a time limit) or ``failed`` (too many children did)
     ====================  =======================================================================
 
     Attributes:
-        objective: What is searched for.
+        objectives: What is searched for; ``objective`` is the first.
         budget: Trials to start, as of the latest session.
         trials: Every ask, in order.
         proposals: What the strategy proposed, by ordinal.
@@ -91,19 +95,24 @@ class Record:
         failures: Failed children by cause and message, since the search last ended.
         failures_in_a_row: The last of them, without a success between.
         judged: Trials that count against the budget and are over, since the search last ended.
-        best: The best complete trial.
+        best: The best complete trial, by the first objective.
+        front: Complete trials at the highest fidelity that no other one is as good as everywhere.
         readings: Fresh scores by ordinal and repeat, final trainings by ordinal and
             ``FINAL_TRAINING``.
         test_reads: Every reading of the test images.
         exported: The last export, or None.
+        exports: The last export of each trial that was a winner.
         ended: Why the search ended; empty while it has not.
         outcome: ``done``, ``paused`` or ``failed`` once it ended; empty while it has not.
         sessions: Every ``opened`` event.
         seconds: Time worked on the run, over all sessions.
     """
 
-    def __init__(self, objective: Objective, budget: int) -> None:
+    def __init__(
+        self, objective: Objective, budget: int, *, beside: tuple[Objective, ...] = ()
+    ) -> None:
         self.objective = objective
+        self.objectives = (objective, *beside)
         self.budget = budget
         self.trials: list[Trial] = []
         self.proposals: list[Proposal] = []
@@ -118,9 +127,11 @@ class Record:
         self.failures_in_a_row = 0
         self.judged = 0
         self.best: Trial | None = None
+        self.front: list[Trial] = []
         self.readings: dict[tuple[int, int], Reading] = {}
         self.test_reads: list[Event] = []
         self.exported: Event | None = None
+        self.exports: dict[int, Event] = {}
         self.ended = ""
         self.outcome = ""
         self.sessions: list[Event] = []
@@ -145,13 +156,20 @@ class Record:
         }
 
     @classmethod
-    def of(cls, events: Iterable[Event], objective: Objective, budget: int) -> "Record":
+    def of(
+        cls,
+        events: Iterable[Event],
+        objective: Objective,
+        budget: int,
+        *,
+        beside: tuple[Objective, ...] = (),
+    ) -> "Record":
         """The record of a whole journal.
 
         Raises:
             NasError: If an event cannot be (exit code 4); the message says which.
         """
-        record = cls(objective, budget)
+        record = cls(objective, budget, beside=beside)
         for number, event in enumerate(events, start=2):
             try:
                 check_event(event)
@@ -187,11 +205,37 @@ class Record:
         return self._scored.get((digest, fidelity), ())
 
     def ranking(self) -> list[Trial]:
-        """Complete trials at the highest fidelity reached, best first, the cheaper of equals."""
+        """Complete trials at the highest fidelity reached, best first, the cheaper of equals.
+
+        With several objectives the front comes first, in an order that covers it, then what
+        nothing else dominates, and so on.
+        """
         complete = sorted(
             (trial for trial in self.trials if trial.state == "complete"), key=self._order
         )
-        return [trial for trial in complete if trial.fidelity == complete[0].fidelity]
+        highest = [trial for trial in complete if trial.fidelity == complete[0].fidelity]
+        if len(self.objectives) == 1 or not highest:
+            return highest
+        front = {trial.ordinal for trial in self.front}
+        rest = [trial for trial in highest if trial.ordinal not in front]
+        rank = ranks(np.array([self.rewards(trial) for trial in rest])) if rest else np.array([])
+        later = [
+            [trial for trial, place in zip(rest, rank, strict=True) if place == level]
+            for level in range(int(rank.max(initial=-1)) + 1)
+        ]
+        return [
+            level[at]
+            for level in (sorted(self.front, key=self._order), *later)
+            for at in spread(np.array([self.rewards(trial) for trial in level]))
+        ]
+
+    def rewards(self, trial: Trial) -> tuple[float, ...]:
+        """One number per objective, larger is better, of a trial that has a score."""
+        return tuple(one.reward(trial.figure(one.metric)) for one in self.objectives)
+
+    def hypervolume(self) -> float:
+        """What the front covers of the box between worst and ideal values, in [0, 1]."""
+        return covered(self.objectives, [trial.figure for trial in self.front])
 
     def states(self) -> Counter[str]:
         """How many trials are in each state."""
@@ -282,6 +326,7 @@ class Record:
         if state == "complete":
             self._scored.setdefault((trial.digest, trial.fidelity), []).append(trial.ordinal)
             self.best = min(filter(None, (self.best, trial)), key=self._order)
+            self._join_front(trial)
 
     def _told(self, event: Event) -> None:
         self.untold.remove(event["ordinal"])
@@ -296,12 +341,28 @@ class Record:
         self.test_reads.append(event)
 
     def _exported(self, event: Event) -> None:
-        self.exported = event
+        self.exported = self.exports[event["ordinal"]] = event
 
     def _ended(self, event: Event) -> None:
         self.ended, self.outcome = str(event["reason"]), str(event["outcome"])
         self.failures.clear()
         self.failures_in_a_row = self.judged = self.fruitless = 0
+
+    def _join_front(self, trial: Trial) -> None:
+        """Take a complete trial into the front, unless a member is as good everywhere."""
+        if self.front and trial.fidelity > self.front[0].fidelity:
+            self.front.clear()
+        elif self.front and trial.fidelity < self.front[0].fidelity:
+            return
+        if not any(self._covers(member, trial) for member in self.front):
+            kept = [member for member in self.front if not self._covers(trial, member)]
+            self.front = [*kept, trial]
+
+    def _covers(self, one: Trial, other: Trial) -> bool:
+        """Whether nothing is gained by ``other``: of equals the cheaper one, then the first."""
+        mine, theirs = self.rewards(one), self.rewards(other)
+        as_good = all(a >= b for a, b in zip(mine, theirs, strict=True))
+        return as_good and (mine != theirs or self._order(one) < self._order(other))
 
     def _running(self, event: Event) -> Trial:
         trial = self.trials[event["ordinal"]]

@@ -12,17 +12,19 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nas.errors import NasError, usage_error
+from nas.limits import Objective
 from nas.lock import HOLDER, LOCK
 from search_spaces.strict_json import JsonError, dumps, loads
 
 SCHEMA_VERSION = 1
 RUN, EVENTS, SUMMARY, BEST = "run.json", "events.jsonl", "summary.json", "best"
+FRONT, FRONT_CHART = "front", "front.svg"
 STUDY, TRIALS = "study.db", "trials"
 # From one session of a run to the next; the fingerprint says whether the data are the same.
-MAY_CHANGE = frozenset({"budget", "versions", "data"})
+MAY_CHANGE = frozenset({"budget", "versions", "data", "data_options.data_dir"})
 
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -40,23 +42,44 @@ class Settings(_Strict):
 
 
 class Derived(_Strict):
-    """What a run derived from its configuration, to be kept when it goes on."""
+    """What a run derived from its configuration, to be kept when it goes on.
+
+    Attributes:
+        strategy: Options of the strategy.
+        estimator: The recipe.
+        run: Trainings after the search.
+        scales: With several objectives, the worst and the ideal value of each; the worst ones are
+            the reference point of the hypervolume.
+    """
 
     strategy: dict[str, Any]
     estimator: dict[str, Any]
     run: dict[str, int]
+    scales: dict[str, tuple[float, float]] = {}
+
+
+class Beside(_Strict):
+    """An objective beside the first one."""
+
+    metric: str
+    direction: Literal["maximize", "minimize"]
 
 
 class DataOptions(_Strict):
-    """How data of the user's own are read.
+    """How data of the user's own are read, and where published ones are.
 
     Attributes:
         image_size: Height and width to resize to; None for what the data say.
         group: Column of a CSV file with what stays together in one split.
+        data_dir: Absolute path of the folder with the published files; None for the places where
+            they are looked for.
+        download: Whether to fetch published files that are not there; not written down.
     """
 
     image_size: tuple[int, int] | None = None
     group: str | None = None
+    data_dir: str | None = None
+    download: bool = Field(default=False, exclude=True)
 
 
 class RunRecord(_Strict):
@@ -76,6 +99,8 @@ class RunRecord(_Strict):
     device: str
     objective: str
     direction: Literal["maximize", "minimize"]
+    verdict: str | None = None
+    beside: tuple[Beside, ...] = ()
     fidelity: float
     max_params: int | None
     max_macs: int | None
@@ -84,6 +109,16 @@ class RunRecord(_Strict):
     derived: Derived
     genotypes: str
     versions: dict[str, str]
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """All that is searched for, the first one first."""
+        scales = self.derived.scales
+        named = ((self.objective, self.direction), *((o.metric, o.direction) for o in self.beside))
+        return tuple(
+            Objective(metric, direction, *([scales[metric]] if metric in scales else []))
+            for metric, direction in named
+        )
 
 
 def versions() -> dict[str, str]:
@@ -208,7 +243,7 @@ def check_plain(folder: Path) -> None:
     Raises:
         NasError: If something that a run writes is a link (exit code 4).
     """
-    for name in (RUN, EVENTS, SUMMARY, BEST, STUDY, TRIALS, LOCK, HOLDER):
+    for name in (RUN, EVENTS, SUMMARY, BEST, FRONT, FRONT_CHART, STUDY, TRIALS, LOCK, HOLDER):
         if (folder / name).is_symlink():
             raise NasError(
                 f"run: {folder / name} is a link; copy the folder with what it links to",
@@ -224,6 +259,7 @@ def differences(there: RunRecord, here: RunRecord) -> list[str]:
         for name in one
         if name not in MAY_CHANGE
         for place, mine, theirs in _unequal(name, one[name], other[name])
+        if place not in MAY_CHANGE
     ]
 
 
@@ -241,7 +277,7 @@ def tidy(folder: Path) -> None:
     for path in (*folder.glob("*.tmp-*"), *(folder / TRIALS).glob("*.tmp-*")):
         if path.is_file():
             path.unlink(missing_ok=True)
-    for path in folder.glob(f".{BEST}.*-*"):
+    for path in (*folder.glob(f".{BEST}.*-*"), *(folder / FRONT).glob(".*-*")):
         shutil.rmtree(path, ignore_errors=True)
 
 

@@ -2,30 +2,44 @@
 
 import os
 import platform
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, final
 
 import torch
 
-from estimators.estimator import EvaluationError
-from estimators.training import Training, measure
+from estimators.estimator import Estimator, EvaluationError
+from estimators.scoring import scored
+from estimators.training import Training
 from nas.configuration import Prepared
 from nas.engine import BUDGET_SPENT, Search, SearchFailed
 from nas.errors import NasError
 from nas.export import ARCHITECTURE, Preprocessing, Winner, export
 from nas.finalists import Finalist, Rescoring
+from nas.front_chart import front_chart
 from nas.interrupts import Interrupted, Interrupts
 from nas.journal import Journal, read_events
 from nas.plan import FINAL, training_seed
 from nas.progress import Progress
 from nas.record import FINAL_TRAINING, Kept, Record
-from nas.result import Result, outline, summary
-from nas.run_folder import BEST, EVENTS, STUDY, SUMMARY, tidy, versions, write_json
+from nas.result import Exported, Result, TestFigures, outline, summary
+from nas.run_folder import (
+    BEST,
+    EVENTS,
+    FRONT,
+    FRONT_CHART,
+    STUDY,
+    SUMMARY,
+    tidy,
+    versions,
+    write_json,
+    write_text,
+)
 from nas.status import is_summed_up, summary_of
 from nas.trial import Trial
 from nas.weights import forget_others, keep, read, still_there
@@ -142,26 +156,32 @@ class Session:
     def _run(self) -> Result:
         path = self._folder / EVENTS
         events = list(read_events(path)) if path.exists() else []
-        record = Record.of(events, self._plan.objective, self._plan.budget)
+        plan = self._plan
+        record = Record.of(events, plan.objective, plan.budget, beside=plan.beside)
         self._record = record
         with Journal(path, record.apply) as self._journal, self._mirrored():
             if self._is_done():
                 return self._conclude(self._rescoring())
-            with self._workers() as workers:
+            prepared = self._prepared
+            with self._workers(prepared.estimator) as workers:
                 self._opened()
                 search = Search(
                     self._plan,
-                    self._prepared.strategy,
-                    children=self._prepared.children,
+                    prepared.strategy,
+                    children=prepared.children,
                     record=record,
                     journal=self._journal,
                 )
                 search.give_back(events)
                 self._progress.begin(self._folder, record, workers)
                 self._search(search, workers)
-                rescoring = self._rescoring()
-                self._drive(rescoring, workers)
-            return self._conclude(rescoring)
+                if prepared.judge is prepared.estimator:
+                    self._drive(self._rescoring(), workers)
+            if prepared.judge is not prepared.estimator:
+                with self._workers(prepared.judge) as workers:
+                    self._progress.begin(self._folder, record, workers)
+                    self._drive(self._rescoring(), workers)
+            return self._conclude(self._rescoring())
 
     def _is_done(self) -> bool:
         """Whether an earlier session came to the end, and nothing more is asked for."""
@@ -171,10 +191,18 @@ class Session:
             and record.exported is not None
             and record.budget == self._plan.budget
             and is_summed_up(self._folder, record)
-            and (self._folder / BEST / ARCHITECTURE).exists()
             and rescoring.over
-            and all(self._has_weights(one) for one in rescoring.finalists()[:1])
+            and all(
+                (self._place(one) / ARCHITECTURE).exists() and self._has_weights(one)
+                for one in rescoring.front()
+            )
         )
+
+    def _place(self, winner: Finalist) -> Path:
+        """Where a winner is exported to."""
+        if self._plan.beside:
+            return self._folder / FRONT / f"trial-{winner.trial.ordinal}"
+        return self._folder / BEST
 
     def _has_weights(self, best: Finalist) -> bool:
         """Whether the winner needs no final training."""
@@ -197,13 +225,11 @@ class Session:
             return
         from nas.study import StudyMirror  # noqa: PLC0415 - Optuna takes a second to import
 
-        objective = self._plan.objective
         self._mirror = StudyMirror(
             self._folder / STUDY,
             name=self._folder.resolve().name,
             genome=self._prepared.space.genome,
-            metric=objective.metric,
-            direction=objective.direction,
+            objectives=self._plan.objectives,
         )
         self._mirror.sync(self._record.trials)  # makes the database before children wait for it
         try:
@@ -212,12 +238,12 @@ class Session:
             self._mirror.close(hurry=isinstance(sys.exception(), Interrupted))
 
     @contextmanager
-    def _workers(self) -> Iterator[Workers]:
-        """The workers of this session."""
-        prepared, execution = self._prepared, self._execution
-        metrics, device = prepared.task.metrics, self._plan.device
+    def _workers(self, estimator: Estimator) -> Iterator[Workers]:
+        """Workers of this session, that score by an estimator."""
+        execution, device = self._execution, self._plan.device
+        metrics = self._prepared.metrics(estimator)
         if self._ray is None:
-            yield InProcessWorkers(prepared.estimator, device, metrics=metrics)
+            yield InProcessWorkers(estimator, device, metrics=metrics)
             return
         from nas.ray_workers import RayWorkers  # noqa: PLC0415 - Ray takes a second to import
 
@@ -225,7 +251,7 @@ class Session:
         self._interrupts.again()  # Ray has put its own handler in place
         workers = RayWorkers(
             self._ray,
-            prepared.estimator,
+            estimator,
             device,
             metrics=metrics,
             count=execution.workers,
@@ -337,25 +363,42 @@ class Session:
         finalists, record = rescoring.finalists(), self._record
         if not finalists:
             raise self._nothing_found()
-        best, recipe = finalists[0], self._prepared.estimator.recipe
+        winners = tuple(self._concluded(one) for one in rescoring.front())
+        self._forget([one.trial.ordinal for one in finalists])
+        result = Result(
+            folder=self._folder,
+            best=winners[0].finalist,
+            finalists=tuple(finalists),
+            trials=tuple(record.trials),
+            test=winners[0].test.metrics,
+            test_by_class=winners[0].test.by_class,
+            ended=record.ended,
+            seconds=record.seconds,
+            weights_check=max(one.weights_check for one in winners),
+            winners=winners,
+        )
+        if self._plan.beside:
+            self._tidy_front(result)
+        write_json(self._folder / SUMMARY, summary(result, record))
+        return result
+
+    def _concluded(self, best: Finalist) -> Exported:
+        """A winner with weights, read on the test images and exported."""
+        recipe = self._prepared.judge.recipe
         if best.weights is None:
             best, recipe = self._trained(best)
         assert best.weights is not None  # noqa: S101 - every training leaves weights
         test = self._test(best, best.weights)
         check = self._exported(best, best.weights, test, recipe)
-        self._forget([one.trial.ordinal for one in finalists])
-        result = Result(
-            folder=self._folder,
-            best=best,
-            finalists=tuple(finalists),
-            trials=tuple(record.trials),
-            test=test,
-            ended=record.ended,
-            seconds=record.seconds,
-            weights_check=check,
-        )
-        write_json(self._folder / SUMMARY, summary(result, record))
-        return result
+        return Exported(best, self._place(best), test, check)
+
+    def _tidy_front(self, result: Result) -> None:
+        """Draw the front, and remove exported networks that are no members any more."""
+        members = {one.folder.name for one in result.winners}
+        for path in (self._folder / FRONT).iterdir():
+            if path.name not in members and path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+        write_text(self._folder / FRONT_CHART, front_chart(self._record, result.front))
 
     def _forget(self, finalists: Sequence[int]) -> None:
         """Delete the weights of trials that are no finalists any more."""
@@ -373,7 +416,8 @@ class Session:
         document, kept = outline(record), ""
         earlier = summary_of(folder)
         if record.exported is not None and earlier is not None:  # an extension has failed
-            document |= {name: earlier.get(name) for name in ("best", "finalists")}
+            kept_names = ("best", "front", "hypervolume", "finalists")
+            document |= {name: earlier.get(name) for name in kept_names}
             kept = "; the winner of before stays"
         write_json(folder / SUMMARY, document)
         return NasError(f"no architecture found: {_why(record)}{kept}; see {folder}", exit_code=3)
@@ -418,36 +462,43 @@ class Session:
         )
         return replace(best, weights=kept), training.recipe
 
-    def _test(self, best: Finalist, kept: Kept) -> dict[str, float]:
-        """Metrics of the winner on the test split, read once for these weights."""
+    def _test(self, best: Finalist, kept: Kept) -> TestFigures:
+        """The winner on the test split, read once for these weights."""
+        classes = self._prepared.images.classes
         for read_before in self._record.test_reads:
             if read_before["sha256"] == kept.sha256:
-                return dict(read_before["metrics"])
+                return TestFigures.of(read_before, classes)
         graph, device = best.child.graph, self._device()
         model = build(graph)
         model.load_state_dict(read(self._folder, kept, graph), strict=True)
         size = tuple(int(side) for side in graph.input_shape[1:])
-        images, task = self._prepared.images, self._prepared.task
-        metrics = measure(model.to(device), images.test, task, size=size, device=device)
-        ordinal, sha256 = best.trial.ordinal, kept.sha256
-        self._journal.append("test_read", ordinal=ordinal, sha256=sha256, metrics=metrics)
-        return metrics
+        split, task = self._prepared.images.test, self._prepared.task
+        outputs = scored(model.to(device), split, size=size, device=device)
+        event = {
+            "ordinal": best.trial.ordinal,
+            "sha256": kept.sha256,
+            "metrics": task.measure(outputs, split.labels),
+            "by_class": [asdict(one) for one in task.by_class(outputs, split.labels)],
+        }
+        self._journal.append("test_read", **event)
+        return TestFigures.of(event, classes)
 
     def _exported(
         self,
         best: Finalist,
         kept: Kept,
-        test: Mapping[str, float],
+        test: TestFigures,
         recipe: Mapping[str, float | int | str],
     ) -> float:
-        """Write ``best/`` unless it is there with these weights; the error of its check."""
-        done, folder = self._record.exported, self._folder / BEST
+        """Write its folder unless it is there with these weights; the error of its check."""
+        record, folder = self._record, self._place(best)
+        done = record.exports.get(best.trial.ordinal) if self._plan.beside else record.exported
         whole = (folder / ARCHITECTURE).is_file()
         if whole and done is not None and done["sha256"] == kept.sha256:
             return float(done["relative_error"])
         (self._folder / SUMMARY).unlink(missing_ok=True)  # of another winner
         if folder.exists():  # of an earlier winner, or not known to be whole
-            old = self._folder / f".{BEST}.old-{os.getpid()}"
+            old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
             folder.rename(old)
         check = export(self._winner(best, kept, test, recipe), folder)
         assert check is not None  # noqa: S101 - there are weights
@@ -467,23 +518,31 @@ class Session:
         self,
         best: Finalist,
         kept: Kept,
-        test: Mapping[str, float],
+        test: TestFigures,
         recipe: Mapping[str, float | int | str],
     ) -> Winner:
         """What is exported, with the lines of its card."""
-        prepared, metric = self._prepared, self._plan.objective.metric
+        prepared, metric, guide = self._prepared, best.metric, self._plan.objective.metric
         images, run = prepared.images, prepared.record
         sizes = (len(images.train), len(images.validation), len(images.test))
-        own = recipe == prepared.estimator.recipe
-        scored = metric if own else f"{metric} as the estimator {run.estimator} has it"
+        own = recipe == prepared.judge.recipe
+        judged = metric if own else f"{metric} as the estimator {run.estimator} has it"
+        guided = judged if guide == metric else f"{guide} of the estimator {run.estimator}"
         scores = ", ".join(f"{score:.4g}" for score in best.scores)
         mean = f"{best.mean:.4g}, mean of {len(best.scores)} fresh seeds ({scores})"
         trial = best.trial
-        searched = f"{trial.metrics[metric]:.4g} in trial {trial.ordinal} of {self._plan.budget}"
+        searched = f"{trial.metrics[guide]:.4g} in trial {trial.ordinal} of {self._plan.budget}"
         weights = "the better of the trainings on fresh seeds" if own else "a training of their own"
+        if recipe.get("folds", 1) != 1:
+            weights += ", the first fold's"
         steps = ", ".join(f"{name} {value}" for name, value in recipe.items() if name != "data")
         reads = len(self._record.test_reads)
         times = "read once" if reads == 1 else f"read {reads} times, for {reads} winners in turn"
+        front = {}
+        if self._plan.beside:
+            times = "read once for each member of the front"
+            names = ", ".join(one.metric for one in self._plan.objectives)
+            front["Objectives"] = f"{names}; no other finalist is as good in all of them"
         return Winner(
             graph=best.child.graph,
             architecture=architecture_format.to_document(best.child.architecture),
@@ -495,11 +554,16 @@ class Session:
                 "Data": "{}: {:,} training, {:,} validation, {:,} test images".format(
                     images.name, *sizes
                 ),
-                f"Test {metric}": f"{test[metric]:.4g}, {times}",
-                f"Validation {scored}": mean,
-                f"Search {scored}": f"{searched}, seed {run.seed}",
+                f"Test {metric}": f"{test.metrics[metric]:.4g}, {times}",
+                "Test, further": ", ".join(
+                    f"{name} {value:.4g}" for name, value in test.metrics.items() if name != metric
+                ),
+                f"Validation {judged}": mean,
+                f"Search {guided}": f"{searched}, seed {run.seed}",
                 "Weights": f"from {weights}: {steps}; fidelity {trial.fidelity:g}",
+                **front,
             },
+            by_class=tuple(test.by_class.values()),
         )
 
 

@@ -1,15 +1,16 @@
 """How a run stands: the same figures for a live panel and for ``nas status`` from any shell."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, final
 
 from nas.errors import NasError
 from nas.journal import read_events
-from nas.limits import Objective, format_quantity
+from nas.limits import COSTS, format_quantity, format_value
 from nas.lock import held, holder
+from nas.plan import FRESH_SEEDS, finalists_of
 from nas.record import Record
 from nas.run_folder import EVENTS, SUMMARY, RunRecord, read_json, read_record
 from nas.trial import Trial
@@ -31,8 +32,10 @@ class Standing:
             same after a time limit; ``failed``, without a winner; or ``stopped`` in between.
         budget: Trials to start in all.
         states: Number of trials in each state.
-        best: The best complete trial of the search.
-        metric: What it is judged by.
+        best: The best complete trial of the search, by the first objective.
+        front: With several objectives, complete trials that no other is as good as everywhere.
+        hypervolume: What the front covers, in [0, 1].
+        objectives: What is searched for, by name.
         seconds: Time worked on the run.
         ended: Why the search ended; empty while it has not.
         extra: Trainings beside the search: fresh scores of finalists.
@@ -44,11 +47,45 @@ class Standing:
     budget: int
     states: Mapping[str, int]
     best: Trial | None
-    metric: str
+    front: tuple[Trial, ...]
+    hypervolume: float
+    objectives: tuple[str, ...]
     seconds: float
     ended: str
     extra: int = 0
     workers: tuple[tuple[str, str, float], ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        record: Record,
+        *,
+        name: str,
+        phase: Phase,
+        seconds: float,
+        workers: tuple[tuple[str, str, float], ...],
+    ) -> "Standing":
+        """What a record says, with what it cannot know."""
+        several = len(record.objectives) > 1
+        return cls(
+            name=name,
+            phase=phase,
+            budget=record.budget,
+            states=ordered(record),
+            best=record.best,
+            front=tuple(record.front) if several else (),
+            hypervolume=record.hypervolume() if several else 0.0,
+            objectives=tuple(one.metric for one in record.objectives),
+            seconds=seconds,
+            ended=record.ended,
+            extra=len(record.readings),
+            workers=workers,
+        )
+
+    @property
+    def rescorings(self) -> int:
+        """Trainings that follow the search, at most."""
+        return finalists_of(len(self.objectives)) * FRESH_SEEDS
 
     @property
     def trained(self) -> int:
@@ -66,15 +103,12 @@ class Standing:
         workers = tuple((name, does, since + seconds) for name, does, since in self.workers)
         return replace(self, seconds=self.seconds + seconds, workers=workers)
 
-    def left(self, extra: int) -> float | None:
-        """Seconds to the end at this pace; None before the first child is trained.
-
-        Args:
-            extra: Trainings that follow the search.
-        """
+    def left(self) -> float | None:
+        """Seconds to the end at this pace; None before the first child is trained."""
         if self.per_hour is None:
             return None
-        return 3600 * (max(0, self.budget - self.trained) + extra - self.extra) / self.per_hour
+        trainings = max(0, self.budget - self.trained) + self.rescorings - self.extra
+        return 3600 * trainings / self.per_hour
 
 
 def read(folder: Path) -> tuple[RunRecord, Record]:
@@ -86,7 +120,8 @@ def read(folder: Path) -> tuple[RunRecord, Record]:
     run = read_record(folder)
     path = folder / EVENTS
     events = read_events(path) if path.exists() else ()
-    return run, Record.of(events, Objective(run.objective, run.direction), run.budget)
+    objective, *beside = run.objectives
+    return run, Record.of(events, objective, run.budget, beside=tuple(beside))
 
 
 def document(folder: Path) -> dict[str, Any]:
@@ -98,23 +133,27 @@ def document(folder: Path) -> dict[str, Any]:
     run, record = read(folder)
     found = standing(folder, record)
     best: dict[str, Any] | None = None
+    objective = run.objective
+    front: list[dict[str, Any]] | None = None
+    volume = found.hypervolume if run.beside else None
     if found.phase in {"finished", "paused"}:
-        best = read_json(folder / SUMMARY, what="summary")["best"]
+        summed_up = read_json(folder / SUMMARY, what="summary")
+        best, objective = summed_up["best"], summed_up["objective"]
+        front, volume = summed_up["front"], summed_up["hypervolume"]
+    elif run.beside:
+        front = [_document(trial, record) for trial in record.front]
     elif record.best is not None:
-        best = {
-            "trial": record.best.ordinal,
-            "score": record.best.metrics[run.objective],
-            "params": record.best.params,
-            "macs": record.best.macs,
-            "genotype": record.best.genotype.to_dict(),
-        }
+        best = _document(record.best, record)
     return {
         "run": str(folder),
         "state": found.phase,
         "budget": record.budget,
         "states": dict(found.states),
         "best": best,
-        "objective": run.objective,
+        "front": front,
+        "hypervolume": volume,
+        "objective": objective,
+        "objectives": list(found.objectives),
         "seconds": round(found.seconds, 3),
         "per_hour": found.per_hour,
         "ended": record.ended,
@@ -123,6 +162,21 @@ def document(folder: Path) -> dict[str, Any]:
         "in_training": sorted(record.attempts) if found.phase == "running" else [],
         "failures": failures(record),
     }
+
+
+def _document(trial: Trial, record: Record) -> dict[str, Any]:
+    """A trial of the search that is among the best so far."""
+    found: dict[str, Any] = {
+        "trial": trial.ordinal,
+        "score": trial.figure(record.objective.metric),
+        "params": trial.params,
+        "macs": trial.macs,
+        "genotype": trial.genotype.to_dict(),
+    }
+    if len(record.objectives) > 1:
+        names = [one.metric for one in record.objectives]
+        found["objectives"] = {name: trial.figure(name) for name in names}
+    return found
 
 
 def failures(record: Record) -> list[dict[str, Any]]:
@@ -156,16 +210,11 @@ def standing(folder: Path, record: Record) -> Standing:
             for ordinal, begin in record.began.items()
             if ordinal in record.attempts
         )
-    return Standing(
+    return Standing.of(
+        record,
         name=folder.name,
         phase="running" if busy else _phase(folder, record),
-        budget=record.budget,
-        states=ordered(record),
-        best=record.best,
-        metric=record.objective.metric,
         seconds=seconds,
-        ended=record.ended,
-        extra=len(record.readings),
         workers=workers,
     )
 
@@ -198,6 +247,27 @@ def ordered(record: Record) -> dict[str, int]:
     """How many trials are in each state, those that are under way first."""
     counts = record.states()
     return {state: counts[state] for state in _ORDER if counts[state]}
+
+
+def front_lines(standing: Standing) -> list[str]:
+    """The size of the front, and the members at its ends; nothing with one objective."""
+    if not standing.front:
+        return []
+    costs = [name for name in standing.objectives if name in COSTS]
+    ends = [min(standing.front, key=lambda trial: trial.figure(cost)) for cost in costs]
+    if standing.best is not None:
+        ends.insert(0, standing.best)
+    size = f"{len(standing.front)} networks, hypervolume {standing.hypervolume:.4f}"
+    lines = [
+        f"trial {trial.ordinal}: {values_of(trial, standing.objectives)}"
+        for trial in {trial.ordinal: trial for trial in ends}.values()
+    ]
+    return [size, *lines]
+
+
+def values_of(trial: Trial, objectives: Sequence[str]) -> str:
+    """What a trial has of each objective, in a few words."""
+    return ", ".join(format_value(name, trial.figure(name)) for name in objectives)
 
 
 def best_line(trial: Trial, metric: str) -> str:

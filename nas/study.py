@@ -31,6 +31,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from nas.errors import usage_error
+from nas.limits import Objective
 from nas.terminal import say
 from nas.trial import Trial
 from search_spaces.genome import Decision, Genome, OptionValue
@@ -89,17 +90,16 @@ class StudyMirror:
         name: Name of the study. One that is alone in the database and has the same trials is
             renamed, as its folder was.
         genome: Whose decisions are the parameters.
-        metric: Name of the objective's metric, whose value a complete trial has.
-        direction: ``maximize`` or ``minimize``.
+        objectives: Whose values a complete trial has, in their order.
     """
 
     def __init__(
-        self, path: Path, *, name: str, genome: Genome, metric: str, direction: str
+        self, path: Path, *, name: str, genome: Genome, objectives: Sequence[Objective]
     ) -> None:
         self._path = path
         self._name = name
-        self._metric = metric
-        self._direction = direction
+        self._metrics = [one.metric for one in objectives]
+        self._directions = [one.direction for one in objectives]
         self._decisions = _distributions(genome)
         self._storage: RDBStorage | None = None
         self._study_id = 0
@@ -205,17 +205,20 @@ class StudyMirror:
         assert self._storage is not None  # noqa: S101 - opened
         names = self._storage.get_study_system_attrs(study_id).get(_METRIC_NAMES)
         directions = [one.name.lower() for one in self._storage.get_study_directions(study_id)]
-        if names != [self._metric] or directions != [self._direction]:
+        if names != self._metrics or directions != self._directions:
             return False
-        query = (
-            select(_TRIALS.c.trial_id, _TRIALS.c.number, _TRIALS.c.state, _VALUES.c.value)
-            .outerjoin(_VALUES, _VALUES.c.trial_id == _TRIALS.c.trial_id)
-            .where(_TRIALS.c.study_id == study_id)
-            .order_by(_TRIALS.c.number)
+        mine = _TRIALS.c.study_id == study_id
+        query = select(_TRIALS.c.trial_id, _TRIALS.c.number, _TRIALS.c.state).where(mine)
+        of_trials = select(_VALUES.c.trial_id, _VALUES.c.value).join(
+            _TRIALS, _VALUES.c.trial_id == _TRIALS.c.trial_id
         )
+        values: dict[int, list[float]] = {}
         try:
             with self._storage.engine.connect() as connection:
-                rows = connection.execute(query).all()
+                rows = connection.execute(query.order_by(_TRIALS.c.number)).all()
+                in_order = of_trials.where(mine).order_by(_VALUES.c.objective)
+                for row in connection.execute(in_order):
+                    values.setdefault(row.trial_id, []).append(row.value)
         except LookupError:  # a state that there is not
             return False
         if len(rows) > len(self._trials):
@@ -224,7 +227,8 @@ class StudyMirror:
         states: list[str] = []
         for row, trial in zip(rows, self._trials, strict=False):
             running = row.state is TrialState.RUNNING
-            same = row.state is _STATES[trial.state] and row.value == self._value(trial)
+            found = values.get(row.trial_id, [])
+            same = row.state is _STATES[trial.state] and found == self._values(trial)
             if row.trial_id != first + trial.ordinal or row.number != trial.ordinal:
                 return False
             if not running and not same:
@@ -244,10 +248,10 @@ class StudyMirror:
                 connection.execute(delete(table).where(table.c.trial_id.in_(trials)))
             for table in (*_OF_STUDIES, _STUDIES):
                 connection.execute(delete(table).where(table.c.study_id.in_(mine)))
-        direction = StudyDirection[self._direction.upper()]
+        directions = [StudyDirection[one.upper()] for one in self._directions]
         with _silent():
-            self._study_id = storage.create_new_study([direction], self._name)
-        storage.set_study_system_attr(self._study_id, _METRIC_NAMES, [self._metric])
+            self._study_id = storage.create_new_study(directions, self._name)
+        storage.set_study_system_attr(self._study_id, _METRIC_NAMES, self._metrics)
         self._first, self._states = self._next_id(), []
 
     def _next_id(self) -> int:
@@ -350,18 +354,20 @@ class StudyMirror:
         ]
 
     def _value_rows(self, trial: Trial) -> Iterator[dict[str, Any]]:
-        value = self._value(trial)
-        if value is not None:
+        for number, value in enumerate(self._values(trial)):
             yield {
                 "trial_id": self._first + trial.ordinal,
-                "objective": 0,
+                "objective": number,
                 "value": value,
                 "value_type": _FINITE,
             }
 
-    def _value(self, trial: Trial) -> float | None:
-        value = trial.metrics.get(self._metric) if trial.state == "complete" else None
-        return value if value is not None and math.isfinite(value) else None
+    def _values(self, trial: Trial) -> list[float]:
+        """One per objective of a complete trial; none of any other."""
+        if trial.state != "complete":
+            return []
+        values = [float(trial.figure(name)) for name in self._metrics]
+        return values if all(map(math.isfinite, values)) else []
 
     def _release(self) -> None:
         if self._storage is not None:

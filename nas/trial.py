@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from nas.limits import COSTS
 from search_spaces.genome import Genotype
 
 State = Literal["running", "complete", "stopped", "failed", "infeasible", "duplicate"]
@@ -48,3 +49,17 @@ class Trial:
     message: str = ""
     trace: str = ""
     of: int | None = None
+
+    def figure(self, name: str) -> float:
+        """The value of a metric, or of a cost: ``params``, ``macs`` or ``latency_ms``.
+
+        Raises:
+            KeyError: If the trial has no such value.
+        """
+        if name not in COSTS:
+            return self.metrics[name]
+        costs = {"params": self.params, "macs": self.macs, "latency_ms": self.latency_ms}
+        cost = costs[name]
+        if cost is None:
+            raise KeyError(name)
+        return cost

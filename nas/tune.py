@@ -66,6 +66,9 @@ def tune_run(
         raise usage_error(f"steps must be at least 1, got {steps}")
     prepared = prepare(configuration)
     plan = prepared.plan
+    if plan.beside:
+        raise usage_error(f"objective must be one in Ray Tune, got {len(plan.objectives)}")
+    metrics = prepared.metrics(prepared.estimator)
     folder = create(Path(folder), prepared.record)
     record = Record(plan.objective, plan.budget)
     with RunLock(folder), Journal(folder / EVENTS, record.apply) as journal:
@@ -79,11 +82,10 @@ def tune_run(
             space=prepared.space,
             estimator=prepared.estimator,
             device=plan.device,
-            metrics=prepared.task.metrics,
+            metrics=metrics,
             steps=steps,
         )
-        names = tuple(prepared.task.metrics)
-        yield TuneRun(trainable, TuneSearcher(search, journal, plan.objective, names))
+        yield TuneRun(trainable, TuneSearcher(search, journal, plan.objective, tuple(metrics)))
 
 
 @final
@@ -134,7 +136,7 @@ class TuneSearcher(Searcher):
             "reported",
             ordinal=self._ordinals[trial_id],
             fidelity=result["fidelity"],
-            metrics={name: float(result[name]) for name in self._metrics},
+            metrics=self._scores(result),
         )
 
     def on_trial_complete(
@@ -149,13 +151,16 @@ class TuneSearcher(Searcher):
         if error or "fidelity" not in latest:
             found = Failure("user_code", "the trial failed in Ray Tune; see its error.txt", "")
         else:
-            metrics = {name: float(latest[name]) for name in self._metrics}
-            found = Evaluation(metrics, details={"fidelity": float(latest["fidelity"])})
+            scores = self._scores(latest)
+            found = Evaluation(scores, details={"fidelity": float(latest["fidelity"])})
         seconds = float(latest.get("time_total_s", 0.0))
         try:
             self._search.settle(Outcome(self._ordinals.pop(trial_id), found, seconds))
         except SearchFailed:
             return  # recorded; from here on there is nothing to suggest
+
+    def _scores(self, result: Mapping[str, Any]) -> dict[str, float]:
+        return {name: float(result[name]) for name in self._metrics if name in result}
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the journal is the state."""
@@ -205,7 +210,7 @@ class Child(tune.Trainable):  # not final: Tune derives from it
             self._metrics,
         )
         self._start = found.checkpoint
-        scores = {name: found.metrics[name] for name in self._metrics}
+        scores = {name: v for name, v in found.metrics.items() if name in self._metrics}
         return {**scores, "fidelity": fidelity, "done": done}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:

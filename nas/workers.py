@@ -131,7 +131,7 @@ class InProcessWorkers(Workers):
     Args:
         estimator: A prepared estimator.
         device: Where it computes.
-        metrics: Those of the task.
+        metrics: What it returns.
     """
 
     def __init__(self, estimator: Estimator, device: str, *, metrics: Mapping[str, Metric]) -> None:
@@ -180,8 +180,8 @@ def run_job(
         estimator: A prepared estimator.
         job: What to score.
         device: Where to compute.
-        metrics: Those of the task; an evaluation that lacks one, or holds what is not a number
-            in its range, is a failure.
+        metrics: What the estimator returns; an evaluation that lacks a required one, or holds what
+            is not a number in its range, is a failure.
     """
     try:
         found = checked(
@@ -206,7 +206,9 @@ def checked(found: object, metrics: Mapping[str, Metric]) -> Evaluation:
     """
     if not isinstance(found, Evaluation):
         raise EvaluationError(f"must be an Evaluation, got {found!r:.80}", cause="plugin")
-    missing = [name for name in metrics if name not in found.metrics]
+    missing = [
+        name for name, metric in metrics.items() if metric.required and name not in found.metrics
+    ]
     if missing:
         raise EvaluationError(f"metric {missing[0]} is missing", cause="plugin")
     unlimited = Metric("maximize")

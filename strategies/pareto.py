@@ -59,6 +59,25 @@ def crowding(rewards: Rewards, rank: NDArray[np.int64]) -> NDArray[np.float64]:
     return distance
 
 
+def spread(rewards: Rewards) -> list[int]:
+    """The points of one front, those first that cover most of it.
+
+    The most crowded point is taken away, of equals the last, again and again: the order is the
+    reverse. So the first ``n`` are ends of the front and points far from each other.
+
+    Args:
+        rewards: Shape (points, objectives).
+
+    Returns:
+        Every position once.
+    """
+    left, gone = list(range(len(rewards))), list[int]()
+    while left:
+        room = crowding(rewards[left], np.zeros(len(left), dtype=np.int64))
+        gone.append(left.pop(max(range(len(left)), key=lambda at: (-room[at], at))))
+    return gone[::-1]
+
+
 def hypervolume(rewards: Rewards, reference: NDArray[np.float64]) -> float:
     """Volume of what is dominated by a point and dominates the reference.
 

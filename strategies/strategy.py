@@ -6,6 +6,7 @@ from typing import Protocol, final
 import numpy as np
 
 from search_spaces.genome import Genome, Genotype
+from strategies import SEVERAL_OBJECTIVES
 from strategies.history import History, Proposal
 
 __all__ = ["Features", "Proposal", "Strategy"]
@@ -167,4 +168,7 @@ def require_one_objective(directions: tuple[str, ...], strategy: str) -> None:
         ValueError: If there is not exactly one direction.
     """
     if len(directions) != 1:
-        raise ValueError(f"{strategy}: objectives must be exactly one, got {len(directions)}")
+        raise ValueError(
+            f"{strategy}: objectives must be exactly one, got {len(directions)}; "
+            f"several are for {', '.join(SEVERAL_OBJECTIVES)}"
+        )

@@ -55,7 +55,7 @@ def test_the_commands_of_a_page_run_in_their_order(page: Path, tmp_path: Path) -
         trains = line.startswith(("nas search", "nas resume")) and "--dry-run" not in line
         if trains and number > 0 and "--workers" not in line:
             small += " --workers 0"  # one start of Ray is enough for a page
-        if line.startswith("nas search") and "estimator.epochs" not in line:
+        if line.startswith("nas search") and not re.search("estimator.epochs|--estimator", line):
             small += f" {EPOCH}"
         arguments = small.replace("estimator.epochs=5", "estimator.epochs=1").split()[1:]
         run([sys.executable, "-m", "nas", *arguments], tmp_path)

@@ -1,10 +1,10 @@
 """Regret against queries as an SVG picture."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, final
+from typing import Any
 from xml.sax.saxutils import escape
+
+from nas.drawing.axes import Axis, log_ticks
 
 WIDTH, HEIGHT = 720, 420
 LEFT, RIGHT, TOP, BOTTOM = 70, 250, 50, 50  # margins; the names stand on the right
@@ -13,29 +13,6 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 FLOOR, FLOOR_STYLE = "floor of what is told", 'stroke="#999999" stroke-dasharray="2 3"'
 BAR_GAP = 3
 LINE_HEIGHT = 18
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class _Axis:
-    """A logarithmic axis.
-
-    Attributes:
-        low: Value at its start; whatever is smaller lies there too.
-        high: Value at its end.
-        start: Coordinate of its start.
-        end: Coordinate of its end.
-    """
-
-    low: float
-    high: float
-    start: float
-    end: float
-
-    def at(self, value: float) -> float:
-        """The coordinate of a value."""
-        share = math.log(max(value, self.low) / self.low) / math.log(self.high / self.low)
-        return self.start + share * (self.end - self.start)
 
 
 def chart(found: Mapping[str, Any], table: Mapping[str, Any]) -> str:
@@ -77,29 +54,17 @@ def chart(found: Mapping[str, Any], table: Mapping[str, Any]) -> str:
     )
 
 
-def _x_axis(queries: Sequence[int]) -> _Axis:
-    return _Axis(queries[0] / 1.1, queries[-1] * 1.1, LEFT, WIDTH - RIGHT)
+def _x_axis(queries: Sequence[int]) -> Axis:
+    return Axis(queries[0] / 1.1, queries[-1] * 1.1, LEFT, WIDTH - RIGHT)
 
 
-def _y_axis(regrets: Sequence[float]) -> _Axis:
+def _y_axis(regrets: Sequence[float]) -> Axis:
     """From a tick below all regrets but 0 to one above."""
     positive = [regret for regret in regrets if regret > 0]
     low, high = min(positive, default=0.1), max(positive, default=1.0)
-    below = max(tick for tick in _ticks(low / 10, low))
-    above = min(tick for tick in _ticks(high, high * 10) if tick > below)
-    return _Axis(below, above, HEIGHT - BOTTOM, TOP)
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times the powers of ten in [low, high]; their powers alone if they are many."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps = (1, 2, 5) if len(powers) < 5 else (1,)
-    return [
-        tick
-        for power in powers
-        for step in steps
-        if low <= (tick := float(f"{step}e{power}")) <= high
-    ]
+    below = max(tick for tick in log_ticks(low / 10, low))
+    above = min(tick for tick in log_ticks(high, high * 10) if tick > below)
+    return Axis(below, above, HEIGHT - BOTTOM, TOP)
 
 
 def _style(number: int) -> str:
@@ -108,7 +73,7 @@ def _style(number: int) -> str:
 
 
 def _frame(
-    table: Mapping[str, Any], queries: Sequence[int], *, x_axis: _Axis, y_axis: _Axis
+    table: Mapping[str, Any], queries: Sequence[int], *, x_axis: Axis, y_axis: Axis
 ) -> list[str]:
     """Title, axes and grid."""
     limits = "".join(f", {name} at most {value:,.10g}" for name, value in table["limits"].items())
@@ -125,7 +90,7 @@ def _frame(
         parts.append(
             f'<text x="{x}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{count}</text>'
         )
-    for tick in _ticks(y_axis.low, y_axis.high):
+    for tick in y_axis.ticks():
         y = y_axis.at(tick)
         parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>')
         parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
@@ -137,8 +102,8 @@ def _line(
     style: str,
     *,
     beside: float,
-    x_axis: _Axis,
-    y_axis: _Axis,
+    x_axis: Axis,
+    y_axis: Axis,
 ) -> list[str]:
     """One line with its error bars."""
     points, bars = [], []

@@ -2,8 +2,10 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from sklearn.utils.class_weight import compute_class_weight
 
 from estimators.task import Classification
 
@@ -12,8 +14,12 @@ def test_metrics_say_which_values_are_better_and_possible() -> None:
     metrics = Classification(3).metrics
     assert {name: metric.direction for name, metric in metrics.items()} == {
         "accuracy": "maximize",
+        "balanced_accuracy": "maximize",
+        "macro_f1": "maximize",
+        "auroc": "maximize",
         "log_loss": "minimize",
     }
+    assert not any(metric.required for metric in metrics.values())
     assert (metrics["accuracy"].lowest, metrics["accuracy"].highest) == (0, 1)
     assert (metrics["log_loss"].lowest, metrics["log_loss"].highest) == (0, math.inf)
 
@@ -32,7 +38,11 @@ def test_every_metric_is_measured() -> None:
 def test_certain_and_right_is_within_the_range_of_the_metrics() -> None:
     task = Classification(2)
     found = task.measure(torch.tensor([[1e30, -1e30]]), torch.tensor([0]))
-    assert found == {"accuracy": 1.0, "log_loss": 0.0}
+    assert (found["accuracy"], found["log_loss"]) == (1.0, 0.0)
+    assert all(
+        task.metrics[name].lowest <= value <= task.metrics[name].highest
+        for name, value in found.items()
+    )
 
 
 def test_the_loss_is_the_mean_of_a_batch_and_has_a_gradient() -> None:
@@ -52,3 +62,16 @@ def test_networks_return_one_score_per_class() -> None:
 def test_one_class_is_no_task() -> None:
     with pytest.raises(ValueError, match="num_classes must be at least 2, got 1"):
         Classification(1)
+
+
+def test_balanced_weights_are_those_of_scikit_learn_and_classes_count_the_same() -> None:
+    task, targets = Classification(3), torch.tensor([0] * 6 + [1] * 3 + [2])
+    weights = task.balanced(targets)
+    golden = compute_class_weight("balanced", classes=np.arange(3), y=targets.numpy())
+    assert weights.tolist() == pytest.approx(golden.tolist())
+    scores = torch.randn((10, 3), generator=torch.Generator().manual_seed(0))
+    one_by_one = torch.nn.functional.cross_entropy(scores, targets, reduction="none")
+    classes = [float(one_by_one[targets == label].mean()) for label in range(3)]
+    weighted = task.loss(scores, targets, weights)
+    assert float(weighted) == pytest.approx(sum(classes) / 3, rel=1e-6)
+    assert float(task.loss(scores, targets)) == pytest.approx(float(one_by_one.mean()), rel=1e-6)

@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
@@ -13,12 +14,15 @@ import pytest
 import torch
 
 import nas
+from estimators import training
 from estimators.data import ImageData, Split
 from estimators.estimator import Checkpoint, Estimator, Evaluation, EvaluationError, Report
-from estimators.task import Task
+from estimators.task import Classification, Task
 from nas import api, plugins, session
 from nas.errors import NasError
+from nas.events import check_event
 from nas.journal import read_events
+from nas.result import TestFigures
 from nas.run_folder import RunRecord
 from search_spaces.architecture import Architecture
 from search_spaces.genome import Genotype
@@ -94,7 +98,9 @@ def test_the_summary_holds_what_scripts_read(finished: Any) -> None:
     summary = document(result.folder / "summary.json")
     assert set(summary) == {
         "schema_version",
+        "hypervolume",
         "objective",
+        "objectives",
         "best",
         "front",
         "finalists",
@@ -110,11 +116,13 @@ def test_the_summary_holds_what_scripts_read(finished: Any) -> None:
         "fidelity",
         "scores",
         "search_score",
+        "search_metric",
         "params",
         "macs",
         "latency_ms",
         "genotype",
         "test",
+        "test_by_class",
         "test_reads",
     }
     assert summary["schema_version"] == 1
@@ -126,7 +134,21 @@ def test_the_summary_holds_what_scripts_read(finished: Any) -> None:
     assert (best["score"], best["test"]) == (result.best.mean, result.test)
     assert best["genotype"] == result.best.trial.genotype.to_dict()
     assert summary["finalists"][0]["trial"] == best["trial"]
-    assert set(best["test"]) == {"accuracy", "log_loss"}
+    assert set(best["test"]) == set(Classification(2).metrics)
+    rows = best["test_by_class"]
+    assert [(row.pop("class"), row) for row in rows] == [
+        (name, asdict(figures)) for name, figures in result.test_by_class.items()
+    ]
+    assert [row["support"] for row in rows] == [6, 6]
+    assert np.mean([row["recall"] for row in rows]) == best["test"]["balanced_accuracy"]
+
+
+def test_a_reading_of_an_older_run_has_no_figures_of_classes(finished: Any) -> None:
+    (event,) = [one for one in events(finished.result.folder) if one["event"] == "test_read"]
+    assert set(TestFigures.of(event, ("a", "b")).by_class) == {"a", "b"}
+    check_event({name: value for name, value in event.items() if name != "by_class"})
+    del event["by_class"]
+    assert TestFigures.of(event, ("a", "b")).by_class == {}
 
 
 def test_the_record_holds_what_was_asked_for_and_what_was_derived(finished: Any) -> None:
@@ -172,7 +194,7 @@ def test_the_test_images_are_read_once_and_by_the_winner(
     mini: type[SearchSpace], images: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    measure, prepare = session.measure, api.prepare
+    measure, scored, prepare = training.measure, session.scored, api.prepare
     tests: list[Split] = []
 
     def prepared(*arguments: Any, **options: Any) -> Any:
@@ -180,13 +202,16 @@ def test_the_test_images_are_read_once_and_by_the_winner(
         tests.append(found.images.test)
         return found
 
-    def watched(model: Any, split: Split, *arguments: Any, **keywords: Any) -> dict[str, float]:
-        read.append("test" if split is tests[0] else "other")
-        return measure(model, split, *arguments, **keywords)
+    def watched(read_by: Any) -> Any:
+        def call(model: Any, split: Split, *arguments: Any, **keywords: Any) -> Any:
+            read.append("test" if split is tests[0] else "other")
+            return read_by(model, split, *arguments, **keywords)
+
+        return call
 
     monkeypatch.setattr(api, "prepare", prepared)
-    monkeypatch.setattr(session, "measure", watched)
-    monkeypatch.setattr("estimators.training.measure", watched)
+    monkeypatch.setattr(session, "scored", watched(scored))
+    monkeypatch.setattr(training, "measure", watched(measure))
     result = nas.search(out=tmp_path / "run", **small(mini, images))
     assert read.count("test") == 1
     assert read[-1] == "test"
@@ -361,6 +386,43 @@ def test_what_is_no_score_is_never_the_best(
     assert "2 of 2 children failed: 2 x plugin: accuracy must be a number from 0 to 1" in str(error)
     states = document(tmp_path / "run" / "summary.json")["states"]
     assert states["failed"] == 2
+
+
+def test_the_objective_alone_is_required_of_an_estimator(
+    mini: type[SearchSpace], images: Data, tmp_path: Path
+) -> None:
+    own = estimator_that(lambda graph, seed: {"macro_f1": graph.params / 10_000})
+    options = small(mini, images, estimator=own, settings={})
+    result = nas.search(out=tmp_path / "run", **options, objective="macro_f1")
+    assert result.best.mean == result.best.trial.params / 10_000
+    assert set(result.test) == set(Classification(2).metrics)
+    error = failure(tmp_path / "other", **options)
+    assert "2 of 2 children failed: 2 x plugin: metric accuracy is missing" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"settings": {"estimator": {"folds": 35}}}, "estimator: folds must be from 1 to 20"),
+        ({"objective": "top5_accuracy"}, "--objective: top5_accuracy is 1 for all networks with"),
+    ],
+)
+def test_what_the_data_cannot_give_is_refused(
+    mini: type[SearchSpace], images: Data, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(NasError, match=message) as caught:
+        nas.search(**{**small(mini, images), **options})
+    assert caught.value.exit_code == 2
+
+
+def test_data_with_too_few_images_for_the_folds_are_refused_in_one_line(
+    mini: type[SearchSpace],
+) -> None:
+    few = (np.zeros((14, 8, 8), np.uint8), np.arange(14) % 2)
+    options = small(mini, few, settings={"estimator": {"folds": 20}})
+    with pytest.raises(NasError, match="estimator: folds must be at most 5, the tra") as caught:
+        nas.search(**options)
+    assert caught.value.exit_code == 2
 
 
 def test_one_bad_score_does_not_spoil_the_run(

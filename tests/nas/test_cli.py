@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 import typer
 
+from estimators import ESTIMATORS
 from estimators.data import ImageData
 from estimators.estimator import Checkpoint, Estimator, Evaluation, Report
 from estimators.task import Task
@@ -34,6 +35,7 @@ EXECUTION = {
     "--grace",
     "--max-hours",
 }
+PUBLISHED = {"--data-dir", "--download"}
 CONTRACT = {
     "search": {
         "--config",
@@ -44,6 +46,7 @@ CONTRACT = {
         "--image-size",
         "--group",
         "--data",
+        *PUBLISHED,
         "--out",
         "--seed",
         "--device",
@@ -57,11 +60,11 @@ CONTRACT = {
         "--dry-run",
         "--json",
     },
-    "resume": {"run_folder", "--budget", *EXECUTION, "--json"},
+    "resume": {"run_folder", "--budget", *PUBLISHED, *EXECUTION, "--json"},
     "status": {"run_folder", "--watch", "--failed", "--json"},
-    "export": {"source", "--out", "--fully-convolutional", "--json"},
-    "predict": {"folder", "images", "--top", "--map", "--class", "--json"},
-    "show": {"source", "--input-shape", "--num-classes", "--draw", "--json"},
+    "export": {"source", "--out", "--fully-convolutional", "--trial", "--json"},
+    "predict": {"folder", "images", "--top", "--map", "--class", "--trial", "--json"},
+    "show": {"source", "--input-shape", "--num-classes", "--draw", "--trial", "--json"},
     "spaces": {"name", "--input-shape", "--num-classes", "--set", "--json"},
     "strategies": {"name", "--json"},
     "estimators": {"name", "--json"},
@@ -236,6 +239,9 @@ MISTAKES = [
     ("search --data digit", "did you mean digits?", 2),
     ("search --device tpu", "--device", 2),
     ("search --objective loss", "did you mean log_loss?", 2),
+    ("search --objective params", "must begin with a metric of the task", 2),
+    ("search --strategy local --objective accuracy --objective macs", "several are for", 2),
+    ("show resnet18 --trial 3", "holds no front", 2),
     ("search --max-params lots", "must be a number such as", 2),
     ("search --max-params 0", "must be at least 1", 2),
     ("search --max-params -5", "--max-params", 2),
@@ -248,8 +254,16 @@ MISTAKES = [
     ("search --set estimator.epochs=0", "epochs must be at least 1", 2),
     ("search --set estimator.epochs=many", "estimator.epochs must be int | None, got 'many'", 2),
     ("search --set estimator.learning_rate=NaN", "learning_rate must be float, got 'NaN'", 2),
-    ("search --set strategy.population_size=2.5", "population_size must be int | None", 2),
-    ("search --set strategy.population_size=0", "population_size must be at least 1", 2),
+    (
+        "search --strategy evolution --set strategy.population_size=2.5",
+        "population_size must be int | None",
+        2,
+    ),
+    (
+        "search --strategy evolution --set strategy.population_size=0",
+        "population_size must be at least 1",
+        2,
+    ),
     ("search --set space.granularity=layer", "granularity must be stage or block", 2),
     ("search --set a.b=1 --set a.b=2", "there is no 'a'", 2),
     ("search --out taken", "is not empty", 4),
@@ -448,7 +462,7 @@ def test_a_plug_in_is_described_with_its_options(nas: Nas) -> None:
     [
         ("spaces", {*SEARCH_SPACES, "tiny"}, ["absent"]),
         ("strategies", {*STRATEGIES} - {"grid"}, ["absent", "grid"]),
-        ("estimators", {"training", "fast", "broken"}, ["absent"]),
+        ("estimators", {*ESTIMATORS, "fast", "broken"}, ["absent"]),
     ],
 )
 def test_a_broken_plug_in_does_not_hide_the_others(
@@ -598,8 +612,9 @@ def test_a_terminal_without_unicode_or_colours_is_enough() -> None:
     listed = process("strategies", environment=poor)
     assert (listed.code, listed.err) == (0, "")
     assert "\x1b" not in listed.out
-    script = "import nas.__main__, nas.cli\n"
-    script += "nas.cli.run = lambda arguments: nas.cli._print('caf\\u00e9')\nnas.__main__.main()"
+    script = "import nas.__main__, nas.cli, nas.commands.flags\n"
+    script += "nas.cli.run = lambda arguments: nas.commands.flags.answer('caf\\u00e9')\n"
+    script += "nas.__main__.main()"
     assert process(script, environment=poor, command="-c") == Ran(0, "caf\\xe9\n", "")
 
 

@@ -7,7 +7,13 @@ import pytest
 from nas.config_file import read
 from nas.errors import NasError
 
-KNOWN = {"budget": "budget", "max-params": "max_params", "json": "json", "set": "settings"}
+KNOWN = {
+    "objective": "objective",
+    "budget": "budget",
+    "max-params": "max_params",
+    "json": "json",
+    "set": "settings",
+}
 
 
 def test_values_come_back_as_the_command_line_would_write_them(tmp_path: Path) -> None:
@@ -28,6 +34,13 @@ def test_values_come_back_as_the_command_line_would_write_them(tmp_path: Path) -
     }
 
 
+@pytest.mark.parametrize("text", ['"accuracy"', '["accuracy"]', '["accuracy", "macs"]'])
+def test_a_flag_that_may_be_given_again_takes_a_list(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(f"objective = {text}\n")
+    assert read(path, KNOWN) == {"objective": ["accuracy", "macs"][: 1 + ("macs" in text)]}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -35,6 +48,7 @@ def test_values_come_back_as_the_command_line_would_write_them(tmp_path: Path) -
         ("budget = 1\nbudget = 2", "is not TOML"),
         ("bugdet = 7", "did you mean budget?"),
         ("budget = [7]", "budget must be a text, number or truth value"),
+        ("objective = [7]", "objective must be a text, number or truth value"),
         ("set = 3", "set must be a table of parts with options"),
         ("[set]\nepochs = 3", "set must be a table of parts with options"),
     ],

@@ -1,5 +1,7 @@
 """Data from a path, from the search to the exported network and the resumed run."""
 
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,9 @@ import torch
 from PIL import Image
 
 import nas
+from estimators import published
 from estimators.sources import read_path
+from nas.cli import run
 from nas.datasets import is_path, options, recorded
 from nas.errors import NasError
 from nas.predicting import Predictor
@@ -98,3 +102,64 @@ def test_a_size_is_a_number_or_two(size: str) -> None:
     assert options("12x5", None).image_size == (12, 5)
     with pytest.raises(NasError, match="--image-size must be HEIGHTxWIDTH or N"):
         options(size, None)
+
+
+@pytest.fixture
+def mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a tiny MNIST, which is the published one."""
+    (tmp_path / "mnist").mkdir()
+    digests = {}
+    for name in published.MNIST.files:
+        count, sides = 80 if name.startswith("train") else 20, (8, 8) * ("images" in name)
+        values = np.resize(np.arange(10, dtype=np.uint8), (count, *sides))
+        lengths = b"".join(side.to_bytes(4, "big") for side in values.shape)
+        content = bytes((0, 0, 8, values.ndim)) + lengths + values.tobytes()
+        (tmp_path / "mnist" / name).write_bytes(content)
+        digests[name] = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    monkeypatch.setattr(published, "MNIST", replace(published.MNIST, files=digests))
+    monkeypatch.setattr(published, "SYSTEM", tmp_path / "system")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "mnist"
+
+
+def test_a_run_on_published_data_goes_on_where_they_lie_now(
+    mnist: Path, mini: type[SearchSpace], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = {"estimator": {"epochs": 1, "batch_size": 8}}
+    wanted = {"space": mini, "budget": 1, "workers": 0, "settings": small}
+    nas.search(data="mnist", data_dir="mnist", out="run", **wanted)
+    record = read_record(tmp_path / "run")
+    assert (record.data, record.data_options.data_dir) == ("mnist", str(mnist))
+    assert '"download"' not in (tmp_path / "run" / "run.json").read_text()
+    monkeypatch.chdir("/")
+    assert len(nas.resume(tmp_path / "run", space=mini, budget=2, workers=0).trials) == 2
+    moved = mnist.rename(tmp_path / "moved")
+    again = {"space": mini, "budget": 3, "workers": 0}
+    with pytest.raises(NasError, match="data: mnist: train-images-idx3-ubyte") as caught:
+        nas.resume(tmp_path / "run", **again)
+    assert caught.value.exit_code == 2
+    assert len(nas.resume(tmp_path / "run", **again, data_dir=moved).trials) == 3
+
+
+def test_a_dry_run_reads_published_data(mnist: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = "search --data mnist --dry-run --set estimator.epochs=1 --device cpu --data-dir"
+    run([*line.split(), str(mnist)])
+    assert "train 68, validation 12, test 20; 10 classes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"data": "digits", "data_dir": "x"}, "--data-dir: digits are no files"),
+        ({"data": "digits", "download": True}, "--download: digits are no files"),
+        ({"data": "mnist", "image_size": "8"}, "--image-size and --group need --data with a path"),
+        ({"data": Path(), "data_dir": "x"}, "--data-dir and --download need --data with the name"),
+        ({"data": "mnist", "data_dir": "/caf\udce9"}, "--data-dir: path must be UTF-8"),
+        ({"data": "mnist", "data_dir": "/nowhere"}, "fetch it with --download, or name its folder"),
+    ],
+)
+def test_options_of_other_data_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(NasError, match=message) as caught:
+        nas.search(**options, budget=1, workers=0)
+    assert caught.value.exit_code == 2

@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import nas
+from estimators.class_figures import ClassFigures
 from nas.errors import NasError
-from nas.export import Preprocessing, Winner, check_in_fresh_process, export
+from nas.export import MOST_ROWS, Preprocessing, Winner, check_in_fresh_process, export
 from nas.loading import find
 from search_spaces.architecture import Architecture, lower, to_document
 from search_spaces.blocks import Classifier, ConvNormAct
@@ -77,7 +78,14 @@ def names(folder: Path) -> list[str]:
 def test_a_finished_search_leaves_exactly_these_files(exported: Path) -> None:
     assert names(exported) == FILES
     document = json.loads((exported / "architecture.json").read_text())
-    assert {"schema_version", "architecture", "preprocessing", "figures", "graph"} == set(document)
+    assert set(document) == {
+        "schema_version",
+        "architecture",
+        "preprocessing",
+        "figures",
+        "by_class",
+        "graph",
+    }
     assert exported.stat().st_mode & 0o777 == 0o755
 
 
@@ -256,6 +264,27 @@ def test_text_in_the_card_stays_text(hostile: Winner, tmp_path: Path) -> None:
     assert all(len(re.findall(r"(?<!\\)\|", row)) == 3 for row in table)
     assert "x" * 301 not in card
     assert not re.search(r"(?<!\\)[`*~&]", "\n".join(table))
+
+
+def test_the_card_has_a_row_for_each_class(hostile: Winner, tmp_path: Path) -> None:
+    figures = (ClassFigures(1234, 0.5, 0.25, 1 / 3), ClassFigures(0, 0.0, 0.0, 0.0))
+    export(dataclasses.replace(hostile, by_class=figures), tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    table = card[card.index("## Classes") : card.index("## Use")].strip().splitlines()[4:]
+    assert [row.rpartition("1,234")[2] for row in table[:1]] == [" | 0.5 | 0.25 | 0.3333 |"]
+    assert len(table) == 2
+    assert all(len(re.findall(r"(?<!\\)\|", row)) == 6 for row in table)
+    assert not re.search(r"(?<!\\)[`*~&<>]", "\n".join(table))
+
+
+def test_many_classes_are_cut_in_the_card(hostile: Winner, tmp_path: Path) -> None:
+    names = tuple(f"class {number}" for number in range(MOST_ROWS + 2))
+    many = Preprocessing(names, (0.5,), (0.25,))
+    figures = (ClassFigures(1, 1.0, 1.0, 1.0),) * len(names)
+    export(dataclasses.replace(hostile, preprocessing=many, by_class=figures), tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert card.count("| 1 | 1 | 1 | 1 |") == MOST_ROWS
+    assert "2 more are in architecture.json." in card
 
 
 def test_figures_do_not_replace_what_was_counted(hostile: Winner, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ class Setting:
         self.folder, self.path = folder, folder / "events.jsonl"
         self.shown: list[Finalist] = []
         self.taken: list[Job] = []
+        self.front: list[int] = []
         with Journal(self.path) as journal:
             for ordinal in range(10):
                 self._trial(journal, space, ordinal)
@@ -74,12 +75,16 @@ class Setting:
         order: int = 0,
         most: int = 1000,
         objective: Objective | None = None,
+        beside: tuple[Objective, ...] = (),
     ) -> list[Finalist]:
         objective = Objective("accuracy", "maximize") if objective is None else objective
-        record = Record.of(read_events(self.path), objective, 10)
+        record = Record.of(read_events(self.path), objective, 10, beside=beside)
+        plan = Plan(
+            budget=10, seed=3, limits=Limits(), fidelity=0.5, objective=objective, beside=beside
+        )
         with Journal(self.path, record.apply) as journal:
             rescoring = Rescoring(
-                Plan(budget=10, seed=3, limits=Limits(), fidelity=0.5, objective=objective),
+                plan,
                 children=self.children,
                 record=record,
                 journal=journal,
@@ -96,7 +101,10 @@ class Setting:
                 self.taken.append(job)
                 for trial in rescoring.settle(Outcome(job.key, score(job), 0.5)):
                     self.shown.append(rescoring.finalist(trial))
-            return rescoring.finalists() if rescoring.over else []
+            if not rescoring.over:
+                return []
+            self.front = [one.trial.ordinal for one in rescoring.front()]
+            return rescoring.finalists()
 
     @property
     def rescored(self) -> list[Any]:
@@ -143,6 +151,42 @@ def test_a_minimised_metric_is_ranked_the_other_way_round(setting: Setting) -> N
     found = setting.run(scored(0.5, 0.7, 0.9, 0.8, 0.1, 1.0), objective=objective)
     assert [finalist.trial.ordinal for finalist in found] == [7, 9, 5]
     assert found[0].scores == pytest.approx((0.1, 0.2))
+
+
+PARAMS = Objective("params", "minimize")
+
+
+def test_the_front_is_scored_again_and_what_falls_behind_leaves_it(setting: Setting) -> None:
+    def score(job: Job) -> Evaluation:
+        accuracy = 0.0 if job.key // FRESH_SEEDS == 5 else job.graph.params / 10_000
+        return Evaluation({"accuracy": accuracy, "log_loss": 1 - accuracy})
+
+    found = setting.run(score, beside=(PARAMS,))
+    assert {one.trial.ordinal for one in found} == {1, 3, 5, 7, 9}  # by size, as by score
+    assert set(setting.front) == {1, 3, 7, 9}
+    assert all(one.metrics["accuracy"] == pytest.approx(one.mean) for one in found)
+
+
+def test_a_long_front_is_scored_again_in_part(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.plan.FRONT_FINALISTS", 3)
+    found = setting.run(scored(*6 * [0.5]), beside=(PARAMS,))
+    assert {one.trial.ordinal for one in found} >= {1, 9}  # the ends
+    assert len(found) == 3
+    assert setting.front == [1]  # of equal scores the cheapest
+
+
+def test_a_member_that_fails_again_makes_room_for_what_is_behind(setting: Setting) -> None:
+    def score(job: Job) -> Evaluation | Failure:
+        if job.key // FRESH_SEEDS == 9:
+            return Failure("nan", "lost", "")
+        return Evaluation({"accuracy": 0.5, "log_loss": 0.5})
+
+    goals = (Objective("macs", "minimize"),)
+    found = setting.run(score, objective=Objective("log_loss", "minimize"), beside=goals)
+    assert 9 not in {one.trial.ordinal for one in found}
+    assert setting.front == [1]
 
 
 def test_the_cheaper_one_of_equals_wins(setting: Setting) -> None:

@@ -151,6 +151,13 @@ def test_a_run_that_has_not_finished_is_named(tmp_path: Path) -> None:
         (lambda d: d.update(preprocessing=7), "preprocessing must be an object"),
         (lambda d: d.update(figures={"a": 1}), "figures must be an object of texts"),
         (lambda d: d.update(figures=[]), "figures must be an object of texts"),
+        (lambda d: d.update(by_class={}), "by_class must be a list"),
+        (lambda d: d.update(preprocessing=None), "and there must be classes"),
+        (lambda d: d["by_class"].pop(), "by_class must have 2 entries, one a class"),
+        (lambda d: d["by_class"][1].pop("f1"), "by_class.1: field 'f1' is missing"),
+        (lambda d: d["by_class"][0].update(support=True), "by_class.0.support must be int"),
+        (lambda d: d["by_class"][0].update(recall=1.5), "by_class.0 must be a count and three"),
+        (lambda d: d["by_class"][0].update(support=-1), "by_class.0 must be a count and three"),
     ],
 )
 def test_a_damaged_architecture_is_refused_with_the_place(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from estimators import ESTIMATORS
 from estimators.training import Training
 from nas import plugins
 from nas.errors import NasError
@@ -63,7 +64,7 @@ def test_every_built_in_can_be_loaded_by_the_name_in_its_table(kind: str) -> Non
             "zzz",
             f"search space: there is no 'zzz'; known are {', '.join(SEARCH_SPACES)}",
         ),
-        ("estimators", "", "estimator: there is no ''; known are training"),
+        ("estimators", "", f"estimator: there is no ''; known are {', '.join(ESTIMATORS)}"),
         ("datasets", "digit", "data set: there is no 'digit'; did you mean digits?"),
     ],
 )
@@ -84,7 +85,7 @@ def test_an_installed_plug_in_is_listed_and_loaded(install: Install) -> None:
     install("strategies", ("own", "somebody:Own"))
     assert plugins.names("strategies") == sorted([*STRATEGIES, "own"])
     assert plugins.load("strategies", "own") is Own
-    assert plugins.names("estimators") == ["training"]
+    assert plugins.names("estimators") == sorted(ESTIMATORS)
 
 
 @pytest.mark.parametrize(
@@ -151,6 +152,8 @@ def test_options_are_the_keyword_only_parameters() -> None:
         "drop_path",
         "stochastic_depth",
         "precision",
+        "class_weights",
+        "folds",
     ]
     assert [*plugins.options(RandomSearch)] == ["uniform"]
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import nas
-from estimators.training import resized
+from estimators.scoring import resized
 from nas import cli
 from nas.errors import NasError
 from nas.export import export
@@ -137,7 +137,7 @@ def test_a_folder_without_weights_or_classes_is_refused(
     monkeypatch.setattr("nas.export.check_in_fresh_process", lambda *_: 0.0)
     winner = find(exported).winner
     export(dataclasses.replace(winner, weights=None), tmp_path / "bare")
-    export(dataclasses.replace(winner, preprocessing=None), tmp_path / "raw")
+    export(dataclasses.replace(winner, preprocessing=None, by_class=()), tmp_path / "raw")
     for source, message in (
         (str(tmp_path / "bare"), "has no weights"),
         (str(tmp_path / "raw"), "no preprocessing and classes"),

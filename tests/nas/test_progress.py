@@ -89,7 +89,7 @@ def finalist(mini: type[SearchSpace], run: Run) -> Finalist:
     trial = run.trial("complete", 0.98765)
     genotype = mini((1, 8, 8), 2).genome.unrank(0)
     child = Children(mini((1, 8, 8), 2), Limits()).child(genotype)
-    return Finalist(trial, child, (0.5, 0.75), None)
+    return Finalist(trial, child, (0.5, 0.75), None, "accuracy", {"accuracy": 0.625})
 
 
 # Lines ---------------------------------------------------------------------------------------

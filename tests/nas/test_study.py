@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas import study
 from nas.errors import NasError
+from nas.limits import Objective
 from nas.study import StudyMirror, load_study
 from nas.trial import State, Trial
 from search_spaces.genome import Decision, Genome, Option
@@ -46,8 +47,7 @@ def mirror(folder: Path, **changes: Any) -> StudyMirror:
     options: dict[str, Any] = {
         "name": "run",
         "genome": GENOME,
-        "metric": "accuracy",
-        "direction": "maximize",
+        "objectives": (Objective("accuracy", "maximize"),),
         **changes,
     }
     return StudyMirror(folder / "study.db", **options)
@@ -133,7 +133,9 @@ def test_parameters_are_the_active_decisions(
 
 
 def test_the_study_has_names_and_direction(tmp_path: Path) -> None:
-    found = written(tmp_path, [trial(0)], name="my run", metric="log_loss", direction="minimize")
+    found = written(
+        tmp_path, [trial(0)], name="my run", objectives=(Objective("log_loss", "minimize"),)
+    )
     assert found.study_name == "my run"
     assert found.metric_names == ["log_loss"]
     assert found.direction is optuna.study.StudyDirection.MINIMIZE

@@ -45,7 +45,7 @@ def test_a_searcher_proposes_records_and_tells(
         assert isinstance(first, dict)
         assert isinstance(second, dict)
         assert set(first) == {"ordinal", "genotype", "fidelity", "seed"}
-        scores = {"accuracy": 0.5, "log_loss": 1.0}
+        scores = {"accuracy": 0.5}
         searcher.on_trial_result("a", {**scores, "fidelity": 0.5})
         searcher.on_trial_complete("a", {**scores, "fidelity": 1.0, "time_total_s": 3.0})
         searcher.on_trial_result("b", {**scores, "fidelity": 0.25})

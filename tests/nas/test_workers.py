@@ -17,7 +17,7 @@ from search_spaces.graph import Graph
 from search_spaces.modules import build
 from search_spaces.space import SearchSpace
 
-METRICS = Classification(2).metrics
+METRICS = {**Classification(2).metrics, "accuracy": Metric("maximize", 0, 1, required=True)}
 
 
 class Calls(Estimator):
@@ -195,13 +195,17 @@ def test_a_metric_without_a_range_is_any_finite_number(graph: Graph) -> None:
     assert found.metrics == {"margin": -1e300}
 
 
-@pytest.mark.parametrize("missing", ["accuracy", "log_loss"])
-def test_a_missing_metric_is_named(graph: Graph, missing: str) -> None:
-    metrics = {"accuracy": 0.5, "log_loss": 1.0}
-    del metrics[missing]
-    found = outcome(graph, Evaluation(metrics))
+def test_the_objective_is_required_and_other_metrics_are_kept_where_they_are(graph: Graph) -> None:
+    found = outcome(graph, Evaluation({"log_loss": 1.0}))
     assert isinstance(found, Failure)
-    assert (found.cause, found.message) == ("plugin", f"metric {missing} is missing")
+    assert (found.cause, found.message) == ("plugin", "metric accuracy is missing")
+    for metrics in ({"accuracy": 0.5}, {"accuracy": 0.5, "auroc": 0.25, "margin": -3.0}):
+        found = outcome(graph, Evaluation(metrics))
+        assert isinstance(found, Evaluation)
+        assert found.metrics == metrics
+    found = outcome(graph, Evaluation({"accuracy": 0.5, "auroc": 1.5}))
+    assert isinstance(found, Failure)
+    assert found.message.startswith("auroc must be a number from 0 to 1, got 1.5")
 
 
 @pytest.mark.parametrize("returned", [None, 0.9, {"accuracy": 0.9, "log_loss": 1.0}])

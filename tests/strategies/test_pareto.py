@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from strategies.pareto import crowding, hypervolume, ranks
+from strategies.pareto import crowding, hypervolume, ranks, spread
 
 # Two fronts: (1, 5), (3, 4), (5, 1) and below them (1, 4), (2, 3), (4, 1).
 POINTS = np.array([[1, 5], [2, 3], [5, 1], [3, 4], [4, 1], [1, 4]], dtype=np.float64)
@@ -69,6 +69,22 @@ def test_hypervolumes_by_hand(points: list[list[float]], volume: float) -> None:
         len(points), len(points[0]) if points else 2
     )
     assert hypervolume(rewards, np.zeros(rewards.shape[1])) == volume
+
+
+def test_a_spread_begins_with_the_ends_and_keeps_far_points_apart() -> None:
+    across = np.array([0.0, 1.0, 2.0, 50.0, 51.0, 100.0])
+    points = np.stack([across, -across], axis=1)
+    order = spread(points)
+    assert sorted(order) == list(range(6))
+    assert set(order[:2]) == {0, 5}
+    assert order[2] in {3, 4}
+    assert set(order[:4]) & {1, 2}
+
+
+def test_a_spread_of_few_points_is_all_of_them() -> None:
+    assert spread(np.empty((0, 2))) == []
+    assert spread(np.zeros((1, 2))) == [0]
+    assert sorted(spread(np.zeros((4, 2)))) == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("objectives", [1, 2, 3, 4])

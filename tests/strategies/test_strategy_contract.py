@@ -248,3 +248,15 @@ def test_what_runs_is_what_was_asked_and_not_told() -> None:
     assert sorted(history.running, key=proposals.index) == [proposals[0], proposals[2]]
     history.record_told(proposals[0], None)
     assert history.running == (proposals[2],)
+
+
+@pytest.mark.parametrize("name", strategies.STRATEGIES)
+def test_those_that_rank_by_several_objectives_are_named(name: str) -> None:
+    def make() -> Strategy:
+        return built_in(name)(GENOME, 3, ("maximize", "minimize"), None)
+
+    if name in strategies.SEVERAL_OBJECTIVES:
+        assert make().directions == ("maximize", "minimize")
+        return
+    with pytest.raises(ValueError, match="got 2; several are for evolution, grid"):
+        make()

@@ -1,0 +1,1 @@
+"""The commands of ``nas``, one function each; ``nas/cli.py`` puts them together."""

@@ -1,0 +1,143 @@
+"""``nas export``, ``nas predict``, ``nas show`` and ``nas references``: one network at a time."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nas.commands.flags import DataDir, Download, JsonFlag, TrialFlag, answer, shape_of
+from nas.errors import usage_error
+from nas.terminal import say
+from search_spaces.strict_json import dumps
+
+
+def export(
+    source: Annotated[
+        str, typer.Argument(help="Run folder, exported folder, architecture.json or reference.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write, new or empty.")],
+    *,
+    sliding: Annotated[
+        bool,
+        typer.Option("--fully-convolutional", help="For larger images too: a map of scores."),
+    ] = False,
+    trial: TrialFlag = None,
+    json: JsonFlag = False,
+) -> None:
+    """Write a network as plain PyTorch, checked in a fresh process."""
+    from nas import export as exporting  # noqa: PLC0415
+    from nas import loading  # noqa: PLC0415
+
+    winner = loading.find(source, trial=trial).winner
+    if sliding:
+        from nas.sliding import slide  # noqa: PLC0415
+
+        winner = slide(winner)
+    error = exporting.export(winner, out)
+    if json:
+        answer(dumps({"folder": str(out), "relative_error": error}, indent=2))
+    elif error is None:
+        answer(f"{out}: source only; {source} has no weights")
+    else:
+        answer(f"{out}: source and weights, outputs equal within {error:.1e} of the largest")
+
+
+def predict(  # noqa: PLR0913 - one parameter per flag
+    folder: Annotated[str, typer.Argument(help="Exported folder, or a finished run.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    *,
+    top: Annotated[int, typer.Option(min=1, help="Classes for each image.")] = 1,
+    heat: Annotated[
+        Path | None,
+        typer.Option("--map", metavar="OUT.png", help="Heat map over the one image."),
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option("--class", help="What the map is of.", show_default="the most probable"),
+    ] = None,
+    trial: TrialFlag = None,
+    json: JsonFlag = False,
+) -> None:
+    """Say what an exported network sees in images."""
+    from nas import heat_map, predicting  # noqa: PLC0415
+
+    if heat is None and label is not None:
+        raise usage_error("--class has a meaning with --map only")
+    predictor = predicting.Predictor(folder, trial=trial)
+    shown = None if heat is None else heat_map.write(heat, predictor, images, label=label)
+    document = predicting.predict(predictor, images, top=top)
+    if shown is not None:
+        document["images"][0]["map"] = shown
+    answer(dumps(document, indent=2) if json else predicting.text(document))
+
+
+def evaluate(  # noqa: PLR0913 - one parameter per flag
+    source: Annotated[str, typer.Argument(help="Exported folder, or a finished run.")],
+    *,
+    data: Annotated[str, typer.Option(help="As for nas search.")] = "digits",
+    data_dir: DataDir = None,
+    download: Download = False,
+    split: Annotated[str, typer.Option(help="test, validation, train or all.")] = "test",
+    group: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Of the .csv: what stays together in one split."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    trial: TrialFlag = None,
+    json: JsonFlag = False,
+) -> None:
+    """Measure an exported network on labelled images."""
+    from nas import evaluating  # noqa: PLC0415
+
+    document = evaluating.evaluate(
+        source,
+        data=data,
+        split=split,
+        group=group,
+        data_dir=data_dir,
+        download=download,
+        device=device,
+        trial=trial,
+    )
+    answer(dumps(document, indent=2) if json else evaluating.text(document))
+
+
+def show(
+    source: Annotated[
+        str, typer.Argument(help="Reference, architecture.json, run or exported folder.")
+    ],
+    *,
+    picture: Annotated[
+        Path | None, typer.Option("--draw", metavar="FILE.svg", help="Write a drawing as well.")
+    ] = None,
+    input_shape: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CxHxW", help="Images to adapt a reference to.", show_default="as published"
+        ),
+    ] = None,
+    num_classes: Annotated[
+        int | None,
+        typer.Option(help="Classes to adapt a reference to.", show_default="as published"),
+    ] = None,
+    trial: TrialFlag = None,
+    json: JsonFlag = False,
+) -> None:
+    """Show layers, shapes and costs of a network."""
+    from nas import loading, showing  # noqa: PLC0415
+
+    shape = None if input_shape is None else shape_of(input_shape)
+    named = loading.find(source, input_shape=shape, num_classes=num_classes, trial=trial)
+    if picture is not None:
+        showing.write_drawing(picture, named.winner.graph, named.name)
+        say(f"drawn: {picture}")
+    document = showing.network_document(named.name, named.winner.graph)
+    answer(dumps(document, indent=2) if json else showing.network_text(document))
+
+
+def references(*, json: JsonFlag = False) -> None:
+    """List the published networks that `nas show` and `nas.load` know by name."""
+    from nas import references as overview  # noqa: PLC0415
+
+    document = overview.references_document()
+    answer(dumps(document, indent=2) if json else overview.references_text(document))

@@ -1,0 +1,148 @@
+"""How well an exported network does on labelled images, from the folder's data alone."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from estimators.calibration import calibration_error, confusion
+from estimators.data import ImageData, Split
+from estimators.normalisation import renormalised
+from estimators.scoring import resized, scored
+from estimators.task import Classification
+from nas.configuration import images_of, resolve_device
+from nas.datasets import Data, is_path, options
+from nas.errors import usage_error
+from nas.loading import find
+from nas.terminal import printable
+from search_spaces.modules import build
+
+SPLITS = ("test", "validation", "train", "all")
+SHOWN = 20  # classes in the text
+
+
+def evaluate(  # noqa: PLR0913 - the options of the command line, by name
+    source: str | Path,
+    *,
+    data: Data = "digits",
+    split: str = "test",
+    group: str | None = None,
+    data_dir: str | Path | None = None,
+    download: bool = False,
+    device: str = "auto",
+    trial: int | None = None,
+) -> dict[str, Any]:
+    """Every metric of an exported network on labelled images.
+
+    Images are prepared as those of its training were. Classes are matched by name; the data may
+    have fewer of them.
+
+    Args:
+        source: An exported folder or a finished run.
+        data: As for ``nas.search``, and so are the next three.
+        split: ``test``, ``validation``, ``train`` or ``all``.
+        group: Column of a CSV file with what stays together in one split.
+        data_dir: Folder with the files of a published data set.
+        download: Whether to fetch published files that are not there.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        trial: Which member of a run's front; None where there is one winner.
+
+    Returns:
+        What ``nas evaluate --json`` prints: ``images``, ``metrics``, ``calibration_error`` (see
+        ``calibration.calibration_error``), ``classes`` (figures of each), ``confusion`` (rows are
+        the true classes).
+
+    Raises:
+        NasError: If the network or the data cannot be used, or do not fit (exit code 2).
+    """
+    if split not in SPLITS:
+        raise usage_error(f"--split must be one of {', '.join(SPLITS)}, got {split[:40]!r}")
+    place = resolve_device(device)
+    winner = find(source, trial=trial).winner
+    if winner.weights is None or winner.preprocessing is None:
+        lacks = "weights" if winner.weights is None else "preprocessing and classes"
+        raise usage_error(f"{source} has no {lacks}; name a finished run or what it exported")
+    wanted = winner.preprocessing
+    size = None if wanted.size is None else "x".join(str(side) for side in wanted.size)
+    read = options(size if is_path(data) else None, group, data_dir, download=download)
+    images = images_of(data, read)
+    try:
+        fitted = renormalised(
+            images, channels=int(winner.graph.input_shape[0]), mean=wanted.mean, std=wanted.std
+        )
+    except ValueError as error:
+        raise usage_error(f"data: {error}, for {source}") from error
+    chosen = _matched(_chosen(fitted, split), images.classes, wanted.classes)
+    if wanted.size is not None:
+        chosen = Split(resized(chosen.images, wanted.size), chosen.labels)
+    model = build(winner.graph)
+    model.load_state_dict(dict(winner.weights), strict=True)
+    sides = tuple(int(side) for side in winner.graph.input_shape[1:])
+    outputs = scored(model.to(place), chosen, size=sides, device=place)
+    if outputs.ndim == 4:  # a fully convolutional network at the size of its training
+        outputs = outputs.mean(dim=(2, 3))
+    if not bool(torch.isfinite(outputs).all()):
+        raise usage_error("weights: the network yields scores that are not finite")
+    task = Classification(len(wanted.classes))
+    figures = task.by_class(outputs, chosen.labels)
+    return {
+        "source": str(source),
+        "data": images.name,
+        "split": split,
+        "images": len(chosen),
+        "metrics": task.measure(outputs, chosen.labels),
+        "calibration_error": calibration_error(outputs, chosen.labels),
+        "classes": [
+            {"class": name, **asdict(one)}
+            for name, one in zip(wanted.classes, figures, strict=True)
+        ],
+        "confusion": confusion(outputs, chosen.labels).tolist(),
+    }
+
+
+def _chosen(data: ImageData, split: str) -> Split:
+    if split != "all":
+        found: Split = getattr(data, split)
+        return found
+    parts = (data.train, data.validation, data.test)
+    return Split(
+        torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts])
+    )
+
+
+def _matched(split: Split, theirs: tuple[str, ...], ours: tuple[str, ...]) -> Split:
+    """The split with labels by the network's classes.
+
+    Raises:
+        NasError: If the data have a class that the network does not know (exit code 2).
+    """
+    unknown = [name for name in theirs if name not in ours]
+    if unknown:
+        known = ", ".join(ours[:5]) + (", ..." if len(ours) > 5 else "")
+        raise usage_error(f"data: class {unknown[0]!r:.80} must be one of the network's: {known}")
+    positions: Tensor = torch.tensor([ours.index(name) for name in theirs])
+    return Split(split.images, positions[split.labels])
+
+
+def text(document: Mapping[str, Any]) -> str:
+    """The same for the eye."""
+    lines = [f"{document['images']:,} images of {document['data']}, {document['split']}"]
+    lines += [f"  {name:<18} {value:.4f}" for name, value in document["metrics"].items()]
+    lines.append(f"  {'calibration_error':<18} {document['calibration_error']:.4f}")
+    rows, matrix = document["classes"], document["confusion"]
+    width = max(len(printable(row["class"])[:24]) for row in rows)
+    lines.append(f"\n{'class':<{width}}  images  recall  precision  f1      most taken for")
+    for place, row in list(enumerate(rows))[:SHOWN]:
+        wrong = {other: count for other, count in enumerate(matrix[place]) if other != place}
+        most = max(wrong, key=lambda other: wrong[other])
+        taken = f"{printable(rows[most]['class'])[:24]} ({wrong[most]})" if wrong[most] else "-"
+        lines.append(
+            f"{printable(row['class'])[:24]:<{width}}  {row['support']:>6}  {row['recall']:.4f}  "
+            f"{row['precision']:.4f}     {row['f1']:.4f}  {taken}"
+        )
+    if len(rows) > SHOWN:
+        lines.append(f"and {len(rows) - SHOWN} more classes; --json has them all")
+    return "\n".join(lines)
