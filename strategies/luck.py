@@ -20,7 +20,7 @@ def own_share(unexplained: float, spread: float) -> float:
     is like it, varies less. So the odds of real to luck fall with the variance. Where that is
     wrong it costs little if luck was taken for real, since only small luck is; more if networks
     are very individual. The two constants had the least regret on synthetic tables with and
-    without noise (``benchmarks/synthetic_tables.py``).
+    without noise, such as ``benchmarks/synthetic_tables.py`` writes.
 
     Args:
         unexplained: Variance of scores that no kernel explains, above 0.
