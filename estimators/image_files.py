@@ -74,6 +74,22 @@ def read_image(path: Path, channels: int) -> NDArray[np.float32]:
         return _pixels(image, channels)
 
 
+def pixels_of_image(image: Image.Image) -> NDArray[np.float32]:
+    """The pixels of an image in memory, as ``read_image`` has them: of 1 channel or 3.
+
+    Raises:
+        ValueError: If it cannot be decoded or has too many pixels.
+    """
+    grey = image.mode in {"1", "L", "LA"} or image.mode.startswith("I")
+    try:
+        _check(image)
+        return _pixels(image, 1 if grey else 3)
+    except _RefusedError:
+        raise
+    except Exception as error:  # of a file that is opened and not decoded yet
+        raise ValueError(f"image cannot be read: {error!s:.200}") from error
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """The image in a file, not decoded yet; whatever goes wrong is told with the file's name."""

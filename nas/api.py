@@ -1,14 +1,13 @@
 """The Python interface: ``nas.search``, ``nas.resume`` and ``nas.load``."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from estimators.estimator import Estimator
-from nas.configuration import Configuration, of_run, prepare
+from nas.configuration import Configuration, Prepared, of_run, prepare
 from nas.datasets import Data, options
 from nas.errors import NasError, usage_error
 from nas.interrupts import Interrupted, Interrupts
@@ -18,6 +17,7 @@ from nas.progress import Progress, Silent
 from nas.result import Result
 from nas.run_folder import (
     RUN,
+    RunRecord,
     check_free,
     check_plain,
     create,
@@ -25,14 +25,11 @@ from nas.run_folder import (
     read_record,
     write_json,
 )
-from nas.session import Execution, Session
+from nas.session import Execution, Session, ray_for
 from nas.status import read
 from nas.terminal import escaped
 from search_spaces.space import SearchSpace
 from strategies.strategy import Strategy
-
-if TYPE_CHECKING:
-    from nas.ray_workers import RaySession
 
 __all__ = ["Result", "load", "resume", "search"]
 
@@ -75,9 +72,11 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         budget: Children to train, at least 1.
         data: Name of a data set (``digits``, ``mnist``, ``fashion-mnist``, ``cifar10``,
             ``cifar100``), path of an image folder, CSV or ``.npz`` file (see ``docs/data.md``), or
-            ``(images, labels)`` as in ``estimators.data.from_arrays``.
-        image_size: ``HxW`` or ``N`` to resize images from a path to; None for their own size, or
-            their median height and width where they differ.
+            ``(images, labels)`` as in ``estimators.data.from_arrays``, a map-style data set such
+            as a ``torch.utils.data.Dataset``, or several by split: see
+            ``estimators.map_style.from_samples``.
+        image_size: ``HxW`` or ``N`` to resize images from a path or samples to; None for their
+            own size, or their median height and width where they differ.
         group: Column of a CSV file with what must stay together in one split.
         data_dir: Folder with the files of a published data set; None for the user's cache, then
             where Debian's packages put them.
@@ -119,7 +118,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
             or the disk full, or too many children fail.
         KeyboardInterrupt: After Ctrl-C or SIGTERM; ``resume`` goes on.
     """
-    execution = _execution(
+    execution = execution_of(
         workers=workers,
         gpus_per_child=gpus_per_child,
         child_timeout=child_timeout,
@@ -127,7 +126,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         max_hours=max_hours,
         study=study,
     )
-    _check_workers(execution, address)
+    check_workers(execution, address)
     configuration = Configuration(
         space=space,
         budget=budget,
@@ -148,7 +147,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
     out = None if out is None else Path(out)
     with (
         Interrupts(execution.grace, progress.notice) as interrupts,
-        _ray(execution, address) as ray,
+        ray_for(execution, address) as ray,
     ):
         interrupts.again()  # joining puts Ray's own handlers in place
         if ray is not None and address is not None and device == "auto":
@@ -205,7 +204,7 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
         folder: The run folder.
         budget: Children to train in all, earlier ones included; None for what it was.
         space: The class, if the run was begun with a class of your own.
-        data: The arrays, if it was begun with arrays, or where data from a path lie now.
+        data: The arrays or samples, if it was begun with them, or where data from a path lie now.
         data_dir: Where the files of a published data set lie now; None for where they were.
         download: See ``search``.
         strategy: As ``space``.
@@ -227,7 +226,7 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
             another here, such as other data (exit code 4).
         KeyboardInterrupt: As for ``search``.
     """
-    execution = _execution(
+    execution = execution_of(
         workers=workers,
         gpus_per_child=gpus_per_child,
         child_timeout=child_timeout,
@@ -235,7 +234,7 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
         max_hours=max_hours,
         study=study,
     )
-    _check_workers(execution, address)
+    check_workers(execution, address)
     folder = Path(folder)
     check_plain(folder)
     read_record(folder)  # a folder without a run is told before it is locked
@@ -243,7 +242,7 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
     progress = Silent() if progress is None else progress
     with (
         Interrupts(execution.grace, progress.notice) as interrupts,
-        _ray(execution, address) as ray,
+        ray_for(execution, address) as ray,
         RunLock(folder),
     ):
         interrupts.again()  # joining puts Ray's own handlers in place
@@ -256,13 +255,7 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
             )
         where = options(None, None, data_dir).data_dir
         configuration = of_run(run, budget=budget, given=given, data_dir=where, download=download)
-        prepared = prepare(configuration, elsewhere=address is not None)
-        unequal = differences(run, prepared.record)
-        if unequal:
-            raise NasError(
-                f"run: {folder} was begun with another configuration: {'; '.join(unequal)}",
-                exit_code=4,
-            )
+        prepared = reopened(folder, run, configuration, elsewhere=address is not None)
         session = Session(
             folder,
             prepared,
@@ -272,6 +265,30 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
             ray=ray,
         )
         return _work(session, folder)
+
+
+def reopened(
+    folder: Path, run: RunRecord, configuration: Configuration, *, elsewhere: bool
+) -> Prepared:
+    """All that a run needs that was begun before.
+
+    Args:
+        folder: Its folder.
+        run: Its ``run.json``.
+        configuration: What it says, from ``of_run``.
+        elsewhere: As for ``prepare``.
+
+    Raises:
+        NasError: As ``prepare``, and if the configuration is another one now (exit code 4).
+    """
+    prepared = prepare(configuration, elsewhere=elsewhere)
+    unequal = differences(run, prepared.record)
+    if unequal:
+        raise NasError(
+            f"run: {folder} was begun with another configuration: {'; '.join(unequal)}",
+            exit_code=4,
+        )
+    return prepared
 
 
 def _work(session: Session, folder: Path) -> Result:
@@ -287,27 +304,7 @@ def _work(session: Session, folder: Path) -> Result:
         raise Interrupted(error.number, text) from error
 
 
-@contextmanager
-def _ray(execution: Execution, address: str | None) -> Iterator["RaySession | None"]:
-    """The Ray that workers are to be in, closed at the end; None to do without.
-
-    A cluster is joined; a Ray on this machine is started by whoever needs it first.
-    """
-    if execution.workers == 0:
-        yield None
-        return
-    from nas.ray_workers import RaySession  # noqa: PLC0415 - Ray takes a second to import
-
-    session = RaySession(address)
-    try:
-        if address is not None:
-            session.start()
-        yield session
-    finally:
-        session.close()
-
-
-def _check_workers(execution: Execution, address: str | None) -> None:
+def check_workers(execution: Execution, address: str | None) -> None:
     """Refuse what has no meaning without workers.
 
     Raises:
@@ -322,7 +319,7 @@ def _check_workers(execution: Execution, address: str | None) -> None:
             raise usage_error(f"{flag} needs a worker; --workers 0 trains in this process")
 
 
-def _execution(
+def execution_of(
     *,
     workers: Count,
     gpus_per_child: float | None,

@@ -4,7 +4,11 @@ from collections.abc import Sequence
 
 import typer
 
-from nas.commands import bench, lists, network, search
+<<<<<<< HEAD
+from nas.commands import audit, bench, lists, network, search
+=======
+from nas.commands import bench, lists, network, scale, search
+>>>>>>> part/scale/1
 from nas.errors import usage_error
 
 app = typer.Typer(
@@ -18,6 +22,7 @@ for command in (  # in the order of ``nas --help``
     search.search,
     search.resume,
     search.status,
+    scale.scale,
     network.export,
     network.predict,
     network.evaluate,
@@ -26,6 +31,7 @@ for command in (  # in the order of ``nas --help``
     lists.strategies,
     lists.estimators,
     bench.bench,
+    audit.audit,
     network.references,
 ):
     app.command()(command)

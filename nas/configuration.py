@@ -4,19 +4,21 @@ import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar, final
+from typing import Any, TypeVar, cast, final
 
+import numpy as np
 import torch
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from estimators.data import ImageData, from_arrays
 from estimators.estimator import STAND_IN, Estimator, Relative
+from estimators.map_style import from_samples
 from estimators.sources import read_path
 from estimators.task import Classification, Metric, Task
 from estimators.training import Training
 from nas import plugins
 from nas.children import Children
-from nas.datasets import Data, is_path, recorded
+from nas.datasets import Arrays, Data, is_arrays, is_path, recorded
 from nas.errors import NasError, usage_error
 from nas.limits import COSTS, Limits, Objective
 from nas.plan import FRESH_SEEDS, PREFLIGHT, REFERENCE, Plan, finalists_of, rng_of
@@ -123,20 +125,18 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
     timed = limits.max_latency_ms is not None or "latency_ms" in _names(configuration.objective)
     if not elsewhere or device in {"auto", "cpu"} or timed:
         device = resolve_device(device)  # latency is measured here
+<<<<<<< HEAD
     images = images_of(configuration.data, configuration.data_options)
+=======
+    images = images_of(configuration.data, configuration.data_options)
+>>>>>>> part/scale/1
     task = Classification(len(images.classes))
     objectives = _objectives(task, _names(configuration.objective))
     space = make_space(
         configuration.space, images.input_shape, len(images.classes), settings["space"]
     )
     children = Children(space, limits)
-    estimator = _construct(
-        Estimator,  # type: ignore[type-abstract]
-        _target("estimators", configuration.estimator),
-        (),
-        options=settings["estimator"],
-        part="estimator",
-    )
+    estimator = make_estimator(configuration.estimator, settings["estimator"])
     stand_in, asked = estimator.stand_in, None
     if stand_in is not None:
         if len(objectives) > 1:
@@ -175,15 +175,11 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
             ),
         }
     objective, *beside = scaled(objectives, known) if known else objectives
-    if isinstance(estimator, Relative):
-        rng = rng_of(configuration.seed, REFERENCE)
-        estimator.refer([one.graph for one in children.drawn(rng, estimator.references)])
-    judge = estimator if stand_in is None else Training()
-    try:
-        for one in {id(part): part for part in (estimator, judge)}.values():
-            one.prepare(images, task)
-    except ValueError as error:
-        raise usage_error(f"estimator: {escaped(str(error))}") from error
+    prepare_estimator(estimator, images, task, children=children, seed=configuration.seed)
+    judge = estimator
+    if stand_in is not None:
+        judge = Training()
+        prepare_estimator(judge, images, task, children=children, seed=configuration.seed)
     plan = Plan(
         objective=objective,
         beside=tuple(beside),
@@ -318,6 +314,38 @@ def make_space(
     )
 
 
+def make_estimator(estimator: str | type[Estimator], options: Mapping[str, Any]) -> Estimator:
+    """An estimator by name or class, not yet prepared.
+
+    Raises:
+        NasError: If the name or an option is unknown or out of range (exit code 2).
+    """
+    return _construct(
+        Estimator,  # type: ignore[type-abstract]
+        _target("estimators", estimator),
+        (),
+        options=options,
+        part="estimator",
+    )
+
+
+def prepare_estimator(
+    estimator: Estimator, images: ImageData, task: Task, *, children: Children, seed: int
+) -> None:
+    """Hand an estimator what it needs in a run of that seed.
+
+    Raises:
+        NasError: If its options and the data do not fit (exit code 2).
+    """
+    if isinstance(estimator, Relative):
+        rng = rng_of(seed, REFERENCE)
+        estimator.refer([one.graph for one in children.drawn(rng, estimator.references)])
+    try:
+        estimator.prepare(images, task)
+    except ValueError as error:
+        raise usage_error(f"estimator: {escaped(str(error))}") from error
+
+
 def _target(kind: str, target: str | type) -> Any:
     if not isinstance(target, str | type):
         raise usage_error(f"{plugins.PARTS[kind]} must be a name or a class, got {target!r:.80}")
@@ -410,7 +438,11 @@ def _limits(configuration: Configuration) -> Limits:
         raise usage_error(f"limits: {error}") from error
 
 
+<<<<<<< HEAD
 def images_of(data: Data, options: DataOptions) -> ImageData:
+=======
+def images_of(data: Data, options: DataOptions) -> ImageData:
+>>>>>>> part/scale/1
     """The data that a user names or hands over.
 
     Raises:
@@ -420,21 +452,25 @@ def images_of(data: Data, options: DataOptions) -> ImageData:
         return _named(data, options)
     if options.data_dir is not None or options.download:
         raise usage_error("--data-dir and --download need --data with the name of a published set")
-    if is_path(data):
-        path = Path(str(data))
-        try:
-            return read_path(path, image_size=options.image_size, group=options.group)
-        except ValueError as error:
-            raise usage_error(f"data: {escaped(str(error))}") from error
-    if options != DataOptions():
-        raise usage_error("--image-size and --group need --data with a path")
-    if not isinstance(data, tuple | list) or len(data) != 2:
-        raise usage_error("data must be the name of a data set, a path, or (images, labels)")
-    pixels, labels = data
     try:
-        return from_arrays(pixels, labels)
+        if is_path(data):
+            path = Path(str(data))
+            return read_path(path, image_size=options.image_size, group=options.group)
+        if options.group is not None:
+            raise usage_error("--group needs --data with a CSV file")
+        if is_arrays(data):
+            if options.image_size is not None:
+                raise usage_error("--image-size needs --data with a path, or samples")
+            pixels, labels = cast("Arrays", data)
+            return from_arrays(pixels, labels)
+        if isinstance(data, tuple | str | Path | np.ndarray) or not hasattr(data, "__getitem__"):
+            raise usage_error(
+                "data must be the name of a data set, a path, (images, labels), or samples by "
+                f"number, got {data!r:.80}"
+            )
+        return from_samples(data, image_size=options.image_size)
     except (TypeError, ValueError) as error:
-        raise usage_error(f"data: {error}") from error
+        raise usage_error(f"data: {escaped(str(error))}") from error
 
 
 def _named(name: str, options: DataOptions) -> ImageData:

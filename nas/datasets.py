@@ -1,18 +1,20 @@
-"""What ``--data`` names: a built-in data set, a path, or in Python arrays."""
+"""What ``--data`` names: a data set, a path, or in Python arrays or samples."""
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from estimators.samples import Samples
 from nas import plugins
 from nas.errors import usage_error
 from nas.run_folder import DataOptions
 
 Arrays = tuple[NDArray[np.generic], NDArray[np.generic]]
-Data = str | Path | Arrays
+Data = str | Path | Arrays | Samples | Mapping[str, Samples]
 
 _SIZE = re.compile(r"([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?")
 
@@ -71,12 +73,19 @@ def is_path(data: object) -> bool:
     return os.sep in data or os.path.exists(data)  # noqa: PTH110 - False for any odd name
 
 
+def is_arrays(data: object) -> bool:
+    """Whether data are images and labels, each in one array."""
+    return isinstance(data, tuple | list) and len(data) == 2
+
+
 def recorded(data: Data) -> str:
-    """What ``run.json`` calls the data: a name, an absolute path, or ``arrays``.
+    """What ``run.json`` calls the data: a name, an absolute path, ``arrays`` or ``samples``.
 
     Raises:
         NasError: If it is a path that cannot be written down (exit code 2).
     """
     if is_path(data):
         return _absolute("--data", str(data))
-    return data if isinstance(data, str) else "arrays"
+    if isinstance(data, str):
+        return data
+    return "arrays" if is_arrays(data) else "samples"

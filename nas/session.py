@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, final
@@ -16,6 +16,7 @@ import torch
 from estimators.estimator import Estimator, EvaluationError
 from estimators.scoring import scored
 from estimators.training import Training
+from nas import scaling
 from nas.configuration import Prepared
 from nas.engine import BUDGET_SPENT, Search, SearchFailed
 from nas.errors import NasError
@@ -46,6 +47,7 @@ from nas.weights import forget_others, keep, read, still_there
 from nas.workers import InProcessWorkers, Job, Outcome, Workers
 from search_spaces import architecture as architecture_format
 from search_spaces.modules import build
+from search_spaces.scaling import ScalingSpace
 
 if TYPE_CHECKING:
     from nas.ray_workers import RaySession
@@ -237,32 +239,16 @@ class Session:
         finally:
             self._mirror.close(hurry=isinstance(sys.exception(), Interrupted))
 
-    @contextmanager
-    def _workers(self, estimator: Estimator) -> Iterator[Workers]:
+    def _workers(self, estimator: Estimator) -> AbstractContextManager[Workers]:
         """Workers of this session, that score by an estimator."""
-        execution, device = self._execution, self._plan.device
-        metrics = self._prepared.metrics(estimator)
-        if self._ray is None:
-            yield InProcessWorkers(estimator, device, metrics=metrics)
-            return
-        from nas.ray_workers import RayWorkers  # noqa: PLC0415 - Ray takes a second to import
-
-        self._ray.start()
-        self._interrupts.again()  # Ray has put its own handler in place
-        workers = RayWorkers(
-            self._ray,
+        return workers_for(
             estimator,
-            device,
-            metrics=metrics,
-            count=execution.workers,
+            self._prepared,
+            self._execution,
             most=self._plan.budget,
-            gpus_per_child=execution.gpus(device),
-            child_timeout=execution.child_timeout,
+            ray=self._ray,
+            interrupts=self._interrupts,
         )
-        try:
-            yield workers
-        finally:
-            workers.close()
 
     def _search(self, search: Search, workers: Workers) -> None:
         """Spend the budget, or the time.
@@ -379,7 +365,12 @@ class Session:
         )
         if self._plan.beside:
             self._tidy_front(result)
-        write_json(self._folder / SUMMARY, summary(result, record))
+        document, space = summary(result, record), self._prepared.space
+        if isinstance(space, ScalingSpace):
+            document |= scaling.concluded(
+                self._folder, space, record.trials, finalists, objective=self._plan.verdict
+            )
+        write_json(self._folder / SUMMARY, document)
         return result
 
     def _concluded(self, best: Finalist) -> Exported:
@@ -565,6 +556,70 @@ class Session:
             },
             by_class=tuple(test.by_class.values()),
         )
+
+
+@contextmanager
+def workers_for(
+    estimator: Estimator,
+    prepared: Prepared,
+    execution: Execution,
+    *,
+    most: int,
+    ray: "RaySession | None",
+    interrupts: Interrupts,
+) -> Iterator[Workers]:
+    """Workers that score by a prepared estimator, closed at the end.
+
+    Args:
+        estimator: What they score by.
+        prepared: Of the run they work for.
+        execution: How many of them, and where.
+        most: Jobs at a time that there can be.
+        ray: Where they are to be, started or not; None for this process.
+        interrupts: Entered.
+    """
+    device, metrics = prepared.plan.device, prepared.metrics(estimator)
+    if ray is None:
+        yield InProcessWorkers(estimator, device, metrics=metrics)
+        return
+    from nas.ray_workers import RayWorkers  # noqa: PLC0415 - Ray takes a second to import
+
+    ray.start()
+    interrupts.again()  # Ray has put its own handler in place
+    workers = RayWorkers(
+        ray,
+        estimator,
+        device,
+        metrics=metrics,
+        count=execution.workers,
+        most=most,
+        gpus_per_child=execution.gpus(device),
+        child_timeout=execution.child_timeout,
+    )
+    try:
+        yield workers
+    finally:
+        workers.close()
+
+
+@contextmanager
+def ray_for(execution: Execution, address: str | None) -> Iterator["RaySession | None"]:
+    """The Ray that workers are to be in, closed at the end; None to do without.
+
+    A cluster is joined; a Ray on this machine is started by whoever needs it first.
+    """
+    if execution.workers == 0:
+        yield None
+        return
+    from nas.ray_workers import RaySession  # noqa: PLC0415 - Ray takes a second to import
+
+    session = RaySession(address)
+    try:
+        if address is not None:
+            session.start()
+        yield session
+    finally:
+        session.close()
 
 
 def _outcome(workers: Workers, idle: Callable[[], None]) -> Outcome | None:

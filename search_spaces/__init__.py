@@ -13,4 +13,5 @@ SEARCH_SPACES: Mapping[str, str] = {
     "fractal": "search_spaces.fractal:FractalSpace",
     "mixed": "search_spaces.mixed:MixedSpace",
     "cell": "search_spaces.cell:CellSpace",
+    "scaling": "search_spaces.scaling:ScalingSpace",
 }

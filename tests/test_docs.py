@@ -17,6 +17,7 @@ from search_spaces.source import model_source
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SMALL = re.compile(r"--budget \d+|budget=\d+")
+FEW = re.compile(r"(--children) \d+ --seeds \d+")
 EPOCH = "--set estimator.epochs=1"
 
 
@@ -51,7 +52,7 @@ def test_the_commands_of_a_page_run_in_their_order(page: Path, tmp_path: Path) -
             picture = Image.new("RGB", (40, 30), (number * 12, 99 if label == "cat" else 9, 9))
             picture.save(tmp_path / "photos" / label / f"{number}.png")
     for number, line in enumerate(commands(page)):
-        small = SMALL.sub("--budget 2", line)
+        small = FEW.sub(r"\1 6 --seeds 1", SMALL.sub("--budget 2", line))
         trains = line.startswith(("nas search", "nas resume")) and "--dry-run" not in line
         if trains and number > 0 and "--workers" not in line:
             small += " --workers 0"  # one start of Ray is enough for a page

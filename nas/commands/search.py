@@ -164,7 +164,7 @@ def search(  # noqa: PLR0913 - one parameter per flag
             max_hours=max_hours,
             progress=progress.for_this_terminal(),
         )
-    _report(result.folder, as_json=json)
+    report(result.folder, as_json=json)
 
 
 def resume(  # noqa: PLR0913 - one parameter per flag
@@ -204,7 +204,7 @@ def resume(  # noqa: PLR0913 - one parameter per flag
             max_hours=max_hours,
             progress=progress.for_this_terminal(),
         )
-    _report(result.folder, as_json=json)
+    report(result.folder, as_json=json)
 
 
 def status(
@@ -228,12 +228,16 @@ def status(
         panel.show(run_folder, watch=watch)
 
 
-def _report(folder: Path, *, as_json: bool) -> None:
+def report(folder: Path, *, as_json: bool) -> None:
     """Print what a search found, from its ``summary.json``."""
     from nas.run_folder import SUMMARY, read_json  # noqa: PLC0415 - as in search
 
     document = read_json(folder / SUMMARY, what="summary")
     answer(dumps(document, indent=2) if as_json else _found(document, folder))
+    if "scaling" in document and not as_json:
+        from nas.scaling import findings_text  # noqa: PLC0415 - torch
+
+        answer("\n" + findings_text(document["scaling"], folder))
 
 
 def _found(document: Mapping[str, Any], folder: Path) -> str:

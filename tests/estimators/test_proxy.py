@@ -20,9 +20,9 @@ RNG = np.random.default_rng(0)
 DATA = from_arrays(RNG.random((200, 8, 8)).astype(np.float32), np.arange(200) % 2)
 
 
-def network(width: int = 8) -> Graph:
+def network(width: int = 8, *, dropout: float = 0.5) -> Graph:
     stages = ((MBConv(4, expansion=2), MBConv(width, stride=2, expansion=2)),)
-    head = Classifier(2, dropout=0.5)
+    head = Classifier(2, dropout=dropout)
     return lower(Architecture("Child", (1, 8, 8), ConvNormAct(4), stages, head))
 
 
@@ -47,7 +47,7 @@ def test_a_score_is_a_function_of_network_and_seed(score: str) -> None:
     torch.manual_seed(99)
     again = evaluate(pickle.loads(pickle.dumps(proxy)))  # noqa: S301 - as it goes to workers
     assert first == again
-    assert set(first.metrics) == set(proxy.metrics(Classification(2))) == {"score"}
+    assert set(first.metrics) == {"score"}
     assert math.isfinite(first.metrics["score"])
 
 
@@ -55,6 +55,11 @@ def test_a_score_is_a_function_of_network_and_seed(score: str) -> None:
 def test_the_seed_draws_the_weights(score: str) -> None:
     proxy = prepared(score)
     assert evaluate(proxy, seed=1) != evaluate(proxy, seed=2)
+
+
+def test_dropout_has_no_part_in_a_score() -> None:
+    proxy = prepared("grad_norm")
+    assert evaluate(proxy, network(dropout=0.5)) == evaluate(proxy, network(dropout=0.0))
 
 
 def test_params_and_macs_are_what_they_are_called() -> None:

@@ -545,7 +545,7 @@ MISTAKES: list[tuple[dict[str, Any], str, int]] = [
     ({"strategy": 7}, "strategy must be a name or a class, got 7", 2),
     ({"estimator": "train"}, "estimator: there is no 'train'; did you mean training?", 2),
     ({"data": "digit"}, "data set: there is no 'digit'; did you mean digits?", 2),
-    ({"data": 7}, "data must be the name of a data set, a path, or (images, labels)", 2),
+    ({"data": 7}, "data must be the name of a data set, a path, (images, labels), or samples", 2),
     ({"data": np.zeros((3, 8, 8))}, "data must be the name of a data set", 2),
     ({"data": (np.zeros((3, 8, 8)), [0, 1])}, "data: labels must have shape (3,)", 2),
     ({"data": ([["x"]], [0])}, "data: images must have shape", 2),

@@ -60,6 +60,40 @@ CONTRACT = {
         "--dry-run",
         "--json",
     },
+    "scale": {
+        "--base",
+        "--base-size",
+        "--grid",
+        "--target",
+        "--tolerance",
+        "--on",
+        "--alpha",
+        "--beta",
+        "--gamma",
+        "--phi",
+        "--divisor",
+        "--step",
+        "--budget",
+        "--strategy",
+        "--estimator",
+        "--data",
+        "--data-dir",
+        "--download",
+        "--image-size",
+        "--group",
+        "--out",
+        "--seed",
+        "--device",
+        "--fidelity",
+        "--max-params",
+        "--max-macs",
+        "--max-latency-ms",
+        "--objective",
+        "--set",
+        *EXECUTION,
+        "--dry-run",
+        "--json",
+    },
     "resume": {"run_folder", "--budget", *PUBLISHED, *EXECUTION, "--json"},
     "status": {"run_folder", "--watch", "--failed", "--json"},
     "export": {"source", "--out", "--fully-convolutional", "--trial", "--json"},
@@ -69,6 +103,20 @@ CONTRACT = {
     "strategies": {"name", "--json"},
     "estimators": {"name", "--json"},
     "references": {"--json"},
+    "audit": {
+        "run_folder",
+        "--children",
+        "--seeds",
+        "--estimators",
+        "--against-random",
+        "--data-dir",
+        "--workers",
+        "--gpus-per-child",
+        "--address",
+        "--child-timeout",
+        "--grace",
+        "--json",
+    },
     "bench": {"--table", "--strategies", "--queries", "--seeds", "--max-cost", "--out", "--json"},
 }
 
@@ -237,6 +285,9 @@ MISTAKES = [
     ("search --strategy evolutoin", "did you mean evolution?", 2),
     ("search --estimator trainig", "did you mean training?", 2),
     ("search --data digit", "did you mean digits?", 2),
+    ("audit nowhere", "nowhere holds no run.json", 2),
+    ("audit nowhere --estimators proxi", "did you mean proxy?", 2),
+    ("audit nowhere --estimators proxy,", "--estimators must be names between commas", 2),
     ("search --device tpu", "--device", 2),
     ("search --objective loss", "did you mean log_loss?", 2),
     ("search --objective params", "must begin with a metric of the task", 2),
@@ -622,3 +673,33 @@ def test_the_module_and_its_json_work_in_a_process_of_their_own() -> None:
     ran = process("strategies", "--json")
     assert (ran.code, ran.err) == (0, "")
     assert [row["name"] for row in json.loads(ran.out)] == sorted(STRATEGIES)
+
+
+def test_a_family_is_shown_with_a_note_on_its_gamma(nas: Nas) -> None:
+    flags = ("--alpha", "1.2", "--beta", "1.1", "--gamma", "1.1", "--phi", "1", "--json")
+    ran = nas("scale", "--base", "efficientnet_b0", *flags)
+    document = loads(ran.out)
+    assert ran.code == 0
+    assert document["members"][0]["formula"] == pytest.approx(1.757, abs=5e-4)
+    assert "note: gamma 1.1" in ran.err
+    assert document["note"] in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--base", "alexnet"), "got AlexNet, which ends in HiddenClassifier"),
+        (("--base", "resnet18", "--alpha", "1.2"), "must be given together"),
+        (("--base", "resnet18", "--set", "space.step=2"), "flags of their own"),
+        (("--base", "resnet18", "--on", "paper"), "on must be realised or formula"),
+        (("--base", "nothing.json"), "no file or folder"),
+    ],
+)
+def test_what_cannot_be_scaled_is_one_line(
+    nas: Nas, arguments: tuple[str, ...], message: str
+) -> None:
+    ran = nas("scale", *arguments)
+    assert ran.code == 2
+    assert ran.out == ""
+    assert message in ran.err
+    assert ran.err.count("\n") == 1

@@ -142,6 +142,29 @@ def test_a_run_on_published_data_goes_on_where_they_lie_now(
     assert len(nas.resume(tmp_path / "run", **again, data_dir=moved).trials) == 3
 
 
+def test_a_run_on_samples_of_python_goes_on_when_handed_them(
+    mini: type[SearchSpace], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    samples = [
+        (Image.fromarray(rng.integers(0, 256, (9, 7, 3), dtype=np.uint8)), number % 2)
+        for number in range(30)
+    ]
+    small = {"estimator": {"epochs": 1, "batch_size": 8}}
+    wanted = {"space": mini, "budget": 1, "workers": 0, "settings": small}
+    result = nas.search(data=samples, image_size="8", out=tmp_path / "run", **wanted)
+    assert Predictor(tmp_path / "run").preprocessing.size == (8, 8)
+    assert result.model(torch.zeros(1, 3, 8, 8)).shape == (1, 2)
+    record = read_record(tmp_path / "run")
+    assert (record.data, record.input_shape) == ("samples", (3, 8, 8))
+    again = {"space": mini, "budget": 2, "workers": 0}
+    with pytest.raises(NasError, match=r"hand it over in Python: nas.resume\(folder, data="):
+        nas.resume(tmp_path / "run", **again)
+    assert len(nas.resume(tmp_path / "run", data=samples, **again).trials) == 2
+    with pytest.raises(NasError, match="data_fingerprint is"):
+        nas.resume(tmp_path / "run", data=samples[::-1], **again)
+
+
 def test_a_dry_run_reads_published_data(mnist: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = "search --data mnist --dry-run --set estimator.epochs=1 --device cpu --data-dir"
     run([*line.split(), str(mnist)])
@@ -154,6 +177,10 @@ def test_a_dry_run_reads_published_data(mnist: Path, capsys: pytest.CaptureFixtu
         ({"data": "digits", "data_dir": "x"}, "--data-dir: digits are no files"),
         ({"data": "digits", "download": True}, "--download: digits are no files"),
         ({"data": "mnist", "image_size": "8"}, "--image-size and --group need --data with a path"),
+        ({"data": [(1, 2)] * 3, "group": "x"}, "--group needs --data with a CSV file"),
+        ({"data": ([], []), "image_size": "8"}, "--image-size needs --data with a path, or samp"),
+        ({"data": ([], [], [])}, "data must be the name of a data set, a path, .images, labels"),
+        ({"data": [(1, 2)] * 3}, "data: sample 0: image must be Pillow's, a tensor or an array"),
         ({"data": Path(), "data_dir": "x"}, "--data-dir and --download need --data with the name"),
         ({"data": "mnist", "data_dir": "/caf\udce9"}, "--data-dir: path must be UTF-8"),
         ({"data": "mnist", "data_dir": "/nowhere"}, "fetch it with --download, or name its folder"),
