@@ -57,7 +57,14 @@ class Task(ABC):
         """Every metric that ``measure`` returns, by name."""
 
     @abstractmethod
-    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    def loss(
+        self,
+        outputs: Tensor,
+        targets: Tensor,
+        weights: Tensor | None = None,
+        *,
+        smoothing: float = 0.0,
+    ) -> Tensor:
         """Mean training loss of a batch, a scalar.
 
         Args:
@@ -65,6 +72,7 @@ class Task(ABC):
             targets: ``(batch,)`` as in ``Split.labels``.
             weights: What ``balanced`` returns, on the device of the outputs: the mean is weighted
                 by that of each image's class. None for equal weights.
+            smoothing: Share of each label that goes to all classes, in [0, 1).
         """
 
     @abstractmethod
@@ -119,9 +127,16 @@ class Classification(Task):
             names.append("top5_accuracy")
         return {**dict.fromkeys(names, share), "log_loss": Metric("minimize", 0)}
 
-    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Cross entropy in nats."""
-        return functional.cross_entropy(outputs, targets, weight=weights)
+    def loss(
+        self,
+        outputs: Tensor,
+        targets: Tensor,
+        weights: Tensor | None = None,
+        *,
+        smoothing: float = 0.0,
+    ) -> Tensor:
+        """Cross entropy in nats; smoothed labels as in arXiv:1512.00567, section 7."""
+        return functional.cross_entropy(outputs, targets, weight=weights, label_smoothing=smoothing)
 
     def balanced(self, targets: Tensor) -> Tensor:
         """``(num_classes,)``: images / (classes x images of the class), 1 on average.

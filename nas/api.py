@@ -52,6 +52,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
     device: str = "auto",
     objective: str | Sequence[str] = "accuracy",
     fidelity: float = 1.0,
+    final_training: str | None = None,
     max_params: int | None = None,
     max_macs: int | None = None,
     max_latency_ms: float | None = None,
@@ -93,10 +94,15 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
             which further ones may also be ``params``, ``macs`` and ``latency_ms``, each to be
             small.
         fidelity: Share of full training for each child, in (0, 1].
+        final_training: ``auto``: the winner is trained to the end, as ``docs/training.md`` says,
+            and exported with these weights unless those it was chosen by are better on validation
+            images. ``off``: it keeps the latter. None for ``auto``; with several objectives
+            ``off``.
         max_params: Most parameters, or None.
         max_macs: Most multiply-accumulates for one image, or None.
         max_latency_ms: Highest median latency for one image on ``device``, or None; measured.
-        settings: Options of ``space``, ``strategy`` and ``estimator``, by name.
+        settings: Options of ``space``, ``strategy``, ``estimator`` and, for the final training,
+            ``train`` (fields of ``estimators.full_recipe.FullRecipe``), by name.
         workers: Processes that train children; ``auto`` for as many as fit, 0 to train in this
             one.
         gpus_per_child: GPUs each of them reserves, a fraction or a whole number; None for 1 on
@@ -138,6 +144,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         device=device,
         objective=objective if isinstance(objective, str) else tuple(objective),
         fidelity=fidelity,
+        final_training=final_training,
         max_params=max_params,
         max_macs=max_macs,
         max_latency_ms=max_latency_ms,

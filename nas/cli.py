@@ -4,11 +4,7 @@ from collections.abc import Sequence
 
 import typer
 
-<<<<<<< HEAD
-from nas.commands import audit, bench, lists, network, search
-=======
-from nas.commands import bench, lists, network, scale, search
->>>>>>> part/scale/1
+from nas.commands import audit, bench, lists, network, scale, search
 from nas.errors import usage_error
 
 app = typer.Typer(

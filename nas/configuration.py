@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast, final
 
@@ -12,6 +12,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from estimators.data import ImageData, from_arrays
 from estimators.estimator import STAND_IN, Estimator, Relative
+from estimators.full_recipe import FullRecipe
 from estimators.map_style import from_samples
 from estimators.sources import read_path
 from estimators.task import Classification, Metric, Task
@@ -20,6 +21,7 @@ from nas import plugins
 from nas.children import Children
 from nas.datasets import Arrays, Data, is_arrays, is_path, recorded
 from nas.errors import NasError, usage_error
+from nas.final_training import final_recipe
 from nas.limits import COSTS, Limits, Objective
 from nas.plan import FRESH_SEEDS, PREFLIGHT, REFERENCE, Plan, finalists_of, rng_of
 from nas.run_folder import Beside, DataOptions, Derived, RunRecord, Settings, versions
@@ -40,6 +42,8 @@ _NAMED: Mapping[str, str] = {
 
 MAX_OBJECTIVES = 4  # a hypervolume takes time to the power of their number
 
+FINAL_TRAINING = "auto"  # unless the user says otherwise
+
 T = TypeVar("T")
 
 
@@ -50,7 +54,8 @@ class Configuration:
 
     ``strategy`` is None for the default one, which depends on the number of objectives.
     ``derived`` are options of the strategy as an earlier session resolved them; they stay when the
-    budget changes. So do the ``scales`` of several objectives.
+    budget changes. So do the ``scales`` of several objectives and the ``recipe`` of the final
+    training.
     """
 
     space: str | type[SearchSpace] = "mbconv"
@@ -63,12 +68,14 @@ class Configuration:
     device: str = "auto"
     objective: str | tuple[str, ...] = "accuracy"
     fidelity: float = 1.0
+    final_training: str | None = None
     max_params: int | None = None
     max_macs: int | None = None
     max_latency_ms: float | None = None
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     derived: Mapping[str, Any] = field(default_factory=dict)
     scales: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
 
 @final
@@ -83,6 +90,7 @@ class Prepared:
         children: Makes networks, and knows the limits.
         estimator: Prepared with the data.
         judge: Trains the finalists; the estimator itself, unless its scores are a stand-in.
+        recipe: How the winner is trained in the end; None for not at all.
         strategy: Fresh.
         plan: What the search is to do.
         record: What ``run.json`` will say.
@@ -94,6 +102,7 @@ class Prepared:
     children: Children
     estimator: Estimator
     judge: Estimator
+    recipe: FullRecipe | None
     strategy: Strategy
     plan: Plan
     record: RunRecord
@@ -125,11 +134,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
     timed = limits.max_latency_ms is not None or "latency_ms" in _names(configuration.objective)
     if not elsewhere or device in {"auto", "cpu"} or timed:
         device = resolve_device(device)  # latency is measured here
-<<<<<<< HEAD
     images = images_of(configuration.data, configuration.data_options)
-=======
-    images = images_of(configuration.data, configuration.data_options)
->>>>>>> part/scale/1
     task = Classification(len(images.classes))
     objectives = _objectives(task, _names(configuration.objective))
     space = make_space(
@@ -180,6 +185,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
     if stand_in is not None:
         judge = Training()
         prepare_estimator(judge, images, task, children=children, seed=configuration.seed)
+    recipe = _final_recipe(configuration, images, judge, several=len(objectives) > 1)
     plan = Plan(
         objective=objective,
         beside=tuple(beside),
@@ -208,17 +214,19 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         max_params=limits.max_params,
         max_macs=limits.max_macs,
         max_latency_ms=limits.max_latency_ms,
+        final_training="off" if recipe is None else "auto",
         settings=Settings(**settings),
         derived=Derived(
             strategy=dict(strategy.derived()),
             estimator=dict(estimator.recipe),
             run={"finalists": finalists_of(len(objectives)), "fresh_seeds": FRESH_SEEDS},
             scales=dict(known),
+            train={} if recipe is None else asdict(recipe),
         ),
         genotypes=str(space.genome.size),
         versions=versions(),
     )
-    return Prepared(images, task, space, children, estimator, judge, strategy, plan, record)
+    return Prepared(images, task, space, children, estimator, judge, recipe, strategy, plan, record)
 
 
 def of_run(
@@ -263,12 +271,14 @@ def of_run(
         device=run.device,
         objective=(run.verdict or run.objective, *(one.metric for one in run.beside)),
         fidelity=run.fidelity,
+        final_training=run.final_training,
         max_params=run.max_params,
         max_macs=run.max_macs,
         max_latency_ms=run.max_latency_ms,
         settings=run.settings.model_dump(),
         derived=run.derived.strategy,
         scales=run.derived.scales,
+        recipe=run.derived.train,
     )
 
 
@@ -375,6 +385,49 @@ def _construct(
     return made
 
 
+def _final_recipe(
+    configuration: Configuration, images: ImageData, judge: Estimator, *, several: bool
+) -> FullRecipe | None:
+    """How the winner is trained in the end; None for not at all.
+
+    Raises:
+        NasError: If the choice or an option of the recipe cannot be used (exit code 2).
+    """
+    wanted = (
+        FINAL_TRAINING if configuration.final_training is None else configuration.final_training
+    )
+    if wanted not in {"auto", "off"}:
+        raise usage_error(f"--final-training must be auto or off, got {wanted[:40]!r}")
+    options = configuration.settings.get("train", {})
+    plugins.check_options(FullRecipe, options, "train")
+    if wanted == "off" or several:
+        if options:
+            raise usage_error(
+                "--set train: there is no final training with several objectives or "
+                "--final-training off"
+            )
+        return None
+    if configuration.recipe:
+        return FullRecipe(**configuration.recipe)
+    child_epochs = judge.recipe.get("epochs")
+    if not isinstance(child_epochs, int):  # an estimator that does not train
+        training = Training()
+        training.prepare(images, Classification(len(images.classes)))
+        child_epochs = int(training.recipe["epochs"])
+    for name, value in options.items():
+        _check_type(value, plugins.options(FullRecipe)[name].annotation, f"train.{name}")
+    try:
+        return final_recipe(
+            images,
+            child_epochs=child_epochs,
+            budget=configuration.budget,
+            fidelity=configuration.fidelity,
+            options=options,
+        )
+    except (TypeError, ValueError) as error:
+        raise usage_error(f"train: {error}") from error
+
+
 def _check_type(value: object, annotation: Any, where: str) -> None:
     """Check an option against its annotation; those that are no plain types say nothing."""
     if isinstance(annotation, str):
@@ -390,7 +443,7 @@ def _check_type(value: object, annotation: Any, where: str) -> None:
 
 
 def _settings(configuration: Configuration) -> dict[str, dict[str, Any]]:
-    settings: dict[str, dict[str, Any]] = {"space": {}, "strategy": {}, "estimator": {}}
+    settings: dict[str, dict[str, Any]] = {part: {} for part in (*plugins.PARTS.values(), "train")}
     for part, options in configuration.settings.items():
         if part not in settings:
             raise usage_error(f"settings: {plugins.unknown(part, settings)}")
@@ -438,11 +491,7 @@ def _limits(configuration: Configuration) -> Limits:
         raise usage_error(f"limits: {error}") from error
 
 
-<<<<<<< HEAD
 def images_of(data: Data, options: DataOptions) -> ImageData:
-=======
-def images_of(data: Data, options: DataOptions) -> ImageData:
->>>>>>> part/scale/1
     """The data that a user names or hands over.
 
     Raises:

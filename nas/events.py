@@ -112,9 +112,9 @@ class _FinalTraining(_Event):
     ordinal: Count
     seed: Count
     fidelity: Share
-    recipe: dict[str, int | float | str]
+    recipe: dict[str, bool | int | float | str]
     metrics: Metrics
-    weights: _Weights
+    weights: _Weights | None
     cause: str
     seconds: Seconds
 

@@ -123,13 +123,13 @@ def parse_settings(settings: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Options by part from ``--set part.option=value`` texts.
 
     Returns:
-        For each of ``space``, ``strategy`` and ``estimator`` its options; values are JSON where
-        they parse as JSON (numbers, true, null), else text.
+        For each of ``space``, ``strategy``, ``estimator`` and ``train`` its options; values are
+        JSON where they parse as JSON (numbers, true, null), else text.
 
     Raises:
         NasError: If a text has another form, or an option is set twice.
     """
-    parsed: dict[str, dict[str, Any]] = {"space": {}, "strategy": {}, "estimator": {}}
+    parsed: dict[str, dict[str, Any]] = {part: {} for part in (*PARTS.values(), "train")}
     for setting in settings:
         target, equals, text = setting.partition("=")
         part, dot, option = target.partition(".")

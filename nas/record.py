@@ -44,11 +44,13 @@ class Reading:
         metrics: Every metric of the task; empty if it failed.
         weights: What it left; None if the estimator trains nothing.
         failed: The cause if it failed, else empty.
+        recipe: Of a final training: how it was done.
     """
 
     metrics: dict[str, float] = field(default_factory=dict)
     weights: Kept | None = None
     failed: str = ""
+    recipe: dict[str, float | int | str] = field(default_factory=dict)
 
 
 @final
@@ -382,4 +384,5 @@ def _reading(event: Event) -> Reading:
         dict(event["metrics"]),
         None if weights is None else Kept(weights["file"], weights["sha256"]),
         event["cause"],
+        dict(event.get("recipe", {})),
     )

@@ -44,6 +44,21 @@ class TestFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class FinalFigures:
+    """What became of the final training.
+
+    Attributes:
+        epochs: Passes over the training images.
+        score: What the winner was chosen by, on validation images; None if the training failed.
+        used: Whether its weights are those that were exported.
+    """
+
+    epochs: int
+    score: float | None
+    used: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Exported:
     """A winner in its folder.
 
@@ -52,12 +67,14 @@ class Exported:
         folder: Plain PyTorch.
         test: What the test images say of it.
         weights_check: Largest relative difference between the source and the network.
+        final_training: What became of it; None if there was none.
     """
 
     finalist: Finalist
     folder: Path
     test: TestFigures
     weights_check: float
+    final_training: FinalFigures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +188,7 @@ def _document(winner: Exported, record: Record) -> dict[str, Any]:
             {"class": name, **asdict(one)} for name, one in winner.test.by_class.items()
         ],
         "test_reads": len(record.test_reads),
+        "final_training": None if winner.final_training is None else asdict(winner.final_training),
     }
 
 

@@ -39,6 +39,7 @@ class Settings(_Strict):
     space: dict[str, Any]
     strategy: dict[str, Any]
     estimator: dict[str, Any]
+    train: dict[str, Any] = {}
 
 
 class Derived(_Strict):
@@ -50,12 +51,14 @@ class Derived(_Strict):
         run: Trainings after the search.
         scales: With several objectives, the worst and the ideal value of each; the worst ones are
             the reference point of the hypervolume.
+        train: The recipe of the final training; empty where there is none.
     """
 
     strategy: dict[str, Any]
     estimator: dict[str, Any]
     run: dict[str, int]
     scales: dict[str, tuple[float, float]] = {}
+    train: dict[str, Any] = {}
 
 
 class Beside(_Strict):
@@ -102,6 +105,7 @@ class RunRecord(_Strict):
     verdict: str | None = None
     beside: tuple[Beside, ...] = ()
     fidelity: float
+    final_training: Literal["auto", "off"] = "off"
     max_params: int | None
     max_macs: int | None
     max_latency_ms: float | None

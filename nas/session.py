@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, final
 import torch
 
 from estimators.estimator import Estimator, EvaluationError
+from estimators.finishing import FULL, Finishing
 from estimators.scoring import scored
 from estimators.training import Training
 from nas import scaling
@@ -21,14 +22,15 @@ from nas.configuration import Prepared
 from nas.engine import BUDGET_SPENT, Search, SearchFailed
 from nas.errors import NasError
 from nas.export import ARCHITECTURE, Preprocessing, Winner, export
+from nas.final_training import FinalTraining, checkpoint_of
 from nas.finalists import Finalist, Rescoring
 from nas.front_chart import front_chart
 from nas.interrupts import Interrupted, Interrupts
 from nas.journal import Journal, read_events
 from nas.plan import FINAL, training_seed
 from nas.progress import Progress
-from nas.record import FINAL_TRAINING, Kept, Record
-from nas.result import Exported, Result, TestFigures, outline, summary
+from nas.record import FINAL_TRAINING, Kept, Reading, Record
+from nas.result import Exported, FinalFigures, Result, TestFigures, outline, summary
 from nas.run_folder import (
     BEST,
     EVENTS,
@@ -183,6 +185,7 @@ class Session:
                 with self._workers(prepared.judge) as workers:
                     self._progress.begin(self._folder, record, workers)
                     self._drive(self._rescoring(), workers)
+            self._finish()
             return self._conclude(self._rescoring())
 
     def _is_done(self) -> bool:
@@ -194,6 +197,7 @@ class Session:
             and record.budget == self._plan.budget
             and is_summed_up(self._folder, record)
             and rescoring.over
+            and not self._is_to_finish(rescoring.finalists()[0])
             and all(
                 (self._place(one) / ARCHITECTURE).exists() and self._has_weights(one)
                 for one in rescoring.front()
@@ -205,6 +209,31 @@ class Session:
         if self._plan.beside:
             return self._folder / FRONT / f"trial-{winner.trial.ordinal}"
         return self._folder / BEST
+
+    def _finish(self) -> None:
+        """Train the winner to the end, if that is wanted and not done yet."""
+        prepared, finalists = self._prepared, self._rescoring().finalists()
+        if not finalists or not self._is_to_finish(finalists[0]) or self._time_is_up():
+            return
+        best = finalists[0]
+        assert prepared.recipe is not None  # noqa: S101 - it is to be finished
+        finishing = Finishing(prepared.recipe, checkpoint_of(self._folder, best.trial.ordinal))
+        finishing.prepare(prepared.images, prepared.task)
+        stage = FinalTraining(
+            self._plan, best, recipe=finishing.recipe, journal=self._journal, folder=self._folder
+        )
+        with self._workers(finishing) as workers:
+            self._progress.begin(self._folder, self._record, workers)
+            self._drive(stage, workers)
+
+    def _is_to_finish(self, best: Finalist) -> bool:
+        """Whether the winner still has to be trained to the end."""
+        if self._prepared.recipe is None:
+            return False
+        done = self._record.readings.get((best.trial.ordinal, FINAL_TRAINING))
+        if done is None or done.recipe.get("estimator") != FULL:
+            return True
+        return not done.failed and self._final_weights(best) is None
 
     def _has_weights(self, best: Finalist) -> bool:
         """Whether the winner needs no final training."""
@@ -376,12 +405,31 @@ class Session:
     def _concluded(self, best: Finalist) -> Exported:
         """A winner with weights, read on the test images and exported."""
         recipe = self._prepared.judge.recipe
-        if best.weights is None:
+        final = self._record.readings.get((best.trial.ordinal, FINAL_TRAINING))
+        if final is not None and self._is_better(final, best):
+            best, recipe = replace(best, weights=final.weights), final.recipe
+        elif best.weights is None:
             best, recipe = self._trained(best)
         assert best.weights is not None  # noqa: S101 - every training leaves weights
         test = self._test(best, best.weights)
         check = self._exported(best, best.weights, test, recipe)
-        return Exported(best, self._place(best), test, check)
+        told = None
+        if final is not None and final.recipe.get("estimator") == FULL:
+            told = FinalFigures(
+                epochs=int(final.recipe["epochs"]),
+                score=final.metrics.get(best.metric),
+                used=best.weights == final.weights,
+            )
+        return Exported(best, self._place(best), test, check, told)
+
+    def _is_better(self, final: Reading, best: Finalist) -> bool:
+        """Whether the final training left weights that are not worse on validation images."""
+        if final.failed or self._final_weights(best) is None:
+            return False
+        if best.weights is None:
+            return True
+        reward = self._plan.verdict.reward
+        return reward(final.metrics[best.metric]) >= max(map(reward, best.scores))
 
     def _tidy_front(self, result: Result) -> None:
         """Draw the front, and remove exported networks that are no members any more."""
@@ -516,7 +564,8 @@ class Session:
         prepared, metric, guide = self._prepared, best.metric, self._plan.objective.metric
         images, run = prepared.images, prepared.record
         sizes = (len(images.train), len(images.validation), len(images.test))
-        own = recipe == prepared.judge.recipe
+        full = recipe.get("estimator") == FULL
+        own = self._record.readings[best.trial.ordinal, 0].weights is not None
         judged = metric if own else f"{metric} as the estimator {run.estimator} has it"
         guided = judged if guide == metric else f"{guide} of the estimator {run.estimator}"
         scores = ", ".join(f"{score:.4g}" for score in best.scores)
@@ -524,11 +573,18 @@ class Session:
         trial = best.trial
         searched = f"{trial.metrics[guide]:.4g} in trial {trial.ordinal} of {self._plan.budget}"
         weights = "the better of the trainings on fresh seeds" if own else "a training of their own"
-        if recipe.get("folds", 1) != 1:
+        if full:
+            weights = "the final training"
+        elif recipe.get("folds", 1) != 1:
             weights += ", the first fold's"
         steps = ", ".join(f"{name} {value}" for name, value in recipe.items() if name != "data")
         reads = len(self._record.test_reads)
         times = "read once" if reads == 1 else f"read {reads} times, for {reads} winners in turn"
+        final, reading = {}, self._record.readings.get((trial.ordinal, FINAL_TRAINING))
+        if reading is not None and reading.recipe.get("estimator") == FULL:
+            final[f"Validation {metric} of the final training"] = _verdict(
+                reading, metric, full=full
+            )
         front = {}
         if self._plan.beside:
             times = "read once for each member of the front"
@@ -551,7 +607,8 @@ class Session:
                 ),
                 f"Validation {judged}": mean,
                 f"Search {guided}": f"{searched}, seed {run.seed}",
-                "Weights": f"from {weights}: {steps}; fidelity {trial.fidelity:g}",
+                **final,
+                "Weights": f"from {weights}: {steps}; fidelity {1 if full else trial.fidelity:g}",
                 **front,
             },
             by_class=tuple(test.by_class.values()),
@@ -642,6 +699,14 @@ def opened(budget: int, workers: int | None) -> dict[str, Any]:
         "workers": workers,
         "versions": versions(),
     }
+
+
+def _verdict(reading: Reading, metric: str, *, full: bool) -> str:
+    """What became of the final training, for the card."""
+    if reading.failed:
+        return f"none, it failed: {reading.failed}"
+    worse = "" if full else "; not used, as the weights it was to replace have more"
+    return f"{reading.metrics[metric]:.4g} after {reading.recipe['epochs']} epochs{worse}"
 
 
 def _why(record: Record) -> str:

@@ -79,6 +79,10 @@ def search(  # noqa: PLR0913 - one parameter per flag
     seed: Annotated[int, typer.Option(help="Decides every random choice.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     fidelity: Annotated[float, typer.Option(help="Share of full training, in (0, 1].")] = 1.0,
+    final_training: Annotated[
+        str | None,
+        typer.Option(metavar="auto|off", help="Train the winner to the end.", show_default="auto"),
+    ] = None,
     max_params: Annotated[
         int | None, typer.Option(parser=quantity, metavar="N", help="Such as 300k or 5M.")
     ] = None,
@@ -137,6 +141,7 @@ def search(  # noqa: PLR0913 - one parameter per flag
         "device": device,
         "objective": tuple(objective) if objective else "accuracy",
         "fidelity": fidelity,
+        "final_training": final_training,
         "max_params": max_params,
         "max_macs": max_macs,
         "max_latency_ms": max_latency_ms,
@@ -251,13 +256,16 @@ def _found(document: Mapping[str, Any], folder: Path) -> str:
     counts = ", ".join(f"{count} {state}" for state, count in document["states"].items())
     scores = f"mean of {len(best['scores'])} fresh seeds"
     reads = "read once" if best["test_reads"] == 1 else f"read {best['test_reads']} times"
+    final = best.get("final_training")
     lines = [
         f"\n{document['ended']}: {counts}, {document['seconds']:.0f} s",
         f"best: trial {best['trial']}, {format_quantity(best['params'])} parameters, {macs} MACs",
         f"  {metric} {best['test'][metric]:.4f} on test images, {reads}",
         f"  {metric} {best['score']:.4f} on validation images, {scores} ({searched})",
-        "",
     ]
+    if final is not None:
+        lines.append(f"  {_final(final, metric)}")
+    lines.append("")
     files = {
         "best/model.py": "the network, plain PyTorch",
         "best/model.safetensors": "its weights",
@@ -293,6 +301,16 @@ def _found_front(document: Mapping[str, Any], folder: Path) -> str:
     }
     width = max(len(str(folder / name)) for name in files)
     return "\n".join([*lines, "", *(f"{folder / n!s:<{width}}  {w}" for n, w in files.items())])
+
+
+def _final(final: Mapping[str, Any], metric: str) -> str:
+    """What became of the final training."""
+    if final["score"] is None:
+        return "the final training failed; the weights it was chosen by stay"
+    found = (
+        f"{metric} {final['score']:.4f} on them after {final['epochs']} epochs of final training"
+    )
+    return found if final["used"] else f"{found}; not used, as it was better before"
 
 
 def _failures(rows: Sequence[Mapping[str, Any]]) -> str:

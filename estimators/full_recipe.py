@@ -1,0 +1,117 @@
+"""How one network is trained to the end."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, final
+
+from estimators.data import ImageData
+
+# Published sets of photographs, whose images mean the same when mirrored. Digits and letters do
+# not, and of data of a user's own nobody but the user knows.
+PHOTOGRAPHS = frozenset({"fashion-mnist", "cifar10", "cifar100"})
+MOST_EPOCHS = 100  # by default
+# Least and largest values of options that are numbers.
+RANGES: Mapping[str, tuple[float, float]] = {
+    "epochs": (1, 1_000_000),
+    "batch_size": (2, 1_000_000),
+    "learning_rate": (1e-9, 10),
+    "weight_decay": (0, 10),
+    "warmup": (0, 0.99),
+    "clip": (0, 1e9),
+    "label_smoothing": (0, 0.99),
+    "shift": (0, 0.99),
+    "erasing": (0, 1),
+    "mixup": (0, 10),
+    "cutmix": (0, 10),
+    "drop_path": (0, 0.99),
+    "stochastic_depth": (0, 0.99),
+    "average": (0, 0.99),
+    "patience": (0, 1_000_000),
+}
+CHOICES = {"optimizer": ("adamw", "sgd"), "class_weights": ("none", "balanced")}
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FullRecipe:
+    """How one network is trained to the end; ``docs/training.md`` says what each part brings.
+
+    Attributes:
+        epochs: Passes over the training images, at least 1.
+        batch_size: Images per step, at least 2; fewer where there are fewer images.
+        optimizer: ``adamw`` (arXiv:1711.05101), or ``sgd`` with Nesterov momentum 0.9.
+        learning_rate: Peak rate, from 1e-9 to 10.
+        weight_decay: From 0 to 10, of weights; biases and norms have none.
+        warmup: Share of the steps, from 0 to 0.99, over which the rate rises; then it falls along
+            half a cosine to zero.
+        clip: Largest norm of all gradients together; 0 for any.
+        label_smoothing: Share of each label that goes to all classes, from 0 to 0.99.
+        shift: Largest shift of an image as a share of its side, from 0 to 0.99.
+        flip: Whether images are mirrored, left and right; wrong for digits and letters.
+        trivial: Whether images go through TrivialAugment.
+        erasing: Probability, from 0 to 1, that a rectangle of an image is erased.
+        mixup: Alpha of MixUp, from 0 to 10; 0 for none.
+        cutmix: Alpha of CutMix, likewise.
+        drop_path: Probability, from 0 to 0.99, that an input of a mean is dropped; see
+            ``Paths.draw``.
+        stochastic_depth: Probability, from 0 to 0.99, that the last residual branch is left out.
+        average: Share of the training, from 0 to 0.99, over which weights are averaged,
+            exponentially; 0 takes the last weights as they are.
+        patience: Epochs without a better validation loss after which training stops; 0 for never.
+        class_weights: ``none``, or ``balanced``: classes count the same in the loss.
+        merge_validation: Whether validation images are trained on, too; not with ``patience``.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    epochs: int
+    batch_size: int = 64
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = 4e-3
+    weight_decay: float = 0.05
+    warmup: float = 0.05
+    clip: float = 5.0
+    label_smoothing: float = 0.1
+    shift: float = 0.08
+    flip: bool = False
+    trivial: bool = False
+    erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    drop_path: float = 0.0
+    stochastic_depth: float = 0.0
+    average: float = 0.01
+    patience: int = 0
+    class_weights: Literal["none", "balanced"] = "none"
+    merge_validation: bool = False
+
+    def __post_init__(self) -> None:
+        for name, (least, most) in RANGES.items():
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise ValueError(f"{name} must be from {least} to {most}, got {value}")
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"{name} must be {' or '.join(known)}, got {getattr(self, name)!r}"
+                )
+        if self.merge_validation and self.patience:
+            raise ValueError(
+                "merge_validation must be off with patience: training cannot stop by images that "
+                "it is trained on"
+            )
+
+
+def default_recipe(data: ImageData, *, epochs: int | None = None) -> FullRecipe:
+    """The recipe for some data: photographs of published sets are mirrored, nothing else is.
+
+    Args:
+        data: What to train on.
+        epochs: Passes over the training images; None for ``MOST_EPOCHS``.
+    """
+    return FullRecipe(
+        epochs=MOST_EPOCHS if epochs is None else epochs,
+        batch_size=min(64, len(data.train)),
+        flip=data.name in PHOTOGRAPHS,
+    )

@@ -1,0 +1,379 @@
+"""One network trained to the end, by a recipe of its own; it goes on where it was interrupted."""
+
+import copy
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from estimators.augmentation import Augmentation, mixed
+from estimators.data import ImageData, Split
+from estimators.estimator import EvaluationError
+from estimators.full_recipe import FullRecipe
+from estimators.parameter_groups import Factors, check_factors, freeze, groups
+from estimators.scoring import average_statistics, measure, resized
+from estimators.snapshot import Epoch, Snapshot
+from estimators.task import Task
+from search_spaces.graph import Graph
+from search_spaces.modules import build, choose_paths
+from search_spaces.paths import Paths
+
+STATISTICS_BATCHES = 50
+MOMENTUM = 0.9
+# First numbers of the seeds that keep the draws of a training apart.
+_ORDER, _DROPOUT, _PATHS, _IMAGES, _MIXING = range(5)
+
+
+@final
+class FullTraining:
+    """Trains one network to the end.
+
+    Life cycle: construct; ``restore`` a snapshot if there is one; iterate over ``passes``, which
+    may be left at any time; then ``weights``. A training that goes on from a snapshot takes the
+    same steps as one in a single piece: order, augmentation, dropout and paths are drawn from the
+    seed and the step's number alone.
+
+    The result is the last weights, averaged over the last part of the training, never the best
+    over passes. Batch norms of averaged weights have no statistics of their own; theirs are taken
+    from some batches of training images as they are.
+
+    Args:
+        graph: The network.
+        data: Its images.
+        task: What is asked of them.
+        recipe: How.
+        seed: Decides every random choice, at least 0.
+        device: A torch device.
+        initial: State dict to begin with; None for fresh weights. Not changed.
+        factors: Pairs of a prefix of parameter names and what the learning rate is multiplied by
+            for them, at least 0. The longest prefix that matches a name counts, 1 where none does;
+            a prefix ends where a part of a name ends (``stages.1``, not ``stage``). Parameters of
+            factor 0 are frozen, and so are the statistics of batch norms below that prefix.
+
+    Raises:
+        ValueError: If the network does not fit the task, a prefix is of no parameter, or everything
+            is frozen.
+    """
+
+    def __init__(  # noqa: PLR0913 - a training has that many parts
+        self,
+        graph: Graph,
+        data: ImageData,
+        task: Task,
+        recipe: FullRecipe,
+        *,
+        seed: int,
+        device: str,
+        initial: Mapping[str, Tensor] | None = None,
+        factors: Factors = (),
+    ) -> None:
+        if graph.output_shape != task.output_shape:
+            raise ValueError(f"network must return {task.output_shape}, got {graph.output_shape}")
+        self._task, self._recipe, self._seed, self._device = task, recipe, seed, device
+        self._validation = None if recipe.merge_validation else data.validation
+        self._size = tuple(int(side) for side in graph.input_shape[1:])
+        with _seeded(seed, device):
+            self._model = build(graph)
+        if initial is not None:
+            self._model.load_state_dict(dict(initial), strict=True)
+        check_factors(self._model, factors)
+        self._model.to(device).to(memory_format=torch.channels_last)
+        self._frozen_norms = freeze(self._model, factors)
+        self._optimizer = _optimizer(self._model, recipe, factors)
+        self._average = {name: one.detach().clone() for name, one in self._trained()}
+        paths = Paths(graph)
+        dropping = recipe.drop_path > 0 and paths.columns > 1
+        thinning = recipe.stochastic_depth > 0 and len(paths.residuals) > 0
+        self._paths = paths if dropping or thinning else None
+        train = _trained_on(data, recipe)
+        self._images = train.images.to(device, memory_format=torch.channels_last)
+        self._labels = train.labels.to(device)
+        self._class_weights = (
+            task.balanced(train.labels).to(device) if recipe.class_weights == "balanced" else None
+        )
+        self._augment = Augmentation(
+            data.mean, data.std, recipe.shift, recipe.flip, recipe.trivial, recipe.erasing
+        )
+        self._batch = min(recipe.batch_size, len(train))
+        self._batches = len(train) // self._batch  # the odd rest is left out, another one each pass
+        self._epoch, self._curve, self._parts = 0, list[Epoch](), 1
+
+    @property
+    def curve(self) -> tuple[Epoch, ...]:
+        """One entry for each pass that is done."""
+        return tuple(self._curve)
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to train: all passes, or too many without a better loss."""
+        return self._epoch == self._recipe.epochs or self._has_stalled()
+
+    def passes(self) -> Iterator[Epoch]:
+        """Train, and yield after every pass over the images.
+
+        Raises:
+            EvaluationError: If the loss or a metric is not finite, or one image alone is too much
+                for the memory of the device.
+        """
+        while not self.done:
+            first = self._epoch * self._batches
+            with _seeded(self._seed, self._device):
+                loss = sum(self._step(number) for number in range(first, first + self._batches))
+                if not math.isfinite(loss):
+                    raise EvaluationError(
+                        f"the loss became {loss} in epoch {self._epoch + 1}", cause="nan"
+                    )
+                self._epoch += 1
+                step = self._epoch * self._batches
+                line = Epoch(
+                    epoch=self._epoch,
+                    step=step,
+                    learning_rate=self._recipe.learning_rate * self._factor(step - 1),
+                    loss=loss / self._batches,
+                    validation=self.validate(),
+                )
+            self._curve.append(line)
+            yield line
+
+    def validate(self) -> dict[str, float]:
+        """Metrics of the averaged weights on validation images; empty if they are trained on.
+
+        Raises:
+            EvaluationError: If one is not finite.
+        """
+        if self._validation is None:
+            return {}
+        with _seeded(self._seed, self._device):
+            model = self._averaged()
+            metrics = measure(
+                model, self._validation, self._task, size=self._size, device=self._device
+            )
+        bad = [name for name, value in metrics.items() if not math.isfinite(value)]
+        if bad:
+            raise EvaluationError(f"{bad[0]} is {metrics[bad[0]]}", cause="nan")
+        return metrics
+
+    def weights(self) -> dict[str, Tensor]:
+        """State dict of the averaged weights, on the CPU, in the plain layout."""
+        with _seeded(self._seed, self._device):
+            return _on_cpu(self._averaged().state_dict())
+
+    def snapshot(self) -> Snapshot:
+        """Where it stands; call it between passes."""
+        tensors = {f"model.{name}": one for name, one in self._model.state_dict().items()}
+        tensors |= {f"average.{name}": one for name, one in self._average.items()}
+        names: dict[Tensor, str] = {one: name for name, one in self._trained()}
+        for parameter, state in self._optimizer.state.items():
+            for key, value in state.items():
+                tensors[f"optimizer.{key}.{names[parameter]}"] = value
+        return Snapshot(_on_cpu(tensors), self.curve, self._parts)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from where another training with the same arguments stood.
+
+        Raises:
+            ValueError: If it is of another network or recipe.
+        """
+        held = dict(snapshot.tensors)
+        model, average, state = (
+            {name.removeprefix(kind): one for name, one in held.items() if name.startswith(kind)}
+            for kind in ("model.", "average.", "optimizer.")
+        )
+        if set(average) != set(self._average) or len(snapshot.curve) > self._recipe.epochs:
+            raise ValueError("snapshot must be of this network and recipe")
+        try:
+            self._model.load_state_dict(model, strict=True)
+        except RuntimeError as error:
+            raise ValueError("snapshot must be of this network") from error
+        parameters = dict(self._trained())
+        for name, one in average.items():
+            self._average[name].copy_(one)
+        self._optimizer.state.clear()
+        for name, value in state.items():
+            key, _, parameter = name.partition(".")
+            place = parameters[parameter]
+            alike = value.clone() if value.ndim == 0 else torch.empty_like(place).copy_(value)
+            self._optimizer.state[place][key] = alike.detach()
+        self._epoch, self._curve = len(snapshot.curve), list(snapshot.curve)
+        self._parts = snapshot.parts
+
+    def _trained(self) -> list[tuple[str, nn.Parameter]]:
+        return [(name, one) for name, one in self._model.named_parameters() if one.requires_grad]
+
+    def _has_stalled(self) -> bool:
+        """Whether the validation loss has not become better for ``patience`` passes."""
+        patience = self._recipe.patience
+        losses = [line.validation["log_loss"] for line in self._curve if line.validation]
+        return 0 < patience < len(losses) and min(losses[-patience:]) >= min(losses[:-patience])
+
+    def _step(self, number: int) -> float:
+        """One step of the optimizer; its loss."""
+        chosen = self._chosen(number)
+        generator = torch.Generator().manual_seed(_number(self._seed, _IMAGES, number))
+        images = self._augment(self._images[chosen], generator)
+        rng = np.random.default_rng((self._seed, _MIXING, number))
+        recipe = self._recipe
+        images, others, share = mixed(images, mixup=recipe.mixup, cutmix=recipe.cutmix, rng=rng)
+        labels = self._labels[chosen]
+        for group in self._optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * group["factor"] * self._factor(number)
+        self._model.train()
+        for name in self._frozen_norms:
+            self._model.get_submodule(name).eval()
+        loss = self._gradients(images, (labels, labels[others]), share, number)
+        if recipe.clip:
+            nn.utils.clip_grad_norm_([one for _, one in self._trained()], recipe.clip)
+        self._optimizer.step()
+        self._move_average(number)
+        return loss
+
+    def _gradients(
+        self, images: Tensor, labels: tuple[Tensor, Tensor], share: float, number: int
+    ) -> float:
+        """Gradients of a batch, in as many pieces as fit the memory; the mean loss.
+
+        Batch norms see each piece alone, and where pieces turn out too large, the first ones of
+        that batch twice.
+
+        Raises:
+            EvaluationError: If not even pieces of two images fit.
+        """
+        while True:
+            try:
+                return self._summed(images, labels, share, number)
+            except torch.OutOfMemoryError as error:
+                if len(images) < 4 * self._parts:
+                    raise EvaluationError(str(error), cause="oom_device") from error
+                self._parts *= 2
+
+    def _summed(
+        self, images: Tensor, labels: tuple[Tensor, Tensor], share: float, number: int
+    ) -> float:
+        self._optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=self._device)
+        pieces = zip(
+            *(torch.tensor_split(one, self._parts) for one in (images, *labels)), strict=True
+        )
+        for piece, (inputs, first, second) in enumerate(pieces):
+            torch.manual_seed(_number(self._seed, _DROPOUT, number, piece))
+            self._choose_paths(len(inputs), number, piece)
+            outputs = self._model(resized(inputs, self._size)).float()
+            loss = self._loss(outputs, first)
+            if share < 1:
+                loss = share * loss + (1 - share) * self._loss(outputs, second)
+            loss = loss * (len(inputs) / len(images))
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        return float(total)
+
+    def _loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        smoothing = self._recipe.label_smoothing
+        return self._task.loss(outputs, labels, self._class_weights, smoothing=smoothing)
+
+    def _choose_paths(self, batch: int, number: int, piece: int) -> None:
+        if self._paths is not None:
+            rng = np.random.default_rng((self._seed, _PATHS, number, piece))
+            recipe = self._recipe
+            choice = self._paths.draw(
+                rng,
+                drop_path=recipe.drop_path,
+                stochastic_depth=recipe.stochastic_depth,
+                batch=batch,
+            )
+            choose_paths(self._model, choice)
+
+    def _factor(self, number: int) -> float:
+        """What the peak rate is multiplied by: a linear rise, then half a cosine to zero."""
+        total = self._recipe.epochs * self._batches
+        rise = round(self._recipe.warmup * total)
+        if number < rise:
+            return (number + 1) / rise
+        return (1 + math.cos(math.pi * (number - rise) / (total - rise))) / 2
+
+    def _chosen(self, number: int) -> Tensor:
+        """Positions of the images of one step: an order per pass, cut into batches."""
+        epoch, batch = divmod(number, self._batches)
+        generator = torch.Generator().manual_seed(_number(self._seed, _ORDER, epoch))
+        order = torch.randperm(len(self._labels), generator=generator)
+        return order[batch * self._batch : (batch + 1) * self._batch].to(self._device)
+
+    @torch.no_grad()
+    def _move_average(self, number: int) -> None:
+        """Exponential average of the weights; in the first steps it follows them faster."""
+        steps = self._recipe.average * self._recipe.epochs * self._batches
+        share = max(1 / max(1.0, steps), 10 / (number + 10))
+        for name, one in self._trained():
+            self._average[name].lerp_(one, share)
+
+    @torch.no_grad()
+    def _averaged(self) -> nn.Module:
+        """A copy with the averaged weights and statistics of its own, in eval mode.
+
+        The statistics are of the whole network without dropout, over training images that are not
+        augmented: what the network sees when it is used.
+        """
+        model = copy.deepcopy(self._model).eval()
+        choose_paths(model, None)
+        for name, parameter in model.named_parameters():
+            if name in self._average:
+                parameter.copy_(self._average[name])
+        norms = [
+            module
+            for name, module in model.named_modules()
+            if isinstance(module, nn.BatchNorm2d) and name not in self._frozen_norms
+        ]
+        for norm in norms:
+            average_statistics(norm)
+            norm.train()
+        if norms:
+            for number in range(min(STATISTICS_BATCHES, self._batches)):
+                model(resized(self._images[self._chosen(number)], self._size))
+        return model.eval()
+
+
+def _trained_on(data: ImageData, recipe: FullRecipe) -> Split:
+    if not recipe.merge_validation:
+        return data.train
+    both = data.train, data.validation
+    return Split(torch.cat([one.images for one in both]), torch.cat([one.labels for one in both]))
+
+
+def _optimizer(model: nn.Module, recipe: FullRecipe, factors: Factors) -> torch.optim.Optimizer:
+    parts = groups(model, recipe, factors)
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            parts, lr=recipe.learning_rate, momentum=MOMENTUM, nesterov=True, foreach=True
+        )
+    return torch.optim.AdamW(parts, lr=recipe.learning_rate, foreach=True)
+
+
+@contextmanager
+def _seeded(seed: int, device: str) -> Iterator[None]:
+    """With torch's generators seeded; on a CPU one thread, whatever the number of cores."""
+    threads = torch.get_num_threads()
+    devices = [torch.device(device)] if device.startswith("cuda") else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        try:
+            if device == "cpu":
+                torch.set_num_threads(1)
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on the CPU, in the plain layout."""
+    return {
+        name: one.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, one in tensors.items()
+    }
+
+
+def _number(*parts: int) -> int:
+    """A seed of 64 bits."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])

@@ -1,0 +1,131 @@
+"""The last training: the winner to the end, with a recipe of its own."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, final
+
+from estimators.data import ImageData
+from estimators.full_recipe import FullRecipe, default_recipe
+from nas.engine import RETRIED, RETRIES
+from nas.finalists import Finalist
+from nas.journal import Journal
+from nas.plan import FINAL, Plan, training_seed
+from nas.run_folder import TRIALS
+from nas.trial import Trial
+from nas.weights import keep
+from nas.workers import Failure, Job, Outcome
+
+TIMES = 10  # epochs of the final training for each epoch of a child, at least
+SHARE = 0.25  # of all epochs of the search, at least
+
+
+def final_recipe(
+    images: ImageData,
+    *,
+    child_epochs: int,
+    budget: int,
+    fidelity: float,
+    options: Mapping[str, Any],
+) -> FullRecipe:
+    """How the winner is trained: as long as ``SHARE`` of the search, or ``TIMES`` a child.
+
+    Args:
+        images: The data.
+        child_epochs: Epochs of a child at fidelity 1.
+        budget: Children of the search.
+        fidelity: Share of full training of each.
+        options: Fields of the recipe that the user set.
+
+    Raises:
+        ValueError: If one is out of range.
+    """
+    epochs = max(TIMES * child_epochs, math.ceil(SHARE * budget * fidelity * child_epochs))
+    usual = default_recipe(images, epochs=epochs)
+    return FullRecipe(**{**_fields(usual), **options})
+
+
+def _fields(recipe: FullRecipe) -> dict[str, Any]:
+    return {name: getattr(recipe, name) for name in recipe.__dataclass_fields__}
+
+
+def checkpoint_of(folder: Path, ordinal: int) -> Path:
+    """Where the final training of a trial keeps how far it is."""
+    return folder / TRIALS / f"{ordinal}-final.checkpoint"
+
+
+@final
+class FinalTraining:
+    """One job: the winner, trained to the end. It is driven as ``Search`` is.
+
+    A failure is recorded, and the winner then keeps the weights that it has.
+
+    Args:
+        plan: The plan of the search.
+        best: The winner.
+        recipe: That of the estimator which does it.
+        journal: Receives what came of it.
+        folder: The run folder, for weights.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        best: Finalist,
+        *,
+        recipe: Mapping[str, float | int | str],
+        journal: Journal,
+        folder: Path,
+    ) -> None:
+        self._best, self._recipe = best, recipe
+        self._journal, self._folder = journal, folder
+        self._seed = training_seed(plan.seed, FINAL, best.trial.ordinal)
+        self._open = self._done = False
+        self._losses = 0
+
+    @property
+    def over(self) -> bool:
+        """Whether it has come to an end, good or bad."""
+        return self._done
+
+    def title(self, key: int) -> str:
+        """What the job is, for the eye."""
+        return f"trial {key}, final training, {self._recipe['epochs']} epochs"
+
+    def next_job(self) -> Job | None:
+        """The training, unless it is in hand or done."""
+        if self._open or self._done:
+            return None
+        self._open = True
+        trial = self._best.trial
+        return Job(trial.ordinal, self._best.child.graph, 1.0, self._seed, weights=True)
+
+    def settle(self, outcome: Outcome) -> list[Trial]:
+        """Record what became of it.
+
+        Raises:
+            NasError: If the journal or the weights cannot be written.
+        """
+        result, ordinal = outcome.result, outcome.key
+        self._open = False
+        if isinstance(result, Failure) and result.cause in RETRIED:
+            self._losses += 1
+            if self._losses <= RETRIES:
+                return []
+        kept = None
+        if not isinstance(result, Failure) and result.weights is not None:
+            kept = keep(self._folder, f"{ordinal}-final", result.weights)
+        self._journal.append(
+            "final_training",
+            ordinal=ordinal,
+            seed=self._seed,
+            fidelity=1.0,
+            recipe=dict(self._recipe),
+            metrics={} if isinstance(result, Failure) else dict(result.metrics),
+            weights=None if kept is None else {"file": kept.file, "sha256": kept.sha256},
+            cause=result.cause if isinstance(result, Failure) else "",
+            seconds=round(outcome.seconds, 6),
+        )
+        checkpoint_of(self._folder, ordinal).unlink(missing_ok=True)
+        self._done = True
+        return []
