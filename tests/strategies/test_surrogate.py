@@ -1,7 +1,7 @@
 """What a surrogate makes of a history: means, luck, running children, failures, many scores."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -133,6 +133,13 @@ def test_values_rank_what_promises_more() -> None:
     belief, _, _ = scored(0.0)
     new = Surrogate(GENOME, None, Encodings(GENOME)).estimated(CODES)
     assert np.corrcoef(belief.log_value(new), additive())[0, 1] > 0.6
+
+
+def test_where_networks_are_individual_each_new_one_promises_more() -> None:
+    belief, _, _ = scored(0.0)
+    new = Surrogate(GENOME, None, Encodings(GENOME)).estimated(CODES)
+    individual = replace(belief, own=belief.own + 1.0)
+    assert (individual.log_value(new) > belief.log_value(new)).all()
 
 
 def test_limits_are_likelier_kept_by_what_costs_less() -> None:
