@@ -39,7 +39,8 @@ class Checkpoint:
     Attributes:
         step: Optimiser steps taken.
         weights: State dict of the network, on the CPU.
-        optimizer: State dict of the optimiser, on the CPU.
+        optimizer: State dict of the optimiser, on the CPU; empty for fine-tuning, which begins, at
+            step 0, with weights from elsewhere and keeps their batch-norm statistics.
     """
 
     step: int

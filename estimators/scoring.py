@@ -56,3 +56,10 @@ def average_statistics(model: nn.Module) -> None:
         if isinstance(module, nn.BatchNorm2d):
             module.reset_running_stats()
             module.momentum = None
+
+
+def keep_statistics(model: nn.Module) -> None:
+    """From here on batch norms use the statistics they have, also while training."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()

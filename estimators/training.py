@@ -1,9 +1,11 @@
 """Short training: the honest estimator."""
 
 import copy
+import gc
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, final
 
 import numpy as np
@@ -14,14 +16,15 @@ from estimators.data import ImageData
 from estimators.estimator import Checkpoint, Estimator, Evaluation, EvaluationError, Report
 from estimators.folds import fold, fold_positions
 from estimators.schedule import Schedule
-from estimators.scoring import average_statistics, measure, resized
+from estimators.scoring import average_statistics, keep_statistics, measure, resized
 from estimators.splits import Positions
 from estimators.task import Task
 from search_spaces.graph import Graph
 from search_spaces.modules import build, choose_paths
-from search_spaces.paths import Paths
+from search_spaces.paths import PathChoice, Paths
 
 STATISTICS_BATCHES = 20
+SMALLEST_HALVED = 4  # images of a batch: batch norms need two values
 PRECISIONS = ("float32", "bfloat16")
 CLASS_WEIGHTS = ("none", "balanced")
 MOST_FOLDS = 20
@@ -72,6 +75,10 @@ class Recipe:
 @final
 class Training(Estimator):
     """Trains each child alone and scores its last weights on the validation split.
+
+    Where the device has no room for a child's batches, its training begins again with each batch
+    in two halves whose gradients are added up: the same steps on the same images, but batch norms
+    take their statistics from halves. ``details`` then hold ``batch_parts``, 2.
 
     The score is that of the last step, never the best over epochs. AdamW with one recipe for
     all children, rates as in ``Schedule``.
@@ -187,7 +194,7 @@ class Training(Estimator):
         report: Report | None = None,
     ) -> Evaluation:
         """Train one child and score it; see the contract."""
-        data, task, recipe = self._ready()
+        _, task, _ = self._ready()
         if not 0 < fidelity <= 1:
             raise ValueError(f"fidelity must be in (0, 1], got {fidelity}")
         if graph.output_shape != task.output_shape:
@@ -198,23 +205,69 @@ class Training(Estimator):
             try:
                 if device == "cpu":  # one result whatever the number of cores
                     torch.set_num_threads(1)
-                if self._scored:
-                    return self._cross_validated(graph, fidelity, seed=seed, device=device)
-                child = _Child(graph, data, task, recipe, seed=seed, device=device)
-                return child.evaluate(fidelity, start=start, report=report)
+                once = None if report is None else _each_once(report)
+                return self._fitted(
+                    graph, fidelity, seed=seed, device=device, start=start, report=once
+                )
             except torch.OutOfMemoryError as error:
                 raise EvaluationError(str(error), cause="oom_device") from error
             finally:
                 torch.set_num_threads(threads)
 
+    def _fitted(
+        self,
+        graph: Graph,
+        fidelity: float,
+        *,
+        seed: int,
+        device: str,
+        start: Checkpoint | None,
+        report: Report | None,
+    ) -> Evaluation:
+        """Train with whole batches or, where the device has no room for them, with halves.
+
+        Raises:
+            torch.OutOfMemoryError: If there is no room for halves either.
+        """
+        _, _, recipe = self._ready()
+        train = partial(
+            self._trained, graph, fidelity, seed=seed, device=device, start=start, report=report
+        )
+        try:
+            return train(parts=1)
+        except torch.OutOfMemoryError:
+            if recipe.batch_size < SMALLEST_HALVED:
+                raise
+        gc.collect()  # what the first training holds on the device is needed
+        torch.cuda.empty_cache()  # does nothing where there is no such device
+        return train(parts=2)
+
+    def _trained(  # noqa: PLR0913 - what evaluate is handed, and parts
+        self,
+        graph: Graph,
+        fidelity: float,
+        *,
+        seed: int,
+        device: str,
+        start: Checkpoint | None,
+        report: Report | None,
+        parts: int,
+    ) -> Evaluation:
+        """Train with batches in so many parts."""
+        if self._scored:
+            return self._cross_validated(graph, fidelity, seed=seed, device=device, parts=parts)
+        child = _Child(graph, *self._ready(), seed=seed, device=device, parts=parts)
+        return child.evaluate(fidelity, start=start, report=report)
+
     def _cross_validated(
-        self, graph: Graph, fidelity: float, *, seed: int, device: str
+        self, graph: Graph, fidelity: float, *, seed: int, device: str, parts: int
     ) -> Evaluation:
         """The mean over all folds, with the weights of the first; it cannot be continued."""
         data, task, recipe = self._ready()
         found = []
         for scored in self._scored:
-            child = _Child(graph, fold(data, scored), task, recipe, seed=seed, device=device)
+            images = fold(data, scored)
+            child = _Child(graph, images, task, recipe, seed=seed, device=device, parts=parts)
             found.append(child.evaluate(fidelity, start=None, report=None))
         metrics = {
             name: float(np.mean([one.metrics[name] for one in found])) for name in found[0].metrics
@@ -231,7 +284,7 @@ class Training(Estimator):
 class _Child:
     """One network in training."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a training, and how it is cut
         self,
         graph: Graph,
         data: ImageData,
@@ -240,8 +293,10 @@ class _Child:
         *,
         seed: int,
         device: str,
+        parts: int = 1,
     ) -> None:
         torch.manual_seed(seed)
+        self._parts = parts
         self._data, self._task, self._recipe = data, task, recipe
         self._seed, self._device = seed, device
         self._mixed = recipe.precision == "bfloat16"
@@ -255,6 +310,7 @@ class _Child:
         self._paths = paths if dropping or thinning else None
         self._model = build(graph).to(device).to(memory_format=torch.channels_last)
         self._optimizer = _adamw(self._model, recipe)
+        self._fine_tuning = False
         self._images = data.train.images.to(device, memory_format=torch.channels_last)
         self._labels = data.train.labels.to(device)
         balanced = recipe.class_weights == "balanced"
@@ -270,7 +326,9 @@ class _Child:
             if start.step > constant:
                 raise ValueError(f"start must be of a lower fidelity, got step {start.step}")
             self._model.load_state_dict(start.weights)
-            self._optimizer.load_state_dict(copy.deepcopy(dict(start.optimizer)))
+            self._fine_tuning = not start.optimizer
+            if not self._fine_tuning:
+                self._optimizer.load_state_dict(copy.deepcopy(dict(start.optimizer)))
             step = start.step
         stopped = False
         while step < constant and not stopped:
@@ -284,11 +342,13 @@ class _Child:
         if stopped:
             reached = step / self._schedule.total
             constant, every = step, step  # nothing more to train
-        if step < every:
+        if step < every and not self._fine_tuning:
             average_statistics(self._model)
         self._train(step, every, fidelity)
         model = self._whole()
         details = {"fidelity": reached, "steps": float(every)}
+        if self._parts > 1:
+            details["batch_parts"] = float(self._parts)
         return Evaluation(self._score(model), _weights(model), checkpoint, details)
 
     def _whole(self) -> nn.Module:
@@ -315,6 +375,8 @@ class _Child:
             EvaluationError: If the loss is not finite.
         """
         self._model.train()
+        if self._fine_tuning:
+            keep_statistics(self._model)
         total = torch.zeros((), device=self._device)
         for number in range(step, end):
             for group in self._optimizer.param_groups:
@@ -323,28 +385,37 @@ class _Child:
             # Dropout draws from the global generator: seeded per step, so that a continued
             # training takes the same steps as one in a single piece.
             torch.manual_seed(_seed(self._seed, 1, number))
-            self._choose_paths(number)
-            with torch.autocast(self._images.device.type, torch.bfloat16, enabled=self._mixed):
-                outputs = self._model(self._resized(self._images[chosen]))
-            loss = self._task.loss(outputs.float(), self._labels[chosen], self._weights)
+            choice = self._drawn(number)
             self._optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            for part in torch.tensor_split(torch.arange(len(chosen)), self._parts):
+                total += self._backward(chosen, int(part[0]), int(part[-1]) + 1, choice)
             self._optimizer.step()
-            total += loss.detach()
         if not math.isfinite(float(total)):
             raise EvaluationError(f"the loss became {float(total)} by step {end}", cause="nan")
 
-    def _choose_paths(self, number: int) -> None:
-        """Draw the paths of one step: of seed and step alone, so that a training can go on."""
+    def _backward(self, chosen: Tensor, begin: int, end: int, choice: PathChoice | None) -> Tensor:
+        """Add the gradients of some images of a batch; their share of the batch's loss."""
+        if choice is not None:
+            choose_paths(self._model, choice.of_images(begin, end))
+        images = chosen[begin:end]
+        with torch.autocast(self._images.device.type, torch.bfloat16, enabled=self._mixed):
+            outputs = self._model(self._resized(self._images[images]))
+        loss = self._task.loss(outputs.float(), self._labels[images], self._weights)
+        if len(images) < len(chosen):
+            loss = loss * (len(images) / len(chosen))
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    def _drawn(self, number: int) -> PathChoice | None:
+        """The paths of one step: of seed and step alone, so that a training can go on."""
         if self._paths is None:
-            return
-        choice = self._paths.draw(
+            return None
+        return self._paths.draw(
             np.random.default_rng((self._seed, 2, number)),
             drop_path=self._recipe.drop_path,
             stochastic_depth=self._recipe.stochastic_depth,
             batch=self._recipe.batch_size,
         )
-        choose_paths(self._model, choice)
 
     def _chosen(self, number: int) -> Tensor:
         """Positions of the images of one step: an order per epoch, cut into batches."""
@@ -397,6 +468,20 @@ def _adamw(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.AdamW(
         groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, foreach=True
     )
+
+
+def _each_once(report: Report) -> Report:
+    """A report that keeps from the run what it was told before, by a training that began again."""
+    told = 0.0
+
+    def once(fidelity: float, metrics: Mapping[str, float]) -> bool:
+        nonlocal told
+        if fidelity <= told:
+            return False  # as it was answered then, or training had stopped
+        told = fidelity
+        return report(fidelity, metrics)
+
+    return once
 
 
 def _seed(*parts: int) -> int:

@@ -1,4 +1,4 @@
-"""The Python interface: ``nas.search``, ``nas.resume`` and ``nas.load``."""
+"""The Python interface: ``nas.search``, ``nas.resume``, ``nas.load`` and ``nas.transfer``."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -28,10 +28,11 @@ from nas.run_folder import (
 from nas.session import Execution, Session, ray_for
 from nas.status import read
 from nas.terminal import escaped
+from nas.transferring.run import transfer
 from search_spaces.space import SearchSpace
 from strategies.strategy import Strategy
 
-__all__ = ["Result", "load", "resume", "search"]
+__all__ = ["Result", "load", "resume", "search", "transfer"]
 
 Count = int | Literal["auto"]
 

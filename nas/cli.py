@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import typer
 
-from nas.commands import audit, bench, lists, network, scale, search
+from nas.commands import audit, bench, lists, network, scale, search, transfer
 from nas.errors import usage_error
 
 app = typer.Typer(
@@ -22,6 +22,8 @@ for command in (  # in the order of ``nas --help``
     network.export,
     network.predict,
     network.evaluate,
+    transfer.transfer,
+    transfer.convert_weights,
     network.show,
     lists.spaces,
     lists.strategies,

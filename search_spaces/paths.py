@@ -33,6 +33,12 @@ class PathChoice:
     kept: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     scales: Mapping[tuple[str, int], npt.NDArray[np.float32]] = field(default_factory=dict)
 
+    def of_images(self, begin: int, end: int) -> "PathChoice":
+        """The same paths for the images of the batch from ``begin`` up to ``end``, left out."""
+        return PathChoice(
+            self.kept, {branch: scale[begin:end] for branch, scale in self.scales.items()}
+        )
+
 
 @final
 class Paths:

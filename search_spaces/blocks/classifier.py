@@ -19,6 +19,7 @@ class Classifier(BlockSpec):
         activation: Non-linearity after the 1x1 convolution, and before it with pre-activation.
         pre_activation: Whether batch norm and activation come first, as blocks with
             pre-activation leave them to their successor.
+        norm_eps: What batch norms add to the variance.
     """
 
     num_classes: int
@@ -26,6 +27,7 @@ class Classifier(BlockSpec):
     dropout: float = 0.0
     activation: str = "relu"
     pre_activation: bool = False
+    norm_eps: float = 1e-5
 
     def __post_init__(self) -> None:
         if self.width < 0:
@@ -35,10 +37,11 @@ class Classifier(BlockSpec):
         """See the class."""
         x = inputs[-1]
         if self.pre_activation:
-            x = scope.activation("pre_act", scope.norm("pre_norm", x), self.activation)
+            x = scope.norm("pre_norm", x, eps=self.norm_eps)
+            x = scope.activation("pre_act", x, self.activation)
         if self.width:
             x = scope.conv("conv", x, scope.argument("hidden_channels", self.width))
-            x = scope.activation("act", scope.norm("norm", x), self.activation)
+            x = scope.activation("act", scope.norm("norm", x, eps=self.norm_eps), self.activation)
         x = scope.add("flatten", Flatten(), scope.add("pool", GlobalAvgPool2d(), x))
         if self.dropout:
             x = scope.add("dropout", Dropout(self.dropout), x)

@@ -23,6 +23,7 @@ class ConvNormAct(BlockSpec):
         bias: Whether the convolution has a bias, which batch norm makes idle.
         norm_eps: What batch norm adds to the variance.
         padding: Pixels of zeros on each side instead of 'same' padding; None for that.
+        tight: Whether 'same' padding with a stride is TensorFlow's; see ``ScopeBuilder.conv``.
     """
 
     variants: ClassVar[Mapping[str, str]] = {
@@ -40,6 +41,11 @@ class ConvNormAct(BlockSpec):
     bias: bool = False
     norm_eps: float = 1e-5
     padding: int | None = None
+    tight: bool = False
+
+    def __post_init__(self) -> None:
+        if self.tight and self.padding is not None:
+            raise ValueError(f"tight must be False where padding is given, got {self.padding}")
 
     def emit(self, scope: ScopeBuilder, inputs: tuple[Value, ...]) -> Value:
         """See the class."""
@@ -57,7 +63,11 @@ class ConvNormAct(BlockSpec):
         dilation = scope.argument("dilation", self.dilation) if self.dilation > 1 else 1
         if self.padding is None:
             return scope.conv(
-                *("conv", x, width, kernel), stride=stride, dilation=dilation, bias=self.bias
+                *("conv", x, width, kernel),
+                stride=stride,
+                dilation=dilation,
+                bias=self.bias,
+                tight=self.tight,
             )
         padding = scope.argument("padding", self.padding)
         conv = Conv2d(width, kernel, stride, padding, dilation, bias=self.bias)

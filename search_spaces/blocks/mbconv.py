@@ -32,6 +32,8 @@ class MBConv(BlockSpec):
             has it, too.
         squeeze_of: Those others: ``input``, the block's, or ``scaled``, the channels inside.
         fused: Whether one full convolution stands for the expanding and the depthwise one.
+        norm_eps: What batch norms add to the variance.
+        tight: Whether a kernel with a stride pads as TensorFlow does; see ``ScopeBuilder.conv``.
 
     Source: MobileNetV2 (arXiv:1801.04381), table 1; with squeeze-excite as in MnasNet
     (arXiv:1807.11626) and the released EfficientNet, whose ratio refers to the input; fused:
@@ -56,6 +58,8 @@ class MBConv(BlockSpec):
     activation: str = "silu"
     squeeze_of: str = INPUT
     fused: bool = False
+    norm_eps: float = 1e-5
+    tight: bool = False
 
     def __post_init__(self) -> None:
         if self.expansion < 1:
@@ -75,13 +79,18 @@ class MBConv(BlockSpec):
         stride = 1 if residual else scope.argument("stride", self.stride)
         if self.fused:
             out_channels = inner if self.expansion > 1 else width
-            y = scope.conv("fused_conv", x, out_channels, kernel, stride=stride)
+            y = scope.conv("fused_conv", x, out_channels, kernel, stride=stride, tight=self.tight)
             y = self._norm_act(scope, "fused", y)
         else:
             y = x
             if self.expansion > 1:
                 y = self._norm_act(scope, "expand", scope.conv("expand_conv", y, inner))
-            y = scope.conv("depthwise_conv", y, inner, kernel, stride=stride, groups=inner)
+            y = scope.conv(
+                *("depthwise_conv", y, inner, kernel),
+                stride=stride,
+                groups=inner,
+                tight=self.tight,
+            )
             y = self._norm_act(scope, "depthwise", y)
         if self.squeeze_ratio > 0:
             of = x.channels if self.squeeze_of == INPUT else y.channels
@@ -89,7 +98,7 @@ class MBConv(BlockSpec):
                 scope, y, ratio=self.squeeze_ratio, of=of, activation=self.activation
             )
         if self.expansion > 1 or not self.fused:
-            y = scope.norm("project_norm", scope.conv("project_conv", y, width))
+            y = scope.norm("project_norm", scope.conv("project_conv", y, width), eps=self.norm_eps)
         return scope.add("residual", Add(), x, y) if residual else y
 
     @property
@@ -99,4 +108,5 @@ class MBConv(BlockSpec):
         return "MBConv" if self.expansion > 1 else "SeparableConv"
 
     def _norm_act(self, scope: ScopeBuilder, name: str, x: Value) -> Value:
-        return scope.activation(f"{name}_act", scope.norm(f"{name}_norm", x), self.activation)
+        x = scope.norm(f"{name}_norm", x, eps=self.norm_eps)
+        return scope.activation(f"{name}_act", x, self.activation)

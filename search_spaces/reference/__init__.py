@@ -6,7 +6,7 @@ from functools import partial
 from search_spaces.architecture import Architecture
 from search_spaces.reference import classics, densenet, mobilenet, resnet
 from search_spaces.reference.darts import darts_v2
-from search_spaces.reference.efficientnet import COEFFICIENTS, efficientnet
+from search_spaces.reference.efficientnet import COEFFICIENTS, efficientnet, efficientnet_lite0
 from search_spaces.reference.fractalnet import fractalnet
 
 FAMILIES: Mapping[str, Mapping[str, Callable[[], Architecture]]] = {
@@ -26,7 +26,10 @@ FAMILIES: Mapping[str, Mapping[str, Callable[[], Architecture]]] = {
         "fractalnet_20": partial(fractalnet, 3),
         "fractalnet_40": partial(fractalnet, 4),
     },
-    "EfficientNet": {name: partial(efficientnet, name) for name in COEFFICIENTS},
+    "EfficientNet": {
+        **{name: partial(efficientnet, name) for name in COEFFICIENTS},
+        "efficientnet_lite0": efficientnet_lite0,
+    },
     "Siamese": {"siamese_branch": classics.siamese_branch},
 }
 

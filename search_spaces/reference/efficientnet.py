@@ -1,4 +1,4 @@
-"""EfficientNet B0 to B7 as released."""
+"""EfficientNet B0 to B7 and Lite0 as released."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -103,5 +103,42 @@ def efficientnet(name: str, *, num_classes: int = 1000) -> Architecture:
             width=4 * round_channels(B0_STAGES[-1].width * scale.width),
             dropout=scale.dropout,
             activation="silu",
+        ),
+    )
+
+
+def efficientnet_lite0() -> Architecture:
+    """EfficientNet-Lite0, for 224x224 images in colour and 1,000 classes.
+
+    B0 without squeeze-excite and with ReLU6, for devices that compute in whole numbers. Batch
+    norms add 1e-3 and paddings are TensorFlow's, as the released weights ask for.
+
+    Source: the released EfficientNet-Lite, which has no paper; 4,652,008 parameters.
+    """
+    norm_eps, activation = 1e-3, "relu6"
+    return Architecture(
+        title="EfficientNetLite",
+        input_shape=(3, 224, 224),
+        stem=ConvNormAct(
+            STEM_WIDTH, stride=2, activation=activation, norm_eps=norm_eps, tight=True
+        ),
+        stages=tuple(
+            tuple(
+                MBConv(
+                    row.width,
+                    row.kernel_size,
+                    row.stride if place == 0 else 1,
+                    row.expansion,
+                    squeeze_ratio=0.0,
+                    activation=activation,
+                    norm_eps=norm_eps,
+                    tight=True,
+                )
+                for place in range(row.depth)
+            )
+            for row in B0_STAGES
+        ),
+        head=Classifier(
+            1000, width=HEAD_WIDTH, dropout=0.2, activation=activation, norm_eps=norm_eps
         ),
     )

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,10 @@ from estimators.training import (
 from search_spaces.architecture import Architecture, lower
 from search_spaces.blocks import Classifier, ConvNormAct, FractalBlock, MBConv
 from search_spaces.graph import Graph
+from search_spaces.lowering import GraphBuilder
 from search_spaces.mbconv import MBConvSpace
 from search_spaces.modules import build
+from search_spaces.primitives import Flatten, Linear, Mean
 
 CLASSES = 2
 
@@ -41,6 +43,15 @@ def network(side: int = 8, *, dropout: float = 0.3, classes: int = CLASSES) -> G
             head=Classifier(classes, dropout=dropout),
         )
     )
+
+
+def fractal_without_norm() -> Graph:
+    """Means and no batch norm: its gradient is the sum of those of single images."""
+    builder = GraphBuilder((1, 8, 8), title="Child")
+    x = builder.root.conv("conv", builder.image, 4)
+    x = builder.root.add("mean", Mean(), x, builder.root.conv("deeper", x, 4))
+    x = builder.root.add("flatten", Flatten(), x)
+    return builder.graph(builder.root.add("linear", Linear(CLASSES), x))
 
 
 def data() -> ImageData:
@@ -185,7 +196,7 @@ def test_stochastic_depth_concerns_residual_networks_alone() -> None:
 def test_a_training_that_goes_on_takes_the_same_paths(rungs: tuple[float, ...]) -> None:
     training = prepared(epochs=5, drop_path=0.4, stochastic_depth=0.4)
     for graph in (fractal(), network()):
-        found = None
+        found: Evaluation | None = None
         for fidelity in rungs:
             start = None if found is None else found.checkpoint
             found = evaluate(training, fidelity=fidelity, start=start, graph=graph)
@@ -390,6 +401,88 @@ def test_memory_that_runs_out_has_a_cause_of_its_own(monkeypatch: pytest.MonkeyP
     with pytest.raises(EvaluationError, match="no room") as caught:
         evaluate(prepared())
     assert caught.value.cause == "oom_device"
+
+
+Crowd = Callable[..., list[int]]
+
+
+@pytest.fixture
+def crowd(monkeypatch: pytest.MonkeyPatch) -> Crowd:
+    """Makes the device one without room for more than ``room`` images, after some steps.
+
+    Returns the sizes of the batches that are tried from then on.
+    """
+
+    def limit(room: int, *, after: int = 0) -> list[int]:
+        seen: list[int] = []
+
+        def loss(self: Classification, outputs: Tensor, *rest: Tensor | None) -> Tensor:
+            seen.append(len(outputs))
+            if len(outputs) > room and len(seen) > after:
+                raise torch.OutOfMemoryError("no room")
+            return whole(self, outputs, *rest)
+
+        monkeypatch.setattr(Classification, "loss", loss)
+        return seen
+
+    whole: Callable[..., Tensor] = Classification.loss
+    return limit
+
+
+def test_a_child_without_room_is_trained_again_with_batches_in_two_halves(crowd: Crowd) -> None:
+    assert "batch_parts" not in evaluate(prepared()).details
+    seen = crowd(room=10)
+    found = evaluate(prepared())
+    assert seen == [16, *[8] * (2 * int(found.details["steps"]))]
+    assert found.details["batch_parts"] == 2
+    assert_same(found, evaluate(prepared()))
+
+
+def test_a_child_without_room_for_half_a_batch_fails(crowd: Crowd) -> None:
+    seen = crowd(room=7)
+    with pytest.raises(EvaluationError, match="no room") as caught:
+        evaluate(prepared())
+    assert (caught.value.cause, seen) == ("oom_device", [16, 8])
+
+
+def test_a_batch_of_three_images_is_not_halved(crowd: Crowd) -> None:
+    seen = crowd(room=2)
+    with pytest.raises(EvaluationError, match="no room"):
+        evaluate(prepared(batch_size=3))
+    assert seen == [3]
+
+
+def test_halves_of_unequal_size_add_up_to_the_gradient_of_the_batch() -> None:
+    graph = fractal_without_norm()
+    gradients = []
+    for parts in (1, 2):
+        training = prepared(batch_size=15)
+        child = _Child(graph, *training._ready(), seed=0, device="cpu", parts=parts)
+        child._train(0, 1, 1.0)
+        gradients.append([parameter.grad for parameter in child._model.parameters()])
+    for whole, halves in zip(*gradients, strict=True):
+        assert whole is not None
+        assert halves is not None
+        torch.testing.assert_close(whole, halves)
+
+
+def test_what_was_reported_before_room_ran_out_is_not_reported_again(crowd: Crowd) -> None:
+    told: list[float] = []
+
+    def report(fidelity: float, metrics: Mapping[str, float]) -> bool:
+        told.append(fidelity)
+        return False
+
+    batches = len(DATA.train) // 16
+    crowd(room=10, after=batches + 1)
+    evaluate(prepared(epochs=6), report=report)
+    assert len(told) == len(set(told)) >= 2
+    assert told == sorted(told)
+
+
+def test_folds_are_halved_too(crowd: Crowd) -> None:
+    crowd(room=10)
+    assert evaluate(prepared(folds=2)).details["batch_parts"] == 2
 
 
 def test_an_evaluation_error_survives_the_way_from_another_process() -> None:

@@ -1,6 +1,6 @@
 """A search space of tiny networks, images for it, and one finished run to look at."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ import pytest
 from estimators.data import ImageData
 from estimators.estimator import Checkpoint, Estimator, Evaluation, Report
 from estimators.task import Task
-from nas import api
+from nas import api, configuration
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import Classifier, ConvNormAct
 from search_spaces.genome import Decision, Genome, Genotype
@@ -63,6 +63,14 @@ class Cheap(Estimator):
     ) -> Evaluation:
         accuracy = graph.params / 10_000 + self._luck * (seed % 1000) / 1000
         return Evaluation({"accuracy": accuracy, "log_loss": 1 - accuracy})
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_final_training() -> Iterator[None]:
+    """Searches of tests end without a final training unless they ask for one."""
+    usual, configuration.FINAL_TRAINING = configuration.FINAL_TRAINING, "off"
+    yield
+    configuration.FINAL_TRAINING = usual
 
 
 class Finished(NamedTuple):

@@ -347,4 +347,7 @@ def test_no_package_of_ours_calls_what_runs_foreign_code() -> None:
     transport = found.pop("ray_workers.py")
     assert sum("pickle.loads(" in line for line in transport) == 1
     assert not any(FORBIDDEN.search(line.replace("pickle", "")) for line in transport)
+    # The one reader of torch's own format, in a process of its own: tensors and nothing else.
+    (reader,) = found.pop("foreign_weights.py")
+    assert reader == 'found = torch.load(source, map_location="cpu", weights_only=True)'
     assert found == {}

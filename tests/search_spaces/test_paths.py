@@ -316,3 +316,10 @@ def test_ports_of_a_column_are_counted_from_the_deepest() -> None:
     assert Paths(graph).column(2).kept == {"stages.0.0.mean2": (1,), "stages.0.0.mean4": (2,)}
     assert Paths(graph).column(1).kept == {"stages.0.0.mean2": (0,), "stages.0.0.mean4": (1,)}
     assert Paths(graph).column(0).kept["stages.0.0.mean4"] == (0,)
+
+
+def test_the_paths_of_some_images_keep_their_own_scales() -> None:
+    scales = {("a.join", 1): np.array([0, 2, 3, 4], np.float32)}
+    choice = PathChoice({"b.mean": (0,)}, scales).of_images(1, 3)
+    assert choice.kept == {"b.mean": (0,)}
+    assert choice.scales["a.join", 1].tolist() == [2, 3]
