@@ -37,7 +37,6 @@ from nas.status import read
 from nas.terminal import escaped, say
 from nas.transferring.run import transfer
 from search_spaces.space import SearchSpace
-from strategies import DEFAULT_STRATEGY
 from strategies.strategy import Strategy
 
 __all__ = ["Result", "load", "resume", "search", "train", "transfer"]
@@ -54,7 +53,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
     group: str | None = None,
     data_dir: str | Path | None = None,
     download: bool = False,
-    strategy: str | type[Strategy] = DEFAULT_STRATEGY,
+    strategy: str | type[Strategy] | None = None,
     estimator: str | type[Estimator] = "training",
     out: str | Path | None = None,
     seed: int = 0,
@@ -92,7 +91,8 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         data_dir: Folder with the files of a published data set; None for the user's cache, then
             where Debian's packages put them.
         download: Whether to fetch published files that are not there.
-        strategy: Name of a search strategy, or a class of your own.
+        strategy: Name of a search strategy, or a class of your own. None: ``predictor``, or
+            ``evolution`` for several objectives.
         estimator: Name of an estimator, or a class of your own.
         out: Folder of the run, new or empty; by default ``runs/<space>-<n>``.
         seed: Decides every random choice of the run, at least 0. With one worker on a CPU the

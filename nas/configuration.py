@@ -30,7 +30,7 @@ from nas.scales import cost_scales, scaled, scales
 from nas.terminal import escaped
 from search_spaces.space import SearchSpace
 from search_spaces.strict_json import MAX_INT, dumps
-from strategies import DEFAULT_STRATEGY
+from strategies import DEFAULT_OF_SEVERAL, DEFAULT_STRATEGY
 from strategies.strategy import Strategy
 
 # Fields of a run that are objects, and where their names are found.
@@ -53,6 +53,7 @@ T = TypeVar("T")
 class Configuration:
     """What a user asks for; ``nas.search`` says what each value means.
 
+    ``strategy`` is None for the default one, which depends on the number of objectives.
     ``derived`` are options of the strategy as an earlier session resolved them; they stay when the
     budget changes. So do the ``scales`` of several objectives, the ``rungs`` of halving and the
     ``recipe`` of the final training.
@@ -62,7 +63,7 @@ class Configuration:
     budget: int = 100
     data: Data = "digits"
     data_options: DataOptions = field(default_factory=DataOptions)
-    strategy: str | type[Strategy] = DEFAULT_STRATEGY
+    strategy: str | type[Strategy] | None = None
     estimator: str | type[Estimator] = "training"
     seed: int = 0
     device: str = "auto"
@@ -152,9 +153,12 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
                 f"stands in for it, got {len(objectives)}"
             )
         asked, objectives = objectives[0], (Objective(STAND_IN, stand_in.direction),)
+    named = configuration.strategy
+    if named is None:
+        named = DEFAULT_STRATEGY if len(objectives) == 1 else DEFAULT_OF_SEVERAL
     strategy = _construct(
         Strategy,  # type: ignore[type-abstract]
-        _target("strategies", configuration.strategy),
+        _target("strategies", named),
         (
             space.genome,
             plan_numbers["budget"],
@@ -198,7 +202,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
     )
     record = RunRecord(
         space=plugins.name_of("search_spaces", configuration.space),
-        strategy=plugins.name_of("strategies", configuration.strategy),
+        strategy=plugins.name_of("strategies", named),
         estimator=plugins.name_of("estimators", configuration.estimator),
         data=recorded(configuration.data),
         data_options=configuration.data_options,

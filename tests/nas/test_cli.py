@@ -358,8 +358,16 @@ MISTAKES = [
     ("search --set estimator.epochs=0", "epochs must be at least 1", 2),
     ("search --set estimator.epochs=many", "estimator.epochs must be int | None, got 'many'", 2),
     ("search --set estimator.learning_rate=NaN", "learning_rate must be float, got 'NaN'", 2),
-    ("search --set strategy.population_size=2.5", "population_size must be int | None", 2),
-    ("search --set strategy.population_size=0", "population_size must be at least 1", 2),
+    (
+        "search --strategy evolution --set strategy.population_size=2.5",
+        "population_size must be int | None",
+        2,
+    ),
+    (
+        "search --strategy evolution --set strategy.population_size=0",
+        "population_size must be at least 1",
+        2,
+    ),
     ("search --set space.granularity=layer", "granularity must be stage or block", 2),
     ("search --set a.b=1 --set a.b=2", "there is no 'a'", 2),
     ("search --out taken", "is not empty", 4),

@@ -22,7 +22,7 @@ def built_in(name: str) -> StrategyFactory:
 
 
 # Those of Optuna are as fast as Optuna is, and a model takes time; others take 20 ms an ask.
-ASK_LIMITS_MS = {"nsga2": 400.0, "predictor": 600.0, "tpe": 200.0}
+ASK_LIMITS_MS = {"nsga2": 400.0, "predictor": 200.0, "tpe": 200.0}
 SLOW = {*ASK_LIMITS_MS, "reinforce"}
 
 
