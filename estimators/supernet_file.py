@@ -29,7 +29,7 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
 
 @final
 class SupernetFile:
-    """What a training of shared weights leaves in its folder; no pickle.
+    """What a training of shared weights leaves in its folder: safetensors and JSON.
 
     The document is replaced once its tensors are on the disk, so whatever happens there is the
     old state or the new one.

@@ -525,7 +525,7 @@ def images_of(data: Data, options: DataOptions) -> ImageData:
         if isinstance(data, tuple | str | Path | np.ndarray) or not hasattr(data, "__getitem__"):
             raise usage_error(
                 "data must be the name of a data set, a path, (images, labels), or samples by "
-                f"number, got {data!r:.80}"
+                f"number, got {escaped(repr(data))[:80]}"
             )
         return from_samples(data, image_size=options.image_size)
     except (TypeError, ValueError) as error:
