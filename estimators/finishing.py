@@ -19,7 +19,6 @@ from estimators.task import Task
 from search_spaces.graph import Graph
 from search_spaces.identity import digest
 
-FULL = "full training"  # what its recipe calls it
 WRITE_EVERY = 20.0  # seconds from one checkpoint to the next
 
 
@@ -45,7 +44,7 @@ class Finishing(Estimator):
     def recipe(self) -> Mapping[str, float | int | str]:
         """The full recipe."""
         data, _ = self._ready()
-        return {"estimator": FULL, **asdict(self._recipe), "data": data.fingerprint}
+        return {"estimator": "full training", **asdict(self._recipe), "data": data.fingerprint}
 
     def evaluate(
         self,

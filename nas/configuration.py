@@ -22,7 +22,7 @@ from nas.children import Children
 from nas.datasets import Arrays, Data, is_arrays, is_path, recorded
 from nas.errors import NasError, usage_error
 from nas.final_training import final_recipe
-from nas.halving import rungs_of
+from nas.halving import cost_share, rungs_of
 from nas.limits import COSTS, Limits, Objective
 from nas.plan import FRESH_SEEDS, PREFLIGHT, REFERENCE, Plan, finalists_of, rng_of
 from nas.run_folder import Beside, DataOptions, Derived, RunRecord, Settings, versions
@@ -188,7 +188,6 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
     if stand_in is not None:
         judge = Training()
         prepare_estimator(judge, images, task, children=children, seed=configuration.seed)
-    recipe = _final_recipe(configuration, images, judge, several=len(objectives) > 1)
     rungs = _rungs(configuration, estimator, objectives=len(objectives))
     plan = Plan(
         objective=objective,
@@ -200,6 +199,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         rungs=rungs,
         **plan_numbers,
     )
+    recipe = _final_recipe(configuration, images, judge, plan)
     record = RunRecord(
         space=plugins.name_of("search_spaces", configuration.space),
         strategy=plugins.name_of("strategies", named),
@@ -396,7 +396,7 @@ def _construct(
 
 
 def _final_recipe(
-    configuration: Configuration, images: ImageData, judge: Estimator, *, several: bool
+    configuration: Configuration, images: ImageData, judge: Estimator, plan: Plan
 ) -> FullRecipe | None:
     """How the winner is trained in the end; None for not at all.
 
@@ -410,12 +410,12 @@ def _final_recipe(
         raise usage_error(f"--final-training must be auto or off, got {wanted[:40]!r}")
     options = configuration.settings.get("train", {})
     plugins.check_options(FullRecipe, options, "train")
-    if wanted == "off" or several:
+    if plan.beside and configuration.final_training == "auto":
+        raise usage_error("--final-training must be off with several objectives; leave it out")
+    if wanted == "off" or plan.beside:
         if options:
-            raise usage_error(
-                "--set train: there is no final training with several objectives or "
-                "--final-training off"
-            )
+            cause = "--final-training off" if wanted == "off" else "several objectives"
+            raise usage_error(f"--set train: there is no final training with {cause}")
         return None
     if configuration.recipe:
         return FullRecipe(**configuration.recipe)
@@ -426,13 +426,19 @@ def _final_recipe(
         child_epochs = int(training.recipe["epochs"])
     for name, value in options.items():
         check_type(value, plugins.options(FullRecipe)[name].annotation, f"train.{name}")
+    if options.get("merge_validation"):
+        raise usage_error(
+            "train.merge_validation must be off: a search compares by validation images; "
+            "nas train has no need to"
+        )
+    trains = plan.asked is None  # the search itself, not only its finalists
+    like_children = {"class_weights": judge.recipe.get("class_weights", "none")}
     try:
         return final_recipe(
             images,
             child_epochs=child_epochs,
-            budget=configuration.budget,
-            fidelity=configuration.fidelity,
-            options=options,
+            searched=plan.budget * plan.fidelity * cost_share(plan) if trains else 0.0,
+            options={**like_children, **options},
         )
     except (TypeError, ValueError) as error:
         raise usage_error(f"train: {error}") from error

@@ -137,6 +137,7 @@ class _FinalTraining(_Event):
     metrics: Metrics
     weights: _Weights | None
     cause: str
+    message: str = ""
     seconds: Seconds
 
 

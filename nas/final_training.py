@@ -24,8 +24,7 @@ def final_recipe(
     images: ImageData,
     *,
     child_epochs: int,
-    budget: int,
-    fidelity: float,
+    searched: float,
     options: Mapping[str, Any],
 ) -> FullRecipe:
     """How the winner is trained: as long as ``SHARE`` of the search, or ``TIMES`` a child.
@@ -33,14 +32,13 @@ def final_recipe(
     Args:
         images: The data.
         child_epochs: Epochs of a child at fidelity 1.
-        budget: Children of the search.
-        fidelity: Share of full training of each.
+        searched: Children that the search trains, in units of such a one.
         options: Fields of the recipe that the user set.
 
     Raises:
         ValueError: If one is out of range.
     """
-    epochs = max(TIMES * child_epochs, math.ceil(SHARE * budget * fidelity * child_epochs))
+    epochs = max(TIMES * child_epochs, math.ceil(SHARE * searched * child_epochs))
     usual = default_recipe(images, epochs=epochs)
     return FullRecipe(**{**_fields(usual), **options})
 
@@ -51,7 +49,7 @@ def _fields(recipe: FullRecipe) -> dict[str, Any]:
 
 def checkpoint_of(folder: Path, ordinal: int) -> Path:
     """Where the final training of a trial keeps how far it is."""
-    return folder / TRIALS / f"{ordinal}-final.checkpoint"
+    return folder.resolve() / TRIALS / f"{ordinal}-final.checkpoint"
 
 
 @final
@@ -124,6 +122,7 @@ class FinalTraining:
             metrics={} if isinstance(result, Failure) else dict(result.metrics),
             weights=None if kept is None else {"file": kept.file, "sha256": kept.sha256},
             cause=result.cause if isinstance(result, Failure) else "",
+            message=result.message if isinstance(result, Failure) else "",
             seconds=round(outcome.seconds, 6),
         )
         checkpoint_of(self._folder, ordinal).unlink(missing_ok=True)

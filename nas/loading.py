@@ -116,7 +116,8 @@ def _member_of(run: Path, trial: int | None) -> Path | None:
     have = ", ".join(str(ordinal) for ordinal in sorted(members))
     if members and trial is None:
         raise usage_error(
-            f"{run}: has a front of several networks; choose by --trial one of {have}"
+            f"{run}: has a front of several networks; choose one by --trial ({have}), or name "
+            f"its folder, such as {run / FRONT}/{_MEMBER}{min(members)}"
         )
     if members and trial not in members:
         raise usage_error(f"--trial must be a member of the front ({have}), got {trial}")

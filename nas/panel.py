@@ -30,7 +30,8 @@ def panel(standing: Standing) -> RenderableType:
         rows.add_row("rungs", ", ".join(reached))
     best = ["none yet"]
     if standing.best is not None:
-        best = front_lines(standing) or [best_line(standing.best, standing.objectives[0])]
+        line = standing.winner or best_line(standing.best, standing.objectives[0])
+        best = front_lines(standing) or [line]
     name = "front" if len(standing.objectives) > 1 else "best"
     rows.add_row(name, Text(printable("\n".join(best), keep="\n"), style="bold"))
     rows.add_row("pace", _pace(standing))

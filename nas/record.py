@@ -17,7 +17,10 @@ from search_spaces.genome import Genotype
 from strategies.pareto import ranks, spread
 from strategies.strategy import Proposal
 
-FINAL_TRAINING = -1
+# Readings of a trial beside its fresh scores, by number: its full training, and a short one for
+# want of any weights.
+FINAL_TRAINING, WEIGHTS = -1, -2
+FULL = "full training"  # what the recipe of the former calls it
 OVER = frozenset({"complete", "stopped", "failed", "infeasible", "duplicate"})
 
 
@@ -108,7 +111,7 @@ class Record:
         best: The best complete trial, by the first objective.
         front: Complete trials at the highest fidelity that no other one is as good as everywhere.
         readings: Fresh scores by ordinal and repeat, final trainings by ordinal and
-            ``FINAL_TRAINING``.
+            ``FINAL_TRAINING`` or ``WEIGHTS``.
         test_reads: Every reading of the test images.
         exported: The last export, or None.
         exports: The last export of each trial that was a winner.
@@ -353,6 +356,8 @@ class Record:
         if trial.state != "paused" or fidelity <= trial.fidelity:
             raise ValueError(f"trial {ordinal} cannot go on to fidelity {fidelity}")
         self.trials[ordinal] = replace(trial, fidelity=fidelity)
+        for place in [place for place in self.readings if place[0] == ordinal]:
+            del self.readings[place]  # of a lower fidelity
         self._move(ordinal, "running")
 
     def _reach(self, trial: Trial) -> None:
@@ -424,7 +429,8 @@ class Record:
         self.readings[event["ordinal"], event["repeat"]] = _reading(event)
 
     def _final_training(self, event: Event) -> None:
-        self.readings[event["ordinal"], FINAL_TRAINING] = _reading(event)
+        full = event["recipe"].get("estimator") == FULL
+        self.readings[event["ordinal"], FINAL_TRAINING if full else WEIGHTS] = _reading(event)
 
     def _test_read(self, event: Event) -> None:
         self.test_reads.append(event)

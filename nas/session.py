@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Protocol, final
 import torch
 
 from estimators.estimator import Estimator, EvaluationError, Population, Pretrained, Pretraining
-from estimators.finishing import FULL, Finishing
+from estimators.finishing import Finishing
 from estimators.scoring import scored
 from estimators.training import Training
 from nas import scaling
 from nas.configuration import Prepared
-from nas.engine import BUDGET_SPENT, Search, SearchFailed
+from nas.engine import BUDGET_SPENT, RETRIED, Search, SearchFailed
 from nas.errors import NasError
 from nas.export import ARCHITECTURE, Preprocessing, Winner, export
 from nas.final_training import FinalTraining, checkpoint_of
@@ -29,7 +29,7 @@ from nas.interrupts import Interrupted, Interrupts
 from nas.journal import Journal, read_events
 from nas.plan import FINAL, PRETRAINING, rng_of, training_seed
 from nas.progress import Progress
-from nas.record import FINAL_TRAINING, Kept, Reading, Record
+from nas.record import FINAL_TRAINING, FULL, WEIGHTS, Kept, Reading, Record
 from nas.result import Exported, FinalFigures, Result, TestFigures, outline, summary
 from nas.run_folder import (
     BEST,
@@ -200,7 +200,7 @@ class Session:
             and record.budget == self._plan.budget
             and is_summed_up(self._folder, record)
             and rescoring.over
-            and not self._is_to_finish(rescoring.finalists()[0])
+            and not any(map(self._is_to_finish, rescoring.finalists()[:1]))
             and all(
                 (self._place(one) / ARCHITECTURE).exists() and self._has_weights(one)
                 for one in rescoring.front()
@@ -216,7 +216,10 @@ class Session:
     def _finish(self) -> None:
         """Train the winner to the end, if that is wanted and not done yet."""
         prepared, finalists = self._prepared, self._rescoring().finalists()
-        if not finalists or not self._is_to_finish(finalists[0]) or self._time_is_up():
+        if not finalists or not self._is_to_finish(finalists[0]):
+            return
+        if reason := self._time_is_up():
+            self._progress.notice(f"final training left out: {reason}; nas resume does it")
             return
         best = finalists[0]
         assert prepared.recipe is not None  # noqa: S101 - it is to be finished
@@ -225,7 +228,7 @@ class Session:
         stage = FinalTraining(
             self._plan, best, recipe=finishing.recipe, journal=self._journal, folder=self._folder
         )
-        with self._workers(finishing) as workers:
+        with self._workers(finishing, most=1, timed=False) as workers:
             self._progress.begin(self._folder, self._record, workers)
             self._drive(stage, workers)
 
@@ -234,17 +237,18 @@ class Session:
         if self._prepared.recipe is None:
             return False
         done = self._record.readings.get((best.trial.ordinal, FINAL_TRAINING))
-        if done is None or done.recipe.get("estimator") != FULL:
+        if done is None or done.failed in RETRIED:  # a machine's fault is not the network's
             return True
-        return not done.failed and self._final_weights(best) is None
+        return not done.failed and self._kept_weights(best, FINAL_TRAINING) is None
 
     def _has_weights(self, best: Finalist) -> bool:
         """Whether the winner needs no final training."""
-        return best.weights is not None or self._final_weights(best) is not None
+        kept = (self._kept_weights(best, place) for place in (FINAL_TRAINING, WEIGHTS))
+        return best.weights is not None or any(one is not None for one in kept)
 
-    def _final_weights(self, best: Finalist) -> Kept | None:
-        """What a final training has left, if it is still there."""
-        known = self._record.readings.get((best.trial.ordinal, FINAL_TRAINING))
+    def _kept_weights(self, best: Finalist, place: int) -> Kept | None:
+        """What a training beside the fresh scores has left, if it is still there."""
+        known = self._record.readings.get((best.trial.ordinal, place))
         kept = None if known is None else known.weights
         return kept if kept is not None and still_there(self._folder, kept) else None
 
@@ -308,13 +312,15 @@ class Session:
         finally:
             self._mirror.close(hurry=isinstance(sys.exception(), Interrupted))
 
-    def _workers(self, estimator: Estimator) -> AbstractContextManager[Workers]:
+    def _workers(
+        self, estimator: Estimator, *, most: int | None = None, timed: bool = True
+    ) -> AbstractContextManager[Workers]:
         """Workers of this session, that score by an estimator."""
         return workers_for(
             estimator,
             self._prepared,
-            self._execution,
-            most=self._plan.budget,
+            self._execution if timed else replace(self._execution, child_timeout=None),
+            most=self._plan.budget if most is None else most,
             ray=self._ray,
             interrupts=self._interrupts,
         )
@@ -453,7 +459,7 @@ class Session:
         test = self._test(best, best.weights)
         check = self._exported(best, best.weights, test, recipe)
         told = None
-        if final is not None and final.recipe.get("estimator") == FULL:
+        if final is not None:
             told = FinalFigures(
                 epochs=int(final.recipe["epochs"]),
                 score=final.metrics.get(best.metric),
@@ -463,10 +469,10 @@ class Session:
 
     def _is_better(self, final: Reading, best: Finalist) -> bool:
         """Whether the final training left weights that are not worse on validation images."""
-        if final.failed or self._final_weights(best) is None:
+        if final.failed or self._kept_weights(best, FINAL_TRAINING) is None:
             return False
-        if best.weights is None:
-            return True
+        if best.weights is None or self._prepared.judge.recipe.get("folds", 1) != 1:
+            return True  # the weights of a fold have seen validation images
         reward = self._plan.verdict.reward
         return reward(final.metrics[best.metric]) >= max(map(reward, best.scores))
 
@@ -514,7 +520,7 @@ class Session:
         prepared, ordinal = self._prepared, best.trial.ordinal
         training = Training()
         training.prepare(prepared.images, prepared.task)
-        kept = self._final_weights(best)
+        kept = self._kept_weights(best, WEIGHTS)
         if kept is not None:
             return replace(best, weights=kept), training.recipe
         seed, fidelity = training_seed(self._plan.seed, FINAL, ordinal), self._plan.fidelity
@@ -528,7 +534,7 @@ class Session:
                 f"final training of trial {ordinal} failed: {error}", exit_code=3
             ) from error
         assert evaluation.weights is not None  # noqa: S101 - training returns weights
-        kept = keep(self._folder, f"{ordinal}-final", evaluation.weights)
+        kept = keep(self._folder, f"{ordinal}-weights", evaluation.weights)
         self._journal.append(
             "final_training",
             ordinal=ordinal,
@@ -622,7 +628,7 @@ class Session:
         reads = len(self._record.test_reads)
         times = "read once" if reads == 1 else f"read {reads} times, for {reads} winners in turn"
         final, reading = {}, self._record.readings.get((trial.ordinal, FINAL_TRAINING))
-        if reading is not None and reading.recipe.get("estimator") == FULL:
+        if reading is not None:
             final[f"Validation {metric} of the final training"] = _verdict(
                 reading, metric, full=full
             )

@@ -40,6 +40,7 @@ class Standing:
         seconds: Time worked on the run.
         ended: Why the search ended; empty while it has not.
         extra: Trainings beside the search: fresh scores of finalists.
+        winner: Of an ended search for one objective: what was exported, in a line.
         workers: Each worker with what it does and since how many seconds.
     """
 
@@ -55,6 +56,7 @@ class Standing:
     seconds: float
     ended: str
     extra: int = 0
+    winner: str = ""
     workers: tuple[tuple[str, str, float], ...] = ()
 
     @classmethod
@@ -141,8 +143,8 @@ def document(folder: Path) -> dict[str, Any]:
     volume = found.hypervolume if run.beside else None
     if found.phase in {"finished", "paused"}:
         summed_up = read_json(folder / SUMMARY, what="summary")
-        best, objective = summed_up["best"], summed_up["objective"]
-        front, volume = summed_up["front"], summed_up["hypervolume"]
+        best, objective = summed_up["best"], summed_up.get("objective", run.objective)
+        front, volume = summed_up.get("front"), summed_up.get("hypervolume")
     elif run.beside:
         front = [_document(trial, record) for trial in record.front]
     elif record.best is not None:
@@ -214,13 +216,26 @@ def standing(folder: Path, record: Record) -> Standing:
             for ordinal, begin in record.began.items()
             if ordinal in record.attempts
         )
-    return Standing.of(
+    found = Standing.of(
         record,
         name=folder.name,
         phase="running" if busy else _phase(folder, record),
         seconds=seconds,
         workers=workers,
     )
+    return replace(found, winner=_winner(folder, found.phase))
+
+
+def _winner(folder: Path, phase: Phase) -> str:
+    """What was exported, in a line; nothing of a search that goes on, or has a front."""
+    document = summary_of(folder) if phase in {"finished", "paused"} else None
+    best = None if document is None else document.get("best")
+    if document is None or not isinstance(best, dict):
+        return ""
+    metric = document.get("objective", "")
+    cost = f"{format_quantity(best['params'])} params, {format_quantity(best['macs'])} MACs"
+    scores = f"{metric} {best['score']:.4f} on fresh seeds"
+    return f"trial {best['trial']}: {scores}, {best['test'][metric]:.4f} on test images, {cost}"
 
 
 def is_summed_up(folder: Path, record: Record) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -211,8 +212,12 @@ class Transfer:
 
 
 def _some(split: Split, seed: int) -> Split:
+    """At most ``PROBED_IMAGES``, drawn at random; every class is among them."""
     if len(split) <= PROBED_IMAGES:
         return split
     order = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))
-    chosen = order[:PROBED_IMAGES]
+    labels = split.labels[order].numpy()
+    first = np.unique(labels, return_index=True)[1]
+    others = np.setdiff1d(np.arange(len(labels)), first)[: PROBED_IMAGES - len(first)]
+    chosen = order[torch.from_numpy(np.concatenate([first, others]))]
     return Split(split.images[chosen], split.labels[chosen])

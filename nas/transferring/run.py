@@ -157,13 +157,12 @@ def adapt(
     """
     begin = time.monotonic()
     network = Transfer(source, images, size=size, device=device)
-    everything = len(network.architecture.stages)
-    _check(wanted, everything)
+    _check(wanted, len(network.architecture.stages))
     curve = network.curve(seed) if wanted.mode in {"auto", "probe"} else ()
     choice = _choice(wanted, curve, network)
     architecture = network.architecture
     kept = choice.mode
-    if choice.mode == "probe" and choice.stages < everything:
+    if choice.mode == "probe":
         architecture, weights = network.probe(choice.stages)
     else:
         weights = network.linear()
@@ -271,7 +270,9 @@ def _choice(wanted: Wanted, curve: Sequence[Probed], network: Transfer) -> Choic
         return choose(curve, training_images=train, validation_images=validation)
     if wanted.mode == "probe":
         best = max(curve, key=lambda probed: probed.accuracy)
-        return Choice("probe", min(best.stage, everything), "asked for")
+        if best.stage > everything:
+            return Choice("linear", everything, "asked to probe; the last features are the best")
+        return Choice("probe", best.stage, "asked for")
     if wanted.mode == "last":
         later = max(1, everything // 2)
         return Choice("last", later if wanted.stages is None else wanted.stages, "asked for")

@@ -115,6 +115,20 @@ def test_the_weights_it_was_chosen_by_are_needed_only_if_there_are_any(
     assert kinds(tmp_path / "run")["final_training"] == 1
 
 
+def test_a_full_training_that_fails_is_known_beside_the_short_one(
+    options: dict[str, Any], cheap: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def evaluate(*_: Any, **__: Any) -> Evaluation:
+        raise EvaluationError("the loss became nan", cause="nan")
+
+    monkeypatch.setattr(Finishing, "evaluate", evaluate)
+    options = {**options, "estimator": cheap}
+    nas.search(out=tmp_path / "run", budget=1, seed=1, final_training="auto", **options)
+    assert kinds(tmp_path / "run")["final_training"] == 2
+    nas.resume(tmp_path / "run", **options)
+    assert kinds(tmp_path / "run")["final_training"] == 2
+
+
 def test_a_run_that_was_killed_goes_on_to_the_same_end(
     options: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -144,6 +158,14 @@ def test_off_leaves_it_out_and_options_without_it_are_refused(
     for changes, message in (
         ({"final_training": "off", "settings": train}, "there is no final training"),
         ({"objective": ("accuracy", "params"), "settings": train}, "there is no final training"),
+        (
+            {"objective": ("accuracy", "params"), "final_training": "auto"},
+            "must be off with several",
+        ),
+        (
+            {"final_training": "auto", "settings": {"train": {"merge_validation": True}}},
+            "train.merge_validation must be off",
+        ),
         ({"final_training": "on"}, "--final-training must be auto or off"),
         ({"final_training": "auto", "settings": {"train": {"epoch": 3}}}, "train.epoch"),
         ({"final_training": "auto", "settings": {"train": {"epochs": 0}}}, "epochs must be from 1"),
@@ -155,19 +177,14 @@ def test_off_leaves_it_out_and_options_without_it_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("budget", "fidelity", "child_epochs", "epochs"),
-    [(12, 1.0, 3, 30), (100, 1.0, 3, 75), (100, 0.5, 3, 38), (1, 1.0, 1, 10)],
+    ("searched", "child_epochs", "epochs"), [(12, 3, 30), (100, 3, 75), (50, 3, 38), (0, 1, 10)]
 )
 def test_it_takes_a_quarter_of_the_search_or_ten_times_a_child(
-    images: Data, budget: int, fidelity: float, child_epochs: int, epochs: int
+    images: Data, searched: float, child_epochs: int, epochs: int
 ) -> None:
-    recipe = final_recipe(
-        from_arrays(*images),
-        child_epochs=child_epochs,
-        budget=budget,
-        fidelity=fidelity,
-        options={"label_smoothing": 0.2},
-    )
+    options = {"label_smoothing": 0.2}
+    data = from_arrays(*images)
+    recipe = final_recipe(data, child_epochs=child_epochs, searched=searched, options=options)
     assert (recipe.epochs, recipe.label_smoothing) == (epochs, 0.2)
 
 

@@ -303,7 +303,7 @@ def test_a_member_can_be_exported(several: nas.Result, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("choose", "message"),
     [
-        (nas.load, "has a front of several networks; choose by --trial one of"),
+        (nas.load, "has a front of several networks; choose one by --trial"),
         (lambda run: nas.load(run, trial=99), "--trial must be a member of the front"),
         (lambda run: nas.load("resnet18", trial=1), "resnet18 holds no front"),
         (lambda run: nas.load(run / "front", trial=1), "holds no front"),

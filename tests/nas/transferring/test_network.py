@@ -8,12 +8,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from estimators.data import ImageData, from_arrays
+from estimators.data import ImageData, Split, from_arrays
 from estimators.scoring import measure
 from estimators.task import Classification
 from nas.errors import NasError
 from nas.transferring.choice import Probed, choose
-from nas.transferring.network import Transfer
+from nas.transferring.network import Transfer, _some
 from nas.transferring.source import IMAGENET, Source, fitted_images, source_of
 from search_spaces.architecture import lower
 from search_spaces.modules import build
@@ -167,3 +167,17 @@ def test_what_is_no_trained_network_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(NasError, match=expected):
             source_of(name, weights)
+
+
+def test_every_class_is_among_the_images_that_are_probed(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.transferring.network.PROBED_IMAGES", 20)
+    data = images(1, classes=8, count=160)
+    rare = data.train.labels == 7
+    rare[torch.nonzero(rare)[0]] = False  # all but one
+    few = Split(data.train.images[~rare], data.train.labels[~rare])
+    for seed in range(5):
+        chosen = _some(few, seed)
+        assert len(chosen) == 20
+        assert set(chosen.labels.tolist()) == set(range(8))
