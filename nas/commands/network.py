@@ -23,7 +23,7 @@ def export(
     ] = False,
     format_: Annotated[
         list[str] | None,
-        typer.Option("--format", metavar="NAME", help="Also as pt2, onnx; repeatable."),
+        typer.Option("--format", metavar="NAME", help="Also as pt2, onnx or folded; repeatable."),
     ] = None,
     trial: TrialFlag = None,
     json: JsonFlag = False,

@@ -12,6 +12,7 @@ from nas.plugins import unknown
 FORMATS = {
     "pt2": "nas.formats.torch_program",
     "onnx": "nas.formats.onnx_model",
+    "folded": "nas.formats.folded",
 }
 _EXTRA = ("onnx", "onnxruntime", "onnxscript")  # what nas-engine[onnx] brings
 _NEEDS_EXTRA = frozenset({"onnx"})
