@@ -22,6 +22,7 @@ from nas.loading import find
 from nas.sliding import slide
 from search_spaces import SEARCH_SPACES
 from search_spaces.architecture import lower
+from search_spaces.folding import folded_norms
 from search_spaces.graph import Graph
 from search_spaces.modules import build
 from search_spaces.reference import REFERENCES
@@ -184,6 +185,7 @@ def test_a_child_of_every_space_passes_every_check(name: str, tmp_path: Path) ->
     space = getattr(import_module(module), cls)((1, 8, 8), 4)
     rng = np.random.default_rng(1)
     children = [lower(space.architecture(space.genome.sample_options(rng))) for _ in range(20)]
+    children = [child for child in children if folded_norms(child)]  # others refuse one format
     graph = min(children, key=lambda child: len(child.nodes))  # seconds instead of minutes
     weights = random_weights(graph)
     for format_ in formats.FORMATS:
