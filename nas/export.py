@@ -1,62 +1,57 @@
 """The winner as plain PyTorch: a folder that needs nothing of ours, checked in a fresh process."""
 
 import hashlib
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from estimators.class_figures import ClassFigures
 from nas.drawing import draw
-from nas.errors import NasError
+from nas.errors import NasError, usage_error
+from nas.fresh_process import Check, compare, save_tensors
 from nas.limits import format_quantity
 from nas.run_folder import write_text
 from nas.terminal import printable
 from search_spaces import graph_json
 from search_spaces.graph import Graph
-from search_spaces.modules import build
 from search_spaces.source import model_source
-from search_spaces.strict_json import dumps, loads
+from search_spaces.strict_json import dumps
 
 SCHEMA_VERSION = 1
-ARCHITECTURE, MODEL, WEIGHTS, CARD, DRAWING = (
+ARCHITECTURE, MODEL, WEIGHTS, CARD, DRAWING, SUMS = (
     "architecture.json",
     "model.py",
     "model.safetensors",
     "README.md",
     "architecture.svg",
+    "SHA256SUMS",
 )
 MOST_ROWS = 100  # classes in a model card
-TOLERANCE = 1e-5  # largest difference of outputs, relative to the largest one
 
-_PROBE = """
-import importlib.util, json, sys
+_RUN_SOURCE = """
+import importlib.util, sys
 import torch
 from safetensors.torch import load_file
-folder, cls, weights = sys.argv[1:4]
-spec = importlib.util.spec_from_file_location("model", folder + "/model.py")
+folder, source, cls, weights = sys.argv[1:5]
+spec = importlib.util.spec_from_file_location("model", folder + "/" + source)
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 model = getattr(module, cls)()
-probe = load_file(folder + "/probe.safetensors")
-model.load_state_dict(load_file(weights), strict=True)
+model.load_state_dict(load_file(folder + "/" + weights), strict=True)
 model.eval()
-with torch.inference_mode():
-    output = model(probe["images"])
-ours = {"nas", "search_spaces", "strategies", "estimators"} & set(sys.modules)
-scale = probe["outputs"].abs().max().item()
-error = (output - probe["outputs"]).abs().max().item()
-print(json.dumps({"error": error / scale if scale else error, "imported": sorted(ours)}))
+def run(images):
+    with torch.inference_mode():
+        return model(torch.from_numpy(images)).numpy()
 """
+
+# Writes further files into the folder of a network and its weights, checks them, and returns
+# lines of the model card by name; see ``nas.formats``.
+Format = Callable[[Graph, Mapping[str, Tensor], Path], Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,21 +93,25 @@ class Winner:
     by_class: tuple[ClassFigures, ...] = ()
 
 
-def export(winner: Winner, folder: Path) -> float | None:
+def export(winner: Winner, folder: Path, formats: Sequence[Format] = ()) -> float | None:
     """Write the folder, after its source and weights were checked in a fresh interpreter.
 
     Args:
         winner: What to write.
         folder: Where; must not exist yet, or be empty.
+        formats: What to write beside source and weights, from ``nas.formats.chosen``.
 
     Returns:
         The largest difference of outputs between ``model.py`` and the network that was trained,
         relative to the largest output; None without weights.
 
     Raises:
-        NasError: If the folder holds something (exit code 2) or cannot be written (5).
-        RuntimeError: If the check fails, which is a defect of ours; nothing is written then.
+        NasError: If the folder holds something, or there are formats but no weights (exit code
+            2); if it cannot be written (5).
+        RuntimeError: If a check fails, which is a defect of ours; nothing is written then.
     """
+    if formats and winner.weights is None:
+        raise usage_error("--format needs a network with weights; name a finished run")
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise NasError(f"{folder} is there already; choose another folder", exit_code=2)
@@ -125,11 +124,19 @@ def export(winner: Winner, folder: Path) -> float | None:
         write_text(staging / DRAWING, draw(winner.graph, winner.graph.scopes[0].title))
         write_text(staging / ARCHITECTURE, dumps(_document(winner), indent=1) + "\n")
         error_found = None
+        rows: dict[str, str] = {}
         if winner.weights is not None:
             weights = {name: value.contiguous() for name, value in winner.weights.items()}
-            _save(weights, staging / WEIGHTS)
+            save_tensors(weights, staging / WEIGHTS)
             error_found = check_in_fresh_process(winner.graph, weights, staging)
-        write_text(staging / CARD, _card(winner, staging, error_found))
+            rows["Checked"] = (
+                f"{MODEL} with {WEIGHTS} was run in a fresh process: its outputs differ from the "
+                f"trained network's by {error_found:.1e} of the largest one"
+            )
+            for write in formats:
+                rows.update(write(winner.graph, weights, staging))
+        write_text(staging / CARD, _card(winner, staging, rows))
+        write_text(staging / SUMS, _sums(staging))
         staging.chmod(0o755)
         if folder.exists():
             folder.rmdir()
@@ -150,35 +157,12 @@ def check_in_fresh_process(graph: Graph, weights: Mapping[str, Tensor], folder: 
     Raises:
         RuntimeError: If it exceeds ``TOLERANCE``, or ``model.py`` needs a package of ours.
     """
-    model = build(graph)
-    model.load_state_dict(dict(weights), strict=True)
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn((2, *graph.input_shape), generator=generator)
-    with torch.inference_mode():
-        outputs = model.eval()(images)
-    probe = folder / "probe.safetensors"
-    _save({"images": images, "outputs": outputs}, probe)
-    title = graph.scopes[0].title
-    command = [sys.executable, "-P", "-B", "-c", _PROBE, str(folder), title, str(folder / WEIGHTS)]
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    result = subprocess.run(  # noqa: S603 - our own interpreter and script
-        command, capture_output=True, text=True, timeout=600, check=False, env=environment
-    )
-    probe.unlink()
-    if result.returncode != 0:
-        raise RuntimeError(f"the exported model.py does not run: {result.stderr[-2000:]}")
-    report = loads(result.stdout.strip().splitlines()[-1])
-    if report["imported"] or not report["error"] <= TOLERANCE:
-        raise RuntimeError(f"the exported model.py differs from what was trained: {report}")
-    return float(report["error"])
+    return compare(source_check(graph, MODEL, WEIGHTS), graph, weights, folder)
 
 
-def _save(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write tensors so that they are on the disk before anything names them."""
-    with path.open("wb") as file:
-        file.write(save(tensors))
-        file.flush()
-        os.fsync(file.fileno())
+def source_check(graph: Graph, source: str, weights: str) -> Check:
+    """The check of a source and its weights, by the names of the files."""
+    return Check(source, _RUN_SOURCE, (source, graph.scopes[0].title, weights))
 
 
 def _document(winner: Winner) -> dict[str, Any]:
@@ -192,6 +176,7 @@ def _document(winner: Winner) -> dict[str, Any]:
             "std": list(winner.preprocessing.std),
             "size": None if winner.preprocessing.size is None else list(winner.preprocessing.size),
         }
+        document["pretrained_cfg"] = _timm(winner.preprocessing, winner.graph)
     if winner.figures is not None:
         document["figures"] = dict(winner.figures)
     if winner.by_class:
@@ -200,7 +185,23 @@ def _document(winner: Winner) -> dict[str, Any]:
     return document
 
 
-def _card(winner: Winner, folder: Path, error: float | None) -> str:
+def _timm(preprocessing: Preprocessing, graph: Graph) -> dict[str, Any]:
+    """The preprocessing in the terms of the timm library, whose other tools read them.
+
+    Images whose size differs from what the network reads are resized once here, not twice.
+    """
+    return {
+        "num_classes": len(preprocessing.classes),
+        "input_size": [int(side) for side in graph.input_shape],
+        "mean": list(preprocessing.mean),
+        "std": list(preprocessing.std),
+        "interpolation": "bilinear",
+        "crop_pct": 1.0,
+        "crop_mode": "squash",  # height and width are resized on their own
+    }
+
+
+def _card(winner: Winner, folder: Path, checks: Mapping[str, str]) -> str:
     """The model card: drawing and figures first, then how to use the folder."""
     graph = winner.graph
     title = graph.scopes[0].title
@@ -213,11 +214,7 @@ def _card(winner: Winner, folder: Path, error: float | None) -> str:
     }
     if winner.figures is not None:
         rows = {**rows, **winner.figures, **rows}  # a file's figures do not replace ours
-    if error is not None:
-        rows["Checked"] = (
-            f"{MODEL} with {WEIGHTS} was run in a fresh process: its outputs differ from the "
-            f"trained network's by {error:.1e} of the largest one"
-        )
+    rows.update(checks)
     table = "\n".join(f"| {_cell(name)} | {_cell(value)} |" for name, value in rows.items())
     parts = [
         f"# {title}\n",
@@ -226,7 +223,7 @@ def _card(winner: Winner, folder: Path, error: float | None) -> str:
         f"| | |\n|---|---|\n{table}\n",
         *_classes(winner),
         _usage(title, winner, (channels, height, width)),
-        _sums(folder),
+        _sums_table(folder),
     ]
     return "\n".join(parts)
 
@@ -274,13 +271,20 @@ def _usage(title: str, winner: Winner, shape: tuple[int, int, int]) -> str:
     return "\n".join(lines)
 
 
-def _sums(folder: Path) -> str:
-    rows = [
-        f"| `{name}` | `{hashlib.sha256((folder / name).read_bytes()).hexdigest()}` |"
-        for name in (ARCHITECTURE, DRAWING, MODEL, WEIGHTS)
-        if (folder / name).exists()
-    ]
+def _digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file, by name."""
+    files = sorted(path.name for path in folder.iterdir())
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
+
+
+def _sums_table(folder: Path) -> str:
+    rows = [f"| `{name}` | `{digest}` |" for name, digest in _digests(folder).items()]
     return "## SHA-256\n\n| | |\n|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def _sums(folder: Path) -> str:
+    """What ``sha256sum --check`` reads, the card included."""
+    return "".join(f"{digest}  {name}\n" for name, digest in _digests(folder).items())
 
 
 def _cell(text: str) -> str:

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nas.errors import usage_error
-from nas.export import TOLERANCE, Winner
+from nas.export import Winner
+from nas.fresh_process import TOLERANCE, loaded
 from search_spaces.fully_convolutional import fully_convolutional, is_global_inside
 from search_spaces.graph import Graph
 from search_spaces.modules import build
@@ -53,14 +54,8 @@ def _compare(
     generator = torch.Generator().manual_seed(0)
     images = torch.randn((2, *before.input_shape), generator=generator)
     with torch.inference_mode():
-        one = _loaded(before, weights)(images)
-        other = _loaded(after, reshaped)(images).flatten(1)
+        one = loaded(before, weights)(images)
+        other = loaded(after, reshaped)(images).flatten(1)
     error = float((one - other).abs().max())
     if not error <= TOLERANCE * float(one.abs().max()):
         raise RuntimeError(f"the fully convolutional network differs by {error}")
-
-
-def _loaded(graph: Graph, weights: Mapping[str, Tensor]) -> nn.Module:
-    model = build(graph)
-    model.load_state_dict(dict(weights), strict=True)
-    return model.eval()

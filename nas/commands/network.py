@@ -21,25 +21,33 @@ def export(
         bool,
         typer.Option("--fully-convolutional", help="For larger images too: a map of scores."),
     ] = False,
+    format_: Annotated[
+        list[str] | None,
+        typer.Option("--format", metavar="NAME", help="Also as pt2, onnx or folded; repeatable."),
+    ] = None,
     trial: TrialFlag = None,
     json: JsonFlag = False,
 ) -> None:
     """Write a network as plain PyTorch, checked in a fresh process."""
     from nas import export as exporting  # noqa: PLC0415
-    from nas import loading  # noqa: PLC0415
+    from nas import formats, loading  # noqa: PLC0415
 
+    names = list(dict.fromkeys(format_ or ()))
+    also = formats.chosen(names)
     winner = loading.find(source, trial=trial).winner
     if sliding:
         from nas.sliding import slide  # noqa: PLC0415
 
         winner = slide(winner)
-    error = exporting.export(winner, out)
+    error = exporting.export(winner, out, also)
     if json:
-        answer(dumps({"folder": str(out), "relative_error": error}, indent=2))
+        document = {"folder": str(out), "relative_error": error, "formats": names}
+        answer(dumps(document, indent=2))
     elif error is None:
         answer(f"{out}: source only; {source} has no weights")
     else:
-        answer(f"{out}: source and weights, outputs equal within {error:.1e} of the largest")
+        more = f"; also {', '.join(names)}, see its {exporting.CARD}" if names else ""
+        answer(f"{out}: source and weights, outputs equal within {error:.1e} of the largest{more}")
 
 
 def predict(  # noqa: PLR0913 - one parameter per flag

@@ -81,6 +81,7 @@ def test_a_run_folder_holds_exactly_these_files(finished: Any) -> None:
         ".lock",
         "best",
         "best/README.md",
+        "best/SHA256SUMS",
         "best/architecture.json",
         "best/architecture.svg",
         "best/model.py",

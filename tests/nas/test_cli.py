@@ -124,7 +124,7 @@ CONTRACT = {
         "--trial",
         "--json",
     },
-    "export": {"source", "--out", "--fully-convolutional", "--trial", "--json"},
+    "export": {"source", "--out", "--fully-convolutional", "--format", "--trial", "--json"},
     "predict": {"folder", "images", "--top", "--map", "--class", "--trial", "--json"},
     "transfer": {
         "source",
@@ -413,6 +413,8 @@ MISTAKES = [
     ("export efficientnet_b0", "--out", 2),
     ("export efficientnet_b0 --out taken", "is there already", 2),
     ("export nothing --out new", "no file or folder", 2),
+    ("export efficientnet_b0 --out new --format onx", "did you mean onnx?", 2),
+    ("export efficientnet_b0 --out new --format pt2", "needs a network with weights", 2),
     ("predict", "FOLDER", 2),
     ("predict taken", "IMAGES", 2),
     ("predict taken taken/notes.txt", "holds no architecture.json", 2),
@@ -672,7 +674,7 @@ def test_what_was_found_is_shown_and_exported(nas: Nas, elsewhere: Path) -> None
         summary["best"]["macs"],
     )
     ran = nas("export", "run", "--out", "plain", "--json")
-    assert loads(ran.out) == {"folder": "plain", "relative_error": 0.0}
+    assert loads(ran.out) == {"folder": "plain", "relative_error": 0.0, "formats": []}
     for name in ("model.py", "model.safetensors", "architecture.json"):
         first, second = elsewhere / "run" / "best" / name, elsewhere / "plain" / name
         assert first.read_bytes() == second.read_bytes()

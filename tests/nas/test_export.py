@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,14 @@ from search_spaces.graph import Graph
 from search_spaces.modules import build
 from search_spaces.source import model_source
 
-FILES = ["README.md", "architecture.json", "architecture.svg", "model.py", "model.safetensors"]
+FILES = [
+    "README.md",
+    "SHA256SUMS",
+    "architecture.json",
+    "architecture.svg",
+    "model.py",
+    "model.safetensors",
+]
 
 HOSTILE = (
     "<img src=x onerror=alert(1)>",
@@ -82,6 +90,7 @@ def test_a_finished_search_leaves_exactly_these_files(exported: Path) -> None:
         "schema_version",
         "architecture",
         "preprocessing",
+        "pretrained_cfg",
         "figures",
         "by_class",
         "graph",
@@ -103,9 +112,28 @@ def test_the_source_in_the_folder_is_the_one_of_the_graph(exported: Path) -> Non
 def test_the_card_names_the_digest_of_every_file(exported: Path) -> None:
     card = (exported / "README.md").read_text()
     listed = dict(re.findall(r"\| `([^`]+)` \| `([0-9a-f]{64})` \|", card))
-    assert sorted(listed) == FILES[1:]
-    for name, digest in listed.items():
+    assert sorted(listed) == FILES[2:]
+    sums = (exported / "SHA256SUMS").read_text().splitlines()
+    summed = {line[66:]: line[:64] for line in sums}
+    assert sorted(summed) == [name for name in FILES if name != "SHA256SUMS"]
+    for name, digest in (*listed.items(), *summed.items()):
         assert hashlib.sha256((exported / name).read_bytes()).hexdigest() == digest
+
+
+def test_sha256sum_reads_the_sums(exported: Path) -> None:
+    program = shutil.which("sha256sum")
+    if program is None:
+        pytest.skip("needs sha256sum")
+    subprocess.run([program, "--check", "--strict", "SHA256SUMS"], cwd=exported, check=True)
+
+
+def test_timm_can_read_the_preprocessing(exported: Path) -> None:
+    document = json.loads((exported / "architecture.json").read_text())
+    terms = document["pretrained_cfg"]
+    assert terms["input_size"] == [1, 8, 8]
+    assert (terms["interpolation"], terms["crop_pct"], terms["num_classes"]) == ("bilinear", 1.0, 2)
+    for name in ("mean", "std"):
+        assert terms[name] == document["preprocessing"][name]
 
 
 def test_the_python_of_the_card_runs_in_the_folder(exported: Path, tmp_path: Path) -> None:
@@ -306,7 +334,7 @@ def test_hostile_text_survives_a_second_export(hostile: Winner, tmp_path: Path) 
     again = find(tmp_path / "out").winner
     assert again.preprocessing == hostile.preprocessing
     export(again, tmp_path / "again")
-    for name in FILES[:4]:
+    for name in FILES[:5]:
         first, second = (tmp_path / folder / name for folder in ("out", "again"))
         assert first.read_bytes() == second.read_bytes()
 

@@ -146,7 +146,7 @@ def test_a_family_is_written_with_its_costs(tmp_path: Path) -> None:
     assert realised == pytest.approx([2.57, 4.69], abs=0.005)
     assert [row["formula"] for row in document["members"]] == pytest.approx([1.92, 3.69], abs=0.005)
     names = {path.name for path in (tmp_path / "out" / "phi_2").iterdir()}
-    assert names == {"README.md", "architecture.json", "architecture.svg", "model.py"}
+    assert names == {"README.md", "SHA256SUMS", "architecture.json", "architecture.svg", "model.py"}
     assert scaling.base_of(str(tmp_path / "out" / "phi_2"), None).input_shape == (3, 296, 296)
     assert "3x296x296" in family.family_text(document)
     with pytest.raises(NasError, match="is there already"):
