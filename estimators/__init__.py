@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 ESTIMATORS: Mapping[str, str] = {
     "training": "estimators.training:Training",
+    "supernet": "estimators.supernet:Supernet",
     "proxy": "estimators.proxy:Proxy",
 }
 DATASETS: Mapping[str, str] = {

@@ -3,8 +3,10 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, final
 
+import numpy as np
 from torch import Tensor
 
 from estimators.data import ImageData
@@ -89,7 +91,7 @@ class Estimator(ABC):
 
     @abstractmethod
     def prepare(self, data: ImageData, task: Task) -> None:
-        """Take the data and do what is needed once, such as training a supernet.
+        """Take the data and do settle the recipe; what takes long is for ``Pretrained``.
 
         Raises:
             ValueError: If they cannot be used with the options.
@@ -128,6 +130,64 @@ class Estimator(ABC):
 
         Raises:
             EvaluationError: If the child cannot be scored.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """The networks that a search may ask for.
+
+    Attributes:
+        draw: One of them within the limits, each option of each decision as likely.
+        extremes: The smallest and the largest that are known within the limits, by
+            multiply-accumulates.
+    """
+
+    draw: Callable[[np.random.Generator], Graph]
+    extremes: Callable[[], tuple[Graph, Graph]]
+
+
+@dataclass(frozen=True, slots=True)
+class Pretraining:
+    """What an estimator is handed for its training before a search.
+
+    Attributes:
+        population: The networks that it will be asked about.
+        folder: A folder of its own within the run, for what it keeps; may not exist yet.
+        seed: Decides everything at random.
+        device: A torch device.
+        tell: Is told, in a line, how far it is; every few seconds.
+        stop: Whether to save what there is and return, asked before each step.
+    """
+
+    population: Population
+    folder: Path
+    seed: int
+    device: str
+    tell: Callable[[str], None]
+    stop: Callable[[], bool]
+
+
+class Pretrained(Estimator):
+    """An estimator that trains once for all children, on networks of the space.
+
+    In each session of a run ``pretrain`` is called after ``prepare``, before the first evaluation
+    and before the estimator is sent to workers.
+    """
+
+    @abstractmethod
+    def pretrain(self, given: Pretraining) -> float | None:
+        """Train, or go on where an earlier session stopped, or read what it has finished.
+
+        A training that was stopped and went on ends as one in a single piece.
+
+        Returns:
+            Seconds of training, over all sessions; None if it was told to stop before its end.
+
+        Raises:
+            EvaluationError: If the training diverges.
+            OSError: If the folder cannot be written.
+            ValueError: If what is in the folder is damaged or of another training.
         """
 
 

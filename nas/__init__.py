@@ -1,16 +1,17 @@
 """Neural architecture search for images: from a budget to a plain PyTorch network.
 
-``search`` runs a search, ``resume`` goes on with one, ``load`` builds a network from an exported
-folder or a reference name, ``transfer`` uses a trained one for other images.
+``search`` runs a search, ``resume`` goes on with one, ``train`` trains one network to the end,
+``transfer`` uses a trained one for other images, ``load`` builds a network from an exported folder
+or a reference name.
 Importing this package is cheap: torch is imported on first use.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.api import Result, load, resume, search, transfer
+    from nas.api import Result, load, resume, search, train, transfer
 
-__all__ = ["Result", "load", "resume", "search", "transfer"]
+__all__ = ["Result", "load", "resume", "search", "train", "transfer"]
 
 
 def __getattr__(name: str) -> Any:

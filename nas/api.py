@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from estimators.estimator import Estimator
-from nas.configuration import Configuration, Prepared, of_run, prepare
+from nas.configuration import (
+    Configuration,
+    Prepared,
+    images_of,
+    of_run,
+    prepare,
+    resolve_device,
+)
 from nas.datasets import Data, options
 from nas.errors import NasError, usage_error
 from nas.interrupts import Interrupted, Interrupts
@@ -27,13 +34,12 @@ from nas.run_folder import (
 )
 from nas.session import Execution, Session, ray_for
 from nas.status import read
-from nas.terminal import escaped
+from nas.terminal import escaped, say
 from nas.transferring.run import transfer
 from search_spaces.space import SearchSpace
-from strategies import DEFAULT_STRATEGY
 from strategies.strategy import Strategy
 
-__all__ = ["Result", "load", "resume", "search", "transfer"]
+__all__ = ["Result", "load", "resume", "search", "train", "transfer"]
 
 Count = int | Literal["auto"]
 
@@ -47,7 +53,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
     group: str | None = None,
     data_dir: str | Path | None = None,
     download: bool = False,
-    strategy: str | type[Strategy] = DEFAULT_STRATEGY,
+    strategy: str | type[Strategy] | None = None,
     estimator: str | type[Estimator] = "training",
     out: str | Path | None = None,
     seed: int = 0,
@@ -55,6 +61,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
     objective: str | Sequence[str] = "accuracy",
     fidelity: float = 1.0,
     final_training: str | None = None,
+    halving: int | None = None,
     max_params: int | None = None,
     max_macs: int | None = None,
     max_latency_ms: float | None = None,
@@ -84,7 +91,8 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         data_dir: Folder with the files of a published data set; None for the user's cache, then
             where Debian's packages put them.
         download: Whether to fetch published files that are not there.
-        strategy: Name of a search strategy, or a class of your own.
+        strategy: Name of a search strategy, or a class of your own. None: ``predictor``, or
+            ``evolution`` for several objectives.
         estimator: Name of an estimator, or a class of your own.
         out: Folder of the run, new or empty; by default ``runs/<space>-<n>``.
         seed: Decides every random choice of the run, at least 0. With one worker on a CPU the
@@ -99,6 +107,8 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
             and exported with these weights unless those it was chosen by are better on validation
             images. ``off``: it keeps the latter. None for ``auto``; with several objectives
             ``off``.
+        halving: Train every child a little, and of those that have reached a rung only the best one
+            in ``halving`` further, which is at least 2; None trains each in one piece.
         max_params: Most parameters, or None.
         max_macs: Most multiply-accumulates for one image, or None.
         max_latency_ms: Highest median latency for one image on ``device``, or None; measured.
@@ -146,6 +156,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         objective=objective if isinstance(objective, str) else tuple(objective),
         fidelity=fidelity,
         final_training=final_training,
+        halving=halving,
         max_params=max_params,
         max_macs=max_macs,
         max_latency_ms=max_latency_ms,
@@ -256,7 +267,8 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
         interrupts.again()  # joining puts Ray's own handlers in place
         run, record = read(folder)
         budget = record.budget if budget is None else budget
-        least = record.started + len(record.waiting)  # the latter were about to be
+        fresh = [one for one in record.waiting if not record.trials[one].reports]
+        least = record.started + len(fresh)  # the latter were about to be
         if budget < least:
             raise usage_error(
                 f"--budget must be at least {least}, as many children as were started, got {budget}"
@@ -273,6 +285,83 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
             ray=ray,
         )
         return _work(session, folder)
+
+
+def train(  # noqa: PLR0913 - the options of the command line, by name
+    source: str | Path,
+    *,
+    data: Data,
+    out: str | Path,
+    image_size: str | None = None,
+    group: str | None = None,
+    data_dir: str | Path | None = None,
+    download: bool = False,
+    epochs: int | None = None,
+    max_hours: float | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    settings: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Train one network from fresh weights to the end, and export it with its weights.
+
+    A folder that holds an unfinished training of the same kind goes on with the same result; one
+    that is finished answers from its summary, and reads no test image again.
+
+    Args:
+        source: A run folder, an exported folder, an ``architecture.json``, or the name of a
+            reference network, which is adapted to the data. Only the network is taken.
+        data: As for ``search``, and so are the next four.
+        out: Folder: new, empty, or with this training.
+        image_size: See ``search``.
+        group: See ``search``.
+        data_dir: See ``search``.
+        download: See ``search``.
+        epochs: Passes over the training images; None for those of the recipe.
+        max_hours: Time that the epochs are to fill, by the pace of one, which is written down;
+            not with ``epochs``.
+        seed: Decides every random choice, at least 0.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        settings: Options of ``FullRecipe`` (see ``docs/training.md``), by name.
+
+    Returns:
+        ``summary.json`` of the folder.
+
+    Raises:
+        NasError: If a value cannot be used, the network does not fit the data, the folder holds
+            something else, or the training diverges.
+        KeyboardInterrupt: After Ctrl-C or SIGTERM; the same call goes on.
+    """
+    from nas import training  # noqa: PLC0415 - a search has no use for it
+
+    if max_hours is not None and (epochs is not None or not 0 < max_hours < math.inf):
+        raise usage_error(
+            f"--max-hours must be above 0, finite and without --epochs, got {max_hours}"
+        )
+    chosen = {
+        **({} if settings is None else settings),
+        **({} if epochs is None else {"epochs": epochs}),
+    }
+    images = images_of(data, options(image_size, group, data_dir, download=download))
+    order = training.order_of(
+        source,
+        images,
+        seed=seed,
+        device=resolve_device(device),
+        settings=chosen,
+        hours=max_hours,
+    )
+    folder = Path(out)
+    check_plain(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NasError(f"--out: cannot make {folder}: {error.strerror}", exit_code=5) from error
+    with Interrupts(0.0, say), RunLock(folder):
+        try:
+            return training.work(order, folder)
+        except Interrupted as error:
+            text = f"stopped by {error.name}; the same command goes on from the last epoch"
+            raise Interrupted(error.number, text) from error
 
 
 def reopened(

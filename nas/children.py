@@ -2,6 +2,7 @@
 
 import math
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -16,6 +17,7 @@ from search_spaces.space import SearchSpace
 
 _KEPT = 64  # whole networks, some hundred kilobytes each
 _COSTS_KEPT = 65_536
+_TRIES = 32  # draws until one within the limits is walked to
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,39 @@ class Children:
         genome = self._space.genome
         drawn = [genome.sample_options(rng) for _ in range(samples)]
         return self.child(self.repaired(min(drawn, key=self._excess)))
+
+    def draw(self, rng: np.random.Generator) -> Graph:
+        """A network within the limits, each option of each decision as likely as it can be."""
+        for _ in range(_TRIES):
+            genotype = self._space.genome.sample_options(rng)
+            graph = lower(self._space.architecture(genotype))
+            if self._limits.excess(graph.params, graph.macs) <= 1:
+                return graph
+        return self.child(self.repaired(genotype)).graph
+
+    def extremes(self, rng: np.random.Generator, *, samples: int = 64) -> tuple[Graph, Graph]:
+        """The smallest and the largest network that walks from ``samples`` draws find.
+
+        By multiply-accumulates, within the limits; each walk changes one decision at a time while
+        that helps.
+        """
+        drawn = [self.repaired(self._space.genome.sample_options(rng)) for _ in range(samples)]
+        return self._extreme(drawn, sign=1), self._extreme(drawn, sign=-1)
+
+    def _extreme(self, drawn: Sequence[Genotype], *, sign: int) -> Graph:
+        best = min(drawn, key=lambda genotype: sign * self._size(genotype)[1])
+        better: Genotype | None = best
+        while better is not None:
+            best, macs = better, sign * self._size(better)[1]
+            better = next(
+                (
+                    neighbour
+                    for neighbour in self._space.genome.neighbours(best)
+                    if sign * self._size(neighbour)[1] < macs and self.feasible(neighbour)
+                ),
+                None,
+            )
+        return self.child(best).graph
 
     def drawn(self, rng: np.random.Generator, count: int) -> list[Child]:
         """That many children drawn from the space and brought within the limits."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import typer
 
-from nas.commands import audit, bench, lists, network, scale, search, transfer
+from nas.commands import audit, bench, lists, network, scale, search, training, transfer
 from nas.errors import usage_error
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ for command in (  # in the order of ``nas --help``
     search.search,
     search.resume,
     search.status,
+    training.train,
     scale.scale,
     network.export,
     network.predict,

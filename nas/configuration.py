@@ -22,6 +22,7 @@ from nas.children import Children
 from nas.datasets import Arrays, Data, is_arrays, is_path, recorded
 from nas.errors import NasError, usage_error
 from nas.final_training import final_recipe
+from nas.halving import rungs_of
 from nas.limits import COSTS, Limits, Objective
 from nas.plan import FRESH_SEEDS, PREFLIGHT, REFERENCE, Plan, finalists_of, rng_of
 from nas.run_folder import Beside, DataOptions, Derived, RunRecord, Settings, versions
@@ -29,7 +30,7 @@ from nas.scales import cost_scales, scaled, scales
 from nas.terminal import escaped
 from search_spaces.space import SearchSpace
 from search_spaces.strict_json import MAX_INT, dumps
-from strategies import DEFAULT_STRATEGY
+from strategies import DEFAULT_OF_SEVERAL, DEFAULT_STRATEGY
 from strategies.strategy import Strategy
 
 # Fields of a run that are objects, and where their names are found.
@@ -52,16 +53,17 @@ T = TypeVar("T")
 class Configuration:
     """What a user asks for; ``nas.search`` says what each value means.
 
+    ``strategy`` is None for the default one, which depends on the number of objectives.
     ``derived`` are options of the strategy as an earlier session resolved them; they stay when the
-    budget changes. So do the ``scales`` of several objectives and the ``recipe`` of the final
-    training.
+    budget changes. So do the ``scales`` of several objectives, the ``rungs`` of halving and the
+    ``recipe`` of the final training.
     """
 
     space: str | type[SearchSpace] = "mbconv"
     budget: int = 100
     data: Data = "digits"
     data_options: DataOptions = field(default_factory=DataOptions)
-    strategy: str | type[Strategy] = DEFAULT_STRATEGY
+    strategy: str | type[Strategy] | None = None
     estimator: str | type[Estimator] = "training"
     seed: int = 0
     device: str = "auto"
@@ -75,6 +77,8 @@ class Configuration:
     derived: Mapping[str, Any] = field(default_factory=dict)
     scales: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    halving: int | None = None
+    rungs: tuple[float, ...] = ()
 
 
 @final
@@ -149,9 +153,12 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
                 f"stands in for it, got {len(objectives)}"
             )
         asked, objectives = objectives[0], (Objective(STAND_IN, stand_in.direction),)
+    named = configuration.strategy
+    if named is None:
+        named = DEFAULT_STRATEGY if len(objectives) == 1 else DEFAULT_OF_SEVERAL
     strategy = _construct(
         Strategy,  # type: ignore[type-abstract]
-        _target("strategies", configuration.strategy),
+        _target("strategies", named),
         (
             space.genome,
             plan_numbers["budget"],
@@ -182,17 +189,20 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         judge = Training()
         prepare_estimator(judge, images, task, children=children, seed=configuration.seed)
     recipe = _final_recipe(configuration, images, judge, several=len(objectives) > 1)
+    rungs = _rungs(configuration, estimator, objectives=len(objectives))
     plan = Plan(
         objective=objective,
         beside=tuple(beside),
         asked=asked,
         limits=limits,
         device=device,
+        halving=0 if configuration.halving is None else int(configuration.halving),
+        rungs=rungs,
         **plan_numbers,
     )
     record = RunRecord(
         space=plugins.name_of("search_spaces", configuration.space),
-        strategy=plugins.name_of("strategies", configuration.strategy),
+        strategy=plugins.name_of("strategies", named),
         estimator=plugins.name_of("estimators", configuration.estimator),
         data=recorded(configuration.data),
         data_options=configuration.data_options,
@@ -207,6 +217,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         verdict=None if asked is None else asked.metric,
         beside=tuple(Beside(metric=one.metric, direction=one.direction) for one in beside),
         fidelity=plan.fidelity,
+        halving=plan.halving if rungs else None,
         max_params=limits.max_params,
         max_macs=limits.max_macs,
         max_latency_ms=limits.max_latency_ms,
@@ -218,6 +229,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
             run={"finalists": finalists_of(len(objectives)), "fresh_seeds": FRESH_SEEDS},
             scales=dict(known),
             train={} if recipe is None else asdict(recipe),
+            rungs=rungs,
         ),
         genotypes=str(space.genome.size),
         versions=versions(),
@@ -275,6 +287,8 @@ def of_run(
         derived=run.derived.strategy,
         scales=run.derived.scales,
         recipe=run.derived.train,
+        halving=run.halving,
+        rungs=run.derived.rungs,
     )
 
 
@@ -371,7 +385,7 @@ def _construct(
         raise usage_error(f"{part} must be a subclass of {base.__name__}, got {target.__name__}")
     plugins.check_options(target, options, part)
     for name, value in options.items():
-        _check_type(value, plugins.options(target)[name].annotation, f"{part}.{name}")
+        check_type(value, plugins.options(target)[name].annotation, f"{part}.{name}")
     try:
         made = target(*arguments, **options)
     except (ValueError, TypeError) as error:
@@ -411,7 +425,7 @@ def _final_recipe(
         training.prepare(images, Classification(len(images.classes)))
         child_epochs = int(training.recipe["epochs"])
     for name, value in options.items():
-        _check_type(value, plugins.options(FullRecipe)[name].annotation, f"train.{name}")
+        check_type(value, plugins.options(FullRecipe)[name].annotation, f"train.{name}")
     try:
         return final_recipe(
             images,
@@ -424,7 +438,7 @@ def _final_recipe(
         raise usage_error(f"train: {error}") from error
 
 
-def _check_type(value: object, annotation: Any, where: str) -> None:
+def check_type(value: object, annotation: Any, where: str) -> None:
     """Check an option against its annotation; those that are no plain types say nothing."""
     if isinstance(annotation, str):
         return
@@ -511,7 +525,7 @@ def images_of(data: Data, options: DataOptions) -> ImageData:
         if isinstance(data, tuple | str | Path | np.ndarray) or not hasattr(data, "__getitem__"):
             raise usage_error(
                 "data must be the name of a data set, a path, (images, labels), or samples by "
-                f"number, got {data!r:.80}"
+                f"number, got {escaped(repr(data))[:80]}"
             )
         return from_samples(data, image_size=options.image_size)
     except (TypeError, ValueError) as error:
@@ -575,6 +589,36 @@ def _objectives(task: Task, names: tuple[str, ...]) -> tuple[Objective, ...]:
         Objective(name, "minimize" if name in COSTS else task.metrics[name].direction)
         for name in names
     )
+
+
+def _rungs(
+    configuration: Configuration, estimator: Estimator, *, objectives: int
+) -> tuple[float, ...]:
+    """The rungs of a run, as an earlier session derived them or for the first time.
+
+    Raises:
+        NasError: If halving cannot be (exit code 2).
+    """
+    if configuration.halving is None:
+        return ()
+    factor = _whole("--halving", configuration.halving, least=2)
+    if estimator.stand_in is not None:
+        raise usage_error(
+            f"--halving needs an estimator that trains, got {configuration.estimator}; leave it out"
+        )
+    if objectives > 1:
+        raise usage_error(f"--halving ranks by one --objective, got {objectives}; leave one out")
+    if configuration.rungs:
+        return configuration.rungs
+    try:
+        return rungs_of(
+            factor,
+            budget=configuration.budget,
+            fidelity=configuration.fidelity,
+            recipe=estimator.recipe,
+        )
+    except ValueError as error:
+        raise usage_error(f"--halving {factor} needs {error}") from error
 
 
 def _check_feasible(children: Children, limits: Limits, seed: int) -> None:

@@ -12,6 +12,7 @@ from estimators.data import ImageData
 from estimators.estimator import Estimator
 from nas.configuration import Configuration, Prepared, prepare
 from nas.errors import NasError
+from nas.halving import cost_share
 from nas.latency import latency_ms
 from nas.limits import format_quantity
 from nas.panel import duration
@@ -53,7 +54,8 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
         final = _calibration(prepared, child, prepared.judge)
     count = _count(plan.device, plan.budget) if workers == "auto" else max(1, workers)
     rescorings = finalists_of(len(plan.objectives)) * FRESH_SEEDS
-    seconds = calibration["seconds"] * plan.budget + final["seconds"] * rescorings
+    whole = math.ceil(plan.budget * cost_share(plan))
+    seconds = calibration["seconds"] * whole + final["seconds"] * rescorings
     return {
         "space": prepared.record.space,
         "data": prepared.record.data,
@@ -66,7 +68,7 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
         "costs": costs,
         "calibration": calibration,
         "budget": plan.budget,
-        "trainings": plan.budget + rescorings,
+        "trainings": whole + rescorings,
         "workers": count,
         "device": plan.device,
         "seconds_per_child": calibration["seconds"],

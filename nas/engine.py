@@ -3,18 +3,22 @@
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, final
 
 import numpy as np
 
 from estimators.estimator import Evaluation
+from nas.checkpoints import forget, keep_checkpoint, read_checkpoint
 from nas.children import Child, Children
 from nas.errors import NasError
+from nas.halving import beyond, climber
 from nas.journal import Event, Journal
 from nas.latency import latency_ms
 from nas.plan import ASK, TRAINING, Plan, rng_of, training_seed
-from nas.record import Record
+from nas.record import Kept, Record
 from nas.trial import State, Trial
 from nas.workers import Failure, Job, Outcome
 from search_spaces.genome import Genotype
@@ -50,6 +54,8 @@ class Search:
         children: Makes the networks.
         record: What happened so far; the journal's listener.
         journal: Receives every event; what is shown to anybody is on the disk before.
+        folder: The run folder, for checkpoints of paused trials; None keeps none, so that each is
+            trained from its start when it goes on.
     """
 
     def __init__(
@@ -60,16 +66,20 @@ class Search:
         children: Children,
         record: Record,
         journal: Journal,
+        folder: Path | None = None,
     ) -> None:
         self._plan = plan
         self._strategy = strategy
         self._children = children
         self._record = record
         self._journal = journal
+        self._folder = folder
+        self._unneeded: list[Kept] = []  # checkpoints, once what was appended is on the disk
         self._again: deque[int] = deque()  # to be handed out (again) before anything is asked
         self._open: set[int] = set()  # in hand
         self._twins: dict[int, list[int]] = {}  # of one in hand: duplicates that wait for it
         self._waits = False  # the strategy has nothing to propose until it is told more
+        self._exhausted = False  # and had nothing when all was told
         self._latencies: dict[str, float] = {}
         self._foreseen = False  # the next ask, as things stand
         self._foresees = True
@@ -79,14 +89,22 @@ class Search:
         """Whether no job is in hand and none will come."""
         return bool(self._record.ended) and not self._open
 
+    @property
+    def spent(self) -> bool:
+        """Whether the budget is, and no trial is left to go on."""
+        record = self._record
+        paused = record.states()["paused"] > 0
+        return record.started >= self._plan.budget and not record.attempts and not paused
+
     def genotype(self, key: int) -> Genotype:
         """What a job's network was made from."""
         return self._record.trials[key].genotype
 
     def title(self, key: int) -> str:
         """What a job is, for the eye."""
-        attempt = self._record.attempts.get(key, 1)
-        return f"trial {key}" if attempt == 1 else f"trial {key}, attempt {attempt}"
+        attempt, fidelity = self._record.attempts.get(key, 1), self._record.trials[key].fidelity
+        rung = f", to fidelity {fidelity:.3g}" if self._plan.rungs else ""
+        return f"trial {key}{rung}" if attempt == 1 else f"trial {key}{rung}, attempt {attempt}"
 
     def give_back(self, events: Iterable[Event]) -> None:
         """Take up a run where its record ends: once, before anything else.
@@ -133,15 +151,14 @@ class Search:
         Raises:
             NasError: If the journal cannot be written.
         """
-        while self._again or self._wants_more():
+        while True:
             with self._journal.group():
-                ordinal = self._again.popleft() if self._again else self._ask()
+                ordinal = self._next()
                 if ordinal is None:
                     return None
                 job = self._hand_out(self._record.trials[ordinal])
             if job is not None:
                 return job
-        return None
 
     def foresee(self) -> None:
         """Make the network that would be asked for now, for when it is: while workers are busy.
@@ -170,6 +187,7 @@ class Search:
             SearchFailed: If too many children failed.
             NasError: If the journal cannot be written.
         """
+        self._forget_checkpoints()
         with self._journal.group():
             over = self._settle(outcome.key, outcome.result, outcome.seconds)
             self._stop_after_failures()
@@ -179,6 +197,35 @@ class Search:
         """End the search: nothing more is handed out, what is in hand may still be settled."""
         self._again.clear()
         self._journal.append("ended", reason=reason, outcome=outcome)
+
+    def _next(self) -> int | None:
+        """The trial to hand out next: one that goes on before a new one; None if there is none."""
+        if self._again:
+            return self._again.popleft()
+        climbs = self._climb()
+        if climbs is None and self._wants_more():
+            return self._ask()
+        return climbs
+
+    def _climb(self) -> int | None:
+        """Promote a paused trial that may go on; None if there is none."""
+        record, plan = self._record, self._plan
+        if not plan.rungs or record.ended:
+            return None
+        no_more = (
+            self._exhausted or record.started >= plan.budget or record.fruitless >= FRUITLESS_ASKS
+        )
+        found = climber(record, plan, least=int(no_more and not self._open))
+        if found is None:
+            return None
+        ordinal, fidelity = found
+        self._journal.append("promoted", ordinal=ordinal, fidelity=fidelity)
+        return ordinal
+
+    def _may_climb(self) -> bool:
+        """Whether a paused trial will go on once nothing is in hand."""
+        plan = self._plan
+        return bool(plan.rungs) and climber(self._record, plan, least=1) is not None
 
     def _wants_more(self) -> bool:
         record, reason = self._record, ""
@@ -192,7 +239,7 @@ class Search:
                 f"{FRUITLESS_ASKS} proposals in a row brought nothing new: "
                 f"{states['infeasible']} beyond the limits, {states['duplicate']} known already"
             )
-        if reason and not self._open:
+        if reason and not self._open and not self._may_climb():
             self.stop(reason, "done")
         return not reason
 
@@ -203,16 +250,20 @@ class Search:
         proposal = self._proposal(self._strategy.ask)
         if proposal is None:
             self._waits = bool(self._open)
-            if not self._open:
+            if self._waits:
+                return None
+            self._exhausted = True
+            climbs = self._climb()
+            if climbs is None:
                 self.stop("the strategy has nothing left to propose", "done")
-            return None
+            return climbs
         child = self._children.child(proposal.genotype)
         self._journal.append(
             "asked",
             ordinal=ordinal,
             genotype=proposal.genotype.to_dict(),
             proposed_fidelity=proposal.fidelity,
-            fidelity=proposal.fidelity * plan.fidelity,
+            fidelity=plan.rungs[0] if plan.rungs else proposal.fidelity * plan.fidelity,
             hash=child.digest,
             params=child.params,
             macs=child.macs,
@@ -233,7 +284,7 @@ class Search:
     def _hand_out(self, trial: Trial) -> Job | None:
         """The job of a trial; None if it is beyond the limits or its network is known."""
         record, ordinal = self._record, trial.ordinal
-        if ordinal not in record.attempts:
+        if ordinal not in record.attempts and not trial.reports:
             reason = self._beyond_limits(trial)
             if reason:
                 self._close(trial, state="infeasible", cause="infeasible", message=reason)
@@ -247,9 +298,14 @@ class Search:
                 return None
         self._open.add(ordinal)
         attempt = record.attempts.get(ordinal, 0) + 1
-        self._journal.append("started", ordinal=ordinal, attempt=attempt)
+        kept, start = record.checkpoints.get(ordinal), None
+        if kept is not None and self._folder is not None:
+            start = read_checkpoint(self._folder, kept)
+        reached = 0.0 if start is None else max(trial.reports)
+        self._journal.append("started", ordinal=ordinal, attempt=attempt, start=reached)
         graph = self._children.child(trial.genotype).graph
-        return Job(ordinal, graph, trial.fidelity, trial.seed)
+        below = bool(self._plan.rungs) and trial.fidelity < self._plan.rungs[-1]
+        return Job(ordinal, graph, trial.fidelity, trial.seed, checkpoint=below, start=start)
 
     def _twin(self, trial: Trial) -> int | None:
         """A running or scored trial of the same network at the same fidelity.
@@ -278,7 +334,9 @@ class Search:
     def _settle(self, ordinal: int, result: Evaluation | Failure, seconds: float) -> list[Trial]:
         record, trial = self._record, self._record.trials[ordinal]
         self._waits = self._foreseen = False
-        if isinstance(result, Evaluation):
+        if isinstance(result, Evaluation) and trial.fidelity in self._plan.rungs[:-1]:
+            self._pause(trial, result, seconds)
+        elif isinstance(result, Evaluation):
             reached = result.details.get("fidelity", trial.fidelity) >= trial.fidelity
             state: State = "complete" if reached else "stopped"
             self._close(trial, state=state, metrics=result.metrics, seconds=seconds)
@@ -306,9 +364,42 @@ class Search:
             self._repeat(record.trials[twin], record.trials[ordinal])
         return [record.trials[one] for one in (ordinal, *twins)]
 
+    def _pause(self, trial: Trial, result: Evaluation, seconds: float) -> None:
+        """Leave a trial at its rung, with where to go on from; tell the strategy at the first one.
+
+        So what a strategy is told of all children is of one fidelity. The winner is chosen by
+        rungs alone.
+        """
+        record, before = self._record, self._record.checkpoints.get(trial.ordinal)
+        kept = None
+        if result.checkpoint is not None and self._folder is not None:
+            name = f"{trial.ordinal}-rung-{self._plan.rungs.index(trial.fidelity)}"
+            with suppress(ValueError):  # what cannot be kept is trained again
+                kept = keep_checkpoint(self._folder, name, result.checkpoint)
+        self._journal.append(
+            "paused",
+            ordinal=trial.ordinal,
+            fidelity=trial.fidelity,
+            metrics=dict(result.metrics),
+            seconds=round(seconds, 6),
+            checkpoint=None if kept is None else {"file": kept.file, "sha256": kept.sha256},
+        )
+        superseded = [record.checkpoints.get(one) for one in beyond(record, self._plan, trial)]
+        self._unneeded += [one for one in (before, *superseded) if one is not None]
+        if trial.ordinal in record.untold:
+            self._tell(record.trials[trial.ordinal])
+
+    def _forget_checkpoints(self) -> None:
+        """Delete those that nothing goes on from any more."""
+        unneeded, self._unneeded = self._unneeded, []
+        for kept in unneeded:
+            if self._folder is not None:
+                forget(self._folder, kept)
+
     def _repeat(self, trial: Trial, first: Trial) -> None:
-        """Give a duplicate what the first trial of its network got."""
-        self._close(trial, state="duplicate", metrics=first.metrics, of=first.ordinal)
+        """Give a duplicate what the first trial of its network got, at its own fidelity."""
+        metrics = first.reports.get(trial.fidelity, first.metrics)
+        self._close(trial, state="duplicate", metrics=metrics, of=first.ordinal)
 
     def _close(  # noqa: PLR0913 - the columns of a final state
         self,
@@ -322,7 +413,9 @@ class Search:
         trace: str = "",
         of: int | None = None,
     ) -> None:
-        """Record a final state, then tell the strategy."""
+        """Record a final state, then tell the strategy, unless it was told at a rung."""
+        kept = self._record.checkpoints.get(trial.ordinal)
+        self._unneeded += [] if kept is None else [kept]
         self._journal.append(
             "finished",
             ordinal=trial.ordinal,
@@ -335,7 +428,8 @@ class Search:
             of=of,
             trace=trace,
         )
-        self._tell(self._record.trials[trial.ordinal])
+        if trial.ordinal in self._record.untold:
+            self._tell(self._record.trials[trial.ordinal])
 
     def _tell(self, trial: Trial) -> None:
         rewards = self._record.rewards(trial) if trial.metrics else None

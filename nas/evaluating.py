@@ -1,6 +1,6 @@
 """How well an exported network does on labelled images, from the folder's data alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -86,20 +86,32 @@ def evaluate(  # noqa: PLR0913 - the options of the command line, by name
         outputs = outputs.mean(dim=(2, 3))
     if not bool(torch.isfinite(outputs).all()):
         raise usage_error("weights: the network yields scores that are not finite")
-    task = Classification(len(wanted.classes))
-    figures = task.by_class(outputs, chosen.labels)
     return {
         "source": str(source),
         "data": images.name,
         "split": split,
-        "images": len(chosen),
-        "metrics": task.measure(outputs, chosen.labels),
-        "calibration_error": calibration_error(outputs, chosen.labels),
+        **figures(outputs, chosen.labels, wanted.classes),
+    }
+
+
+def figures(outputs: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Any]:
+    """All that is said of a network on some images; see ``evaluate``.
+
+    Args:
+        outputs: Logits, ``(images, classes)``, on the CPU.
+        labels: Classes, ``(images,)``.
+        classes: Their names.
+    """
+    task = Classification(len(classes))
+    return {
+        "images": len(labels),
+        "metrics": task.measure(outputs, labels),
+        "calibration_error": calibration_error(outputs, labels),
         "classes": [
             {"class": name, **asdict(one)}
-            for name, one in zip(wanted.classes, figures, strict=True)
+            for name, one in zip(classes, task.by_class(outputs, labels), strict=True)
         ],
-        "confusion": confusion(outputs, chosen.labels).tolist(),
+        "confusion": confusion(outputs, labels).tolist(),
     }
 
 

@@ -29,6 +29,11 @@ class _Opened(_Event):
     versions: dict[str, str]
 
 
+class _Pretrained(_Event):
+    event: Literal["pretrained"]
+    seconds: Seconds
+
+
 class _Asked(_Event):
     event: Literal["asked"]
     ordinal: Count
@@ -46,6 +51,7 @@ class _Started(_Event):
     event: Literal["started"]
     ordinal: Count
     attempt: Annotated[int, Field(ge=1)]
+    start: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class _Waits(_Event):
@@ -69,6 +75,28 @@ class _Reported(_Event):
     metrics: Metrics
 
 
+class _Weights(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    file: str
+    sha256: str
+
+
+class _Paused(_Event):
+    event: Literal["paused"]
+    ordinal: Count
+    fidelity: Share
+    metrics: Metrics
+    seconds: Seconds
+    checkpoint: _Weights | None
+
+
+class _Promoted(_Event):
+    event: Literal["promoted"]
+    ordinal: Count
+    fidelity: Share
+
+
 class _Finished(_Event):
     event: Literal["finished"]
     ordinal: Count
@@ -86,13 +114,6 @@ class _Told(_Event):
     event: Literal["told"]
     ordinal: Count
     rewards: list[float] | None
-
-
-class _Weights(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-    file: str
-    sha256: str
 
 
 class _Rescored(_Event):
@@ -152,11 +173,14 @@ class _Ended(_Event):
 _ANY: TypeAdapter[Any] = TypeAdapter(
     Annotated[
         _Opened
+        | _Pretrained
         | _Asked
         | _Started
         | _Waits
         | _Lost
         | _Reported
+        | _Paused
+        | _Promoted
         | _Finished
         | _Told
         | _Rescored

@@ -25,6 +25,9 @@ def panel(standing: Standing) -> RenderableType:
     rows.add_row("trained", _bar(standing))
     states = ", ".join(f"{count:,} {state}" for state, count in standing.states.items())
     rows.add_row("trials", states or "none yet")
+    if standing.rungs:
+        reached = (f"{count:,} at {rung:.3g}" for rung, count in standing.rungs.items())
+        rows.add_row("rungs", ", ".join(reached))
     best = ["none yet"]
     if standing.best is not None:
         best = front_lines(standing) or [best_line(standing.best, standing.objectives[0])]

@@ -7,7 +7,7 @@ import numpy as np
 from nas.limits import Limits, Objective
 
 # First numbers of the spawn keys that keep the generators of a run apart.
-ASK, TRAINING, RESCORING, PREFLIGHT, FINAL, REFERENCE, AUDIT = range(7)
+ASK, TRAINING, RESCORING, PREFLIGHT, FINAL, REFERENCE, AUDIT, PRETRAINING = range(8)
 
 FINALISTS = 3  # of the best trials, to be scored again
 FRONT_FINALISTS = 8  # of the front, where there are several objectives
@@ -24,10 +24,13 @@ class Plan:
         objective: What trials are ranked by; the first of several, a metric of the task.
         limits: What a network may cost.
         fidelity: Share of full training for every child, in (0, 1]; a strategy that proposes a
-            fidelity of its own gets that share of it.
+            fidelity of its own gets that share of it, unless there are rungs.
         device: Where latency is measured.
         asked: What the user asks for, if the estimator has a score of its own to rank trials by.
         beside: Further objectives, in their order; none where ``asked`` is given.
+        halving: Of the children that reach a rung, one in so many goes on; 0 without rungs.
+        rungs: Fidelities at which children are compared, lowest first, ``fidelity`` last; empty
+            where each is trained in one piece.
     """
 
     budget: int
@@ -38,6 +41,8 @@ class Plan:
     fidelity: float = 1.0
     asked: Objective | None = None
     beside: tuple[Objective, ...] = ()
+    halving: int = 0
+    rungs: tuple[float, ...] = ()
 
     @property
     def verdict(self) -> Objective:

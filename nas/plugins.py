@@ -3,7 +3,7 @@
 import difflib
 import inspect
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
@@ -119,17 +119,26 @@ def check_options(target: Any, given: Mapping[str, Any], where: str) -> None:
             raise usage_error(f"{where}.{name}: {unknown(name, known)}")
 
 
-def parse_settings(settings: Iterable[str]) -> dict[str, dict[str, Any]]:
+SETTINGS = (*PARTS.values(), "train")  # what a search has options of
+
+
+def parse_settings(
+    settings: Iterable[str], *, parts: Sequence[str] = SETTINGS
+) -> dict[str, dict[str, Any]]:
     """Options by part from ``--set part.option=value`` texts.
 
+    Args:
+        settings: The texts.
+        parts: What has options.
+
     Returns:
-        For each of ``space``, ``strategy``, ``estimator`` and ``train`` its options; values are
-        JSON where they parse as JSON (numbers, true, null), else text.
+        For each part its options; values are JSON where they parse as JSON (numbers, true,
+        null), else text.
 
     Raises:
         NasError: If a text has another form, or an option is set twice.
     """
-    parsed: dict[str, dict[str, Any]] = {part: {} for part in (*PARTS.values(), "train")}
+    parsed: dict[str, dict[str, Any]] = {part: {} for part in parts}
     for setting in settings:
         target, equals, text = setting.partition("=")
         part, dot, option = target.partition(".")

@@ -145,6 +145,8 @@ class Lines(Progress):
         if trial.metrics:  # parameters and MACs follow
             shown = [one.metric for one in record.objectives]
             result = values_of(trial, [name for name in shown if name not in {"params", "macs"}])
+            if trial.reports:
+                result += f" at fidelity {trial.fidelity:.3g}"
         else:
             result = f"{trial.state}: {trial.cause}: {trial.message}"[:100]
         found = "" if record.best is None else f"  best {record.best.metrics[metric]:.4f}"
@@ -280,7 +282,7 @@ class LivePanel(Progress):
     def _render(self) -> RenderableType:
         """The panel with the clocks of this moment; the thread that draws calls it."""
         if self._shown is None:
-            return Text("starting ...")
+            return Text(self._notice or "starting ...")
         standing, at = self._shown
         drawn = panel(standing.later(time.monotonic() - at))
         return Group(drawn, Text(self._notice)) if self._notice else drawn

@@ -12,7 +12,7 @@ from nas.events import check_event
 from nas.front import covered
 from nas.journal import Event
 from nas.limits import Objective
-from nas.trial import Trial
+from nas.trial import State, Trial
 from search_spaces.genome import Genotype
 from strategies.pareto import ranks, spread
 from strategies.strategy import Proposal
@@ -67,19 +67,24 @@ class Record:
     ``opened``            a process has begun to work on the run: ``budget``, ``pid``, ``host``,
                           ``time``, ``workers``, ``versions``; what was ``done`` stays done at the
                           same budget
+    ``pretrained``        the estimator has trained for all children, ``seconds`` over all sessions
     ``asked``             the strategy proposed trial ``ordinal``: all that is known before training
-    ``started``           it was handed to a worker, for the ``attempt``-th time
+    ``started``           it was handed to a worker, for the ``attempt``-th time at its rung, to go
+                          on from fidelity ``start``
     ``waits``             it is a duplicate of trial ``of``, which is in hand
     ``lost``              the worker died under that attempt
     ``reported``          ``metrics`` at a lower ``fidelity`` on the way
+    ``paused``            it has reached a rung: ``metrics`` there, ``checkpoint`` to go on from
+    ``promoted``          it goes on, to the rung at ``fidelity``
     ``finished``          its final ``state``, with metrics or cause
     ``told``              the strategy was told ``rewards``, or null
     ``rescored``          a finalist's score on fresh seed ``repeat``, or why there is none
     ``final_training``    the winner was trained for its weights
     ``test_read``         the test images were read, with these ``metrics``
     ``exported``          the folder of that winner is whole; ``relative_error`` of its check
-    ``ended``             the search is over for a ``reason``; its ``outcome`` is ``done``,
-                          ``paused`` (a time limit) or ``failed`` (too many children did)
+    ``ended``             the search is over for a ``reason``, and what is paused has stopped; its
+                          ``outcome`` is ``done``, ``paused`` (a time limit) or ``failed`` (too many
+                          children did)
     ====================  =======================================================================
 
     Attributes:
@@ -90,8 +95,11 @@ class Record:
         attempts: Trials that were started and are not over, with the number of the attempt.
         began: When these attempts began, in seconds of their session.
         losses: How often a worker died under a trial.
+        checkpoints: Where paused trials can go on from, also once they do; None for the start.
+        rungs: The first objective's reward of each trial that has reached a rung and not failed
+            later, by fidelity and ordinal.
         waits: The trial whose score a duplicate waits for, by the duplicate's ordinal.
-        untold: Trials that are over and were not told yet.
+        untold: Trials that are over, or have reached their first rung, and were not told yet.
         started: Trials that count against the budget.
         fruitless: Proposals in a row that brought nothing new.
         failures: Failed children by cause and message, since the search last ended.
@@ -107,6 +115,8 @@ class Record:
         ended: Why the search ended; empty while it has not.
         outcome: ``done``, ``paused`` or ``failed`` once it ended; empty while it has not.
         sessions: Every ``opened`` event.
+        pretrained: Seconds that the estimator trained for all children; None if it has not, or
+            not to the end.
         seconds: Time worked on the run, over all sessions.
     """
 
@@ -121,6 +131,8 @@ class Record:
         self.attempts: dict[int, int] = {}
         self.began: dict[int, float] = {}
         self.losses: Counter[int] = Counter()
+        self.checkpoints: dict[int, Kept | None] = {}
+        self.rungs: dict[float, dict[int, float]] = {}
         self.waits: dict[int, int] = {}
         self.untold: list[int] = []
         self.started = 0
@@ -137,17 +149,21 @@ class Record:
         self.ended = ""
         self.outcome = ""
         self.sessions: list[Event] = []
+        self.pretrained: float | None = None
         self._states: Counter[str] = Counter()
         self._scored: dict[tuple[str, float], list[int]] = {}
         self._seconds_before = 0.0
         self._at = 0.0
         self._handlers: Mapping[str, Callable[[Event], None]] = {
             "opened": self._opened,
+            "pretrained": self._pretrained,
             "asked": self._asked,
             "started": self._started,
             "waits": self._waits,
             "lost": self._lost,
             "reported": self._reported,
+            "paused": self._paused,
+            "promoted": self._promoted,
             "finished": self._finished,
             "told": self._told,
             "rescored": self._rescored,
@@ -209,11 +225,18 @@ class Record:
     def ranking(self) -> list[Trial]:
         """Complete trials at the highest fidelity reached, best first, the cheaper of equals.
 
-        With several objectives the front comes first, in an order that covers it, then what
-        nothing else dominates, and so on.
+        Trials at a rung count as complete there, so they are returned if none went further. With
+        several objectives the front comes first, in an order that covers it, then what nothing
+        else dominates, and so on.
         """
         complete = sorted(
-            (trial for trial in self.trials if trial.state == "complete"), key=self._order
+            (
+                trial
+                for trial in self.trials
+                if trial.state == "complete"
+                or (trial.reports and trial.state in {"paused", "stopped"})
+            ),
+            key=self._order,
         )
         highest = [trial for trial in complete if trial.fidelity == complete[0].fidelity]
         if len(self.objectives) == 1 or not highest:
@@ -257,8 +280,12 @@ class Record:
     def _opened(self, event: Event) -> None:
         if self.outcome != "done" or event["budget"] != self.budget:
             self.ended = self.outcome = ""
+            self._move_all("stopped", "paused")
         self.budget = int(event["budget"])
         self.sessions.append(event)
+
+    def _pretrained(self, event: Event) -> None:
+        self.pretrained = float(event["seconds"])
 
     def _asked(self, event: Event) -> None:
         if event["ordinal"] != len(self.trials):
@@ -282,11 +309,11 @@ class Record:
 
     def _started(self, event: Event) -> None:
         ordinal = self._running(event).ordinal
-        if ordinal not in self.attempts:
-            self.started += 1
+        if not self.trials[ordinal].reports:
+            self.started += ordinal not in self.attempts
+            self.fruitless = 0
         self.attempts[ordinal] = int(event["attempt"])
         self.began[ordinal] = self._at
-        self.fruitless = 0
 
     def _waits(self, event: Event) -> None:
         self.waits[self._running(event).ordinal] = self.trials[event["of"]].ordinal
@@ -298,13 +325,67 @@ class Record:
         trial = self._running(event)
         self.trials[trial.ordinal] = replace(trial, metrics=dict(event["metrics"]))
 
+    def _paused(self, event: Event) -> None:
+        trial, metrics, fidelity = self._running(event), dict(event["metrics"]), event["fidelity"]
+        if fidelity != trial.fidelity or trial.ordinal not in self.attempts:
+            raise ValueError(f"trial {trial.ordinal} is not on its way to fidelity {fidelity}")
+        first, ordinal = not trial.reports, trial.ordinal
+        self.trials[ordinal] = trial = replace(
+            trial,
+            metrics=metrics,
+            seconds=trial.seconds + event["seconds"],
+            reports={**trial.reports, fidelity: metrics},
+        )
+        self._move(ordinal, "paused")
+        del self.attempts[ordinal], self.began[ordinal]
+        self.checkpoints[ordinal] = _kept(event["checkpoint"])
+        self._reach(trial)
+        self.failures_in_a_row = 0
+        if first:
+            self.fruitless = 0
+            self.judged += 1
+            self.untold.append(ordinal)
+            self._scored.setdefault((trial.digest, fidelity), []).append(ordinal)
+
+    def _promoted(self, event: Event) -> None:
+        ordinal, fidelity = event["ordinal"], event["fidelity"]
+        trial = self.trials[ordinal]
+        if trial.state != "paused" or fidelity <= trial.fidelity:
+            raise ValueError(f"trial {ordinal} cannot go on to fidelity {fidelity}")
+        self.trials[ordinal] = replace(trial, fidelity=fidelity)
+        self._move(ordinal, "running")
+
+    def _reach(self, trial: Trial) -> None:
+        """Note the score of a trial at its rung."""
+        self.rungs.setdefault(trial.fidelity, {})[trial.ordinal] = self.rewards(trial)[0]
+        self.best = min(filter(None, (self.best, self.trials[trial.ordinal])), key=self._order)
+
+    def _leave(self, ordinal: int) -> None:
+        """Forget the scores of a trial that failed on its way up."""
+        for scores in self.rungs.values():
+            scores.pop(ordinal, None)
+        if self.best is not None and self.best.ordinal == ordinal:
+            self.best = next(iter(self.ranking()), None)
+
+    def _move(self, ordinal: int, state: State) -> None:
+        """Put a trial that is not over into another state."""
+        self._states[self.trials[ordinal].state] -= 1
+        self._states[state] += 1
+        self.trials[ordinal] = replace(self.trials[ordinal], state=state)
+
+    def _move_all(self, before: State, after: State) -> None:
+        """Stop all trials at their rungs, or let them go on."""
+        for ordinal, trial in enumerate(self.trials):
+            if trial.reports and trial.state == before:
+                self._move(ordinal, after)
+
     def _finished(self, event: Event) -> None:
         trial, state = self._running(event), event["state"]
         trial = replace(
             trial,
             state=state,
             metrics=dict(event["metrics"]),
-            seconds=event["seconds"],
+            seconds=trial.seconds + event["seconds"],
             cause=event["cause"],
             message=event["message"],
             trace=event["trace"],
@@ -313,18 +394,24 @@ class Record:
         self.trials[trial.ordinal] = trial
         self._states["running"] -= 1
         self._states[state] += 1
-        self.untold.append(trial.ordinal)
+        if not trial.reports:
+            self.untold.append(trial.ordinal)
         self.waits.pop(trial.ordinal, None)
+        self.checkpoints.pop(trial.ordinal, None)
         if self.attempts.pop(trial.ordinal, None) is None:
             return
         del self.began[trial.ordinal]
-        self.fruitless = 0
-        self.judged += 1
+        if not trial.reports:
+            self.fruitless = 0
+            self.judged += 1
         self.failures_in_a_row += 1
         if state == "failed":
             self.failures[f"{trial.cause}: {trial.message:.200}"] += 1
+            self._leave(trial.ordinal)
             return
         self.failures_in_a_row = 0
+        if trial.reports:
+            self._reach(trial)
         if state == "complete":
             self._scored.setdefault((trial.digest, trial.fidelity), []).append(trial.ordinal)
             self.best = min(filter(None, (self.best, trial)), key=self._order)
@@ -347,6 +434,7 @@ class Record:
 
     def _ended(self, event: Event) -> None:
         self.ended, self.outcome = str(event["reason"]), str(event["outcome"])
+        self._move_all("paused", "stopped")
         self.failures.clear()
         self.failures_in_a_row = self.judged = self.fruitless = 0
 
@@ -368,7 +456,7 @@ class Record:
 
     def _running(self, event: Event) -> Trial:
         trial = self.trials[event["ordinal"]]
-        if trial.state != "running":
+        if trial.state != "running":  # paused ones are promoted first
             raise ValueError(f"trial {trial.ordinal} is over already")
         return trial
 
@@ -379,10 +467,9 @@ class Record:
 
 
 def _reading(event: Event) -> Reading:
-    weights: Any = event["weights"]
-    return Reading(
-        dict(event["metrics"]),
-        None if weights is None else Kept(weights["file"], weights["sha256"]),
-        event["cause"],
-        dict(event.get("recipe", {})),
-    )
+    recipe = dict(event.get("recipe", {}))
+    return Reading(dict(event["metrics"]), _kept(event["weights"]), event["cause"], recipe)
+
+
+def _kept(document: Any) -> Kept | None:
+    return None if document is None else Kept(document["file"], document["sha256"])

@@ -23,6 +23,7 @@ SCHEMA_VERSION = 1
 RUN, EVENTS, SUMMARY, BEST = "run.json", "events.jsonl", "summary.json", "best"
 FRONT, FRONT_CHART = "front", "front.svg"
 STUDY, TRIALS = "study.db", "trials"
+ESTIMATOR = "estimator"  # what it keeps of a training before the search
 # From one session of a run to the next; the fingerprint says whether the data are the same.
 MAY_CHANGE = frozenset({"budget", "versions", "data", "data_options.data_dir"})
 
@@ -52,6 +53,7 @@ class Derived(_Strict):
         scales: With several objectives, the worst and the ideal value of each; the worst ones are
             the reference point of the hypervolume.
         train: The recipe of the final training; empty where there is none.
+        rungs: With halving, the fidelities at which children are compared.
     """
 
     strategy: dict[str, Any]
@@ -59,6 +61,7 @@ class Derived(_Strict):
     run: dict[str, int]
     scales: dict[str, tuple[float, float]] = {}
     train: dict[str, Any] = {}
+    rungs: tuple[float, ...] = ()
 
 
 class Beside(_Strict):
@@ -106,6 +109,7 @@ class RunRecord(_Strict):
     beside: tuple[Beside, ...] = ()
     fidelity: float
     final_training: Literal["auto", "off"] = "off"
+    halving: int | None = None
     max_params: int | None
     max_macs: int | None
     max_latency_ms: float | None
@@ -247,7 +251,10 @@ def check_plain(folder: Path) -> None:
     Raises:
         NasError: If something that a run writes is a link (exit code 4).
     """
-    for name in (RUN, EVENTS, SUMMARY, BEST, FRONT, FRONT_CHART, STUDY, TRIALS, LOCK, HOLDER):
+    for name in (
+        *(RUN, EVENTS, SUMMARY, BEST, FRONT, FRONT_CHART, STUDY, TRIALS, ESTIMATOR),
+        *(LOCK, HOLDER),
+    ):
         if (folder / name).is_symlink():
             raise NasError(
                 f"run: {folder / name} is a link; copy the folder with what it links to",

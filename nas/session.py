@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, final
 
 import torch
 
-from estimators.estimator import Estimator, EvaluationError
+from estimators.estimator import Estimator, EvaluationError, Population, Pretrained, Pretraining
 from estimators.finishing import FULL, Finishing
 from estimators.scoring import scored
 from estimators.training import Training
@@ -27,12 +27,13 @@ from nas.finalists import Finalist, Rescoring
 from nas.front_chart import front_chart
 from nas.interrupts import Interrupted, Interrupts
 from nas.journal import Journal, read_events
-from nas.plan import FINAL, training_seed
+from nas.plan import FINAL, PRETRAINING, rng_of, training_seed
 from nas.progress import Progress
 from nas.record import FINAL_TRAINING, Kept, Reading, Record
 from nas.result import Exported, FinalFigures, Result, TestFigures, outline, summary
 from nas.run_folder import (
     BEST,
+    ESTIMATOR,
     EVENTS,
     FRONT,
     FRONT_CHART,
@@ -167,14 +168,16 @@ class Session:
             if self._is_done():
                 return self._conclude(self._rescoring())
             prepared = self._prepared
+            self._opened()
+            self._pretrain()
             with self._workers(prepared.estimator) as workers:
-                self._opened()
                 search = Search(
                     self._plan,
                     prepared.strategy,
                     children=prepared.children,
                     record=record,
                     journal=self._journal,
+                    folder=self._folder,
                 )
                 search.give_back(events)
                 self._progress.begin(self._folder, record, workers)
@@ -248,6 +251,43 @@ class Session:
     def _opened(self) -> None:
         self._journal.append("opened", **opened(self._plan.budget, self._execution.workers))
 
+    def _pretrain(self) -> None:
+        """Let an estimator train for all children, if that is how it works.
+
+        Raises:
+            NasError: If that diverges (exit code 3), what is in its folder is of another run or
+                damaged (4), or the folder cannot be written (5).
+            Interrupted: If a signal came; what was trained is kept.
+        """
+        estimator, children = self._prepared.estimator, self._prepared.children
+        if not isinstance(estimator, Pretrained):
+            return
+        rng = rng_of(self._plan.seed, PRETRAINING)
+        given = Pretraining(
+            Population(children.draw, lambda: children.extremes(rng)),
+            self._folder / ESTIMATOR,
+            seed=training_seed(self._plan.seed, PRETRAINING),
+            device=self._device(),
+            tell=self._progress.notice,
+            stop=lambda: self._interrupts.requested is not None,
+        )
+        try:
+            with self._interrupts.orderly():
+                seconds = estimator.pretrain(given)
+        except EvaluationError as error:
+            raise NasError(f"estimator: {error}", exit_code=3) from error
+        except ValueError as error:
+            raise NasError(f"estimator: {error}", exit_code=4) from error
+        except OSError as error:
+            raise NasError(f"estimator: {error}", exit_code=5) from error
+        signal = self._interrupts.requested
+        if signal is not None:
+            raise Interrupted(signal)
+        assert seconds is not None  # noqa: S101 - nothing told it to stop
+        if self._record.pretrained is None:
+            self._journal.append("pretrained", seconds=round(seconds, 3))
+            self._progress.notice(f"estimator: trained for all children in {seconds:.0f} s")
+
     @contextmanager
     def _mirrored(self) -> Iterator[None]:
         """With the study kept up to date, and closed at the end."""
@@ -289,8 +329,7 @@ class Session:
             reason = self._drive(search, workers, until=self._time_is_up, idle=search.foresee)
         except SearchFailed as error:
             raise self._nothing_found() from error
-        record = self._record
-        if reason and record.started >= record.budget and not record.attempts:
+        if reason and search.spent:
             search.stop(BUDGET_SPENT, "done")  # the time was just enough
         elif reason:
             search.stop(reason, "paused")
@@ -440,13 +479,15 @@ class Session:
         write_text(self._folder / FRONT_CHART, front_chart(self._record, result.front))
 
     def _forget(self, finalists: Sequence[int]) -> None:
-        """Delete the weights of trials that are no finalists any more."""
+        """Delete weights of trials that are no finalists any more, and checkpoints."""
         readings = self._record.readings.items()
         kept = {
             reading.weights.file
             for (ordinal, _), reading in readings
             if ordinal in finalists and reading.weights is not None
         }
+        if self._record.outcome == "paused":  # to go on from
+            kept |= {one.file for one in self._record.checkpoints.values() if one is not None}
         forget_others(self._folder, frozenset(kept))
 
     def _nothing_found(self) -> NasError:

@@ -15,8 +15,8 @@ from nas.record import Record
 from nas.run_folder import EVENTS, SUMMARY, RunRecord, read_json, read_record
 from nas.trial import Trial
 
-COUNTED = ("complete", "stopped", "failed")
-_ORDER = ("running", *COUNTED, "infeasible", "duplicate")
+COUNTED = ("complete", "stopped", "failed", "paused")
+_ORDER = ("running", "paused", "complete", "stopped", "failed", "infeasible", "duplicate")
 
 Phase = Literal["running", "finished", "paused", "failed", "stopped"]
 
@@ -36,6 +36,7 @@ class Standing:
         front: With several objectives, complete trials that no other is as good as everywhere.
         hypervolume: What the front covers, in [0, 1].
         objectives: What is searched for, by name.
+        rungs: How many trials have reached each rung, by fidelity.
         seconds: Time worked on the run.
         ended: Why the search ended; empty while it has not.
         extra: Trainings beside the search: fresh scores of finalists.
@@ -50,6 +51,7 @@ class Standing:
     front: tuple[Trial, ...]
     hypervolume: float
     objectives: tuple[str, ...]
+    rungs: Mapping[float, int]
     seconds: float
     ended: str
     extra: int = 0
@@ -76,6 +78,7 @@ class Standing:
             front=tuple(record.front) if several else (),
             hypervolume=record.hypervolume() if several else 0.0,
             objectives=tuple(one.metric for one in record.objectives),
+            rungs={rung: len(record.rungs[rung]) for rung in sorted(record.rungs)},
             seconds=seconds,
             ended=record.ended,
             extra=len(record.readings),
@@ -89,7 +92,7 @@ class Standing:
 
     @property
     def trained(self) -> int:
-        """Trials that were trained to their end."""
+        """Trials that were trained, to their end or to a rung."""
         return sum(self.states.get(state, 0) for state in COUNTED)
 
     @property
@@ -154,6 +157,7 @@ def document(folder: Path) -> dict[str, Any]:
         "hypervolume": volume,
         "objective": objective,
         "objectives": list(found.objectives),
+        "rungs": [{"fidelity": rung, "trials": count} for rung, count in found.rungs.items()],
         "seconds": round(found.seconds, 3),
         "per_hour": found.per_hour,
         "ended": record.ended,

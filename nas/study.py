@@ -15,6 +15,7 @@ import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, final
@@ -63,12 +64,13 @@ _TRIALS: Any = models.TrialModel.__table__
 _PARAMS: Any = models.TrialParamModel.__table__
 _ATTRIBUTES: Any = models.TrialUserAttributeModel.__table__
 _VALUES: Any = models.TrialValueModel.__table__
+_REPORTS: Any = models.TrialIntermediateValueModel.__table__
 _OF_TRIALS: Sequence[Any] = (
     _PARAMS,
     _ATTRIBUTES,
     _VALUES,
     models.TrialSystemAttributeModel.__table__,
-    models.TrialIntermediateValueModel.__table__,
+    _REPORTS,
     models.TrialHeartbeatModel.__table__,
 )
 _OF_STUDIES: Sequence[Any] = (  # trials first, then what they hang on
@@ -78,6 +80,7 @@ _OF_STUDIES: Sequence[Any] = (  # trials first, then what they hang on
     models.StudySystemAttributeModel.__table__,
 )
 _FINITE = models.TrialValueModel.TrialValueType.FINITE
+_FINITE_REPORT = models.TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
 
 
 @final
@@ -105,7 +108,9 @@ class StudyMirror:
         self._study_id = 0
         self._first = 1  # trial_id of number 0
         self._states: list[str] = []  # of the trials as they were written
-        self._trials: Sequence[Trial] = ()
+        self._reports: list[int] = []  # how many intermediate values each had then
+        self._record: Sequence[Trial] = ()
+        self._trials: Sequence[Trial] = ()  # as they are shown
         self._quiet = False
 
     def sync(self, trials: Sequence[Trial]) -> None:
@@ -114,7 +119,7 @@ class StudyMirror:
         Where the database is locked it stays behind until the next call; any other fault is said
         once and ends the mirror, not the search.
         """
-        self._trials = trials
+        self._record = trials
         if not self._quiet:
             self._attempt(BUSY_SECONDS)
 
@@ -142,6 +147,10 @@ class StudyMirror:
         return True
 
     def _write(self, patience: float) -> None:
+        self._trials = [  # what is paused may go on
+            replace(trial, state="running") if trial.state == "paused" else trial
+            for trial in self._record
+        ]
         if self._storage is not None and not self._path.is_file():
             self._release()  # somebody has taken it away
         if self._storage is None:
@@ -149,7 +158,9 @@ class StudyMirror:
         changed = [
             trial
             for number, trial in enumerate(self._trials)
-            if number >= len(self._states) or self._states[number] != trial.state
+            if number >= len(self._states)
+            or self._states[number] != trial.state
+            or self._reports[number] != len(trial.reports)
         ]
         if not changed:
             return
@@ -173,7 +184,7 @@ class StudyMirror:
             aside = _move_aside(self._path)
             say(f"{self._path} was no study of this run; it is now {aside.name}")
             self._storage = self._connected(patience)
-        self._states = []
+        self._states, self._reports = [], []
         with self._storage.engine.connect() as connection:
             rows = connection.execute(select(_STUDIES.c.study_id, _STUDIES.c.study_name)).all()
         mine = [row for row in rows if row.study_name == self._name]
@@ -205,7 +216,8 @@ class StudyMirror:
         assert self._storage is not None  # noqa: S101 - opened
         names = self._storage.get_study_system_attrs(study_id).get(_METRIC_NAMES)
         directions = [one.name.lower() for one in self._storage.get_study_directions(study_id)]
-        if names != self._metrics or directions != self._directions:
+        may_go_on = any(trial.reports for trial in self._trials)  # though stopped at a rung
+        if names != self._metrics or directions != self._directions or may_go_on:
             return False
         mine = _TRIALS.c.study_id == study_id
         query = select(_TRIALS.c.trial_id, _TRIALS.c.number, _TRIALS.c.state).where(mine)
@@ -234,7 +246,7 @@ class StudyMirror:
             if not running and not same:
                 return False
             states.append("running" if running else trial.state)
-        self._states, self._first = states, first
+        self._states, self._first, self._reports = states, first, [0] * len(states)
         return True
 
     def _begin_anew(self) -> None:
@@ -252,7 +264,7 @@ class StudyMirror:
         with _silent():
             self._study_id = storage.create_new_study(directions, self._name)
         storage.set_study_system_attr(self._study_id, _METRIC_NAMES, self._metrics)
-        self._first, self._states = self._next_id(), []
+        self._first, self._states, self._reports = self._next_id(), [], []
 
     def _next_id(self) -> int:
         """A trial_id above all there are, also in rows that lost their trial."""
@@ -285,10 +297,14 @@ class StudyMirror:
             rows += [self._last_attributes(trial) for trial in ended]
             _many(connection, _ATTRIBUTES, [row for group in rows for row in group])
             _many(connection, _VALUES, [row for trial in ended for row in self._value_rows(trial)])
-            self._end(connection, over)
+            reports = [row for trial in trials for row in self._report_rows(trial)]
+            _many(connection, _REPORTS, reports)
+            self._end(connection, [trial for trial in over if trial.state != "running"])
         self._states += [trial.state for trial in new]
+        self._reports += [len(trial.reports) for trial in new]
         for trial in over:
             self._states[trial.ordinal] = trial.state
+            self._reports[trial.ordinal] = len(trial.reports)
 
     def _end(self, connection: Connection, trials: Sequence[Trial]) -> None:
         if not trials:
@@ -342,6 +358,8 @@ class StudyMirror:
         found: dict[str, Any] = {"state": trial.state, "seconds": trial.seconds, **trial.metrics}
         if trial.cause:
             found |= {"cause": trial.cause, "message": trial.message[:1000]}
+        if trial.reports:
+            found["fidelity_reached"] = trial.fidelity
         if trial.of is not None:
             found["duplicate_of"] = trial.of
         return self._attribute_rows(trial, found)
@@ -361,6 +379,18 @@ class StudyMirror:
                 "value": value,
                 "value_type": _FINITE,
             }
+
+    def _report_rows(self, trial: Trial) -> Iterator[dict[str, Any]]:
+        """Intermediate values that are new: the first objective's at each rung, counted from 1."""
+        known = self._reports[trial.ordinal] if trial.ordinal < len(self._reports) else 0
+        for step, metrics in enumerate(trial.reports.values(), start=1):
+            if step > known:
+                yield {
+                    "trial_id": self._first + trial.ordinal,
+                    "step": step,
+                    "intermediate_value": metrics[self._metrics[0]],
+                    "intermediate_value_type": _FINITE_REPORT,
+                }
 
     def _values(self, trial: Trial) -> list[float]:
         """One per objective of a complete trial; none of any other."""

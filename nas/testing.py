@@ -234,14 +234,29 @@ def _check_recommendation(factory: StrategyFactory) -> None:
 
 
 def _check_several_objectives(factory: StrategyFactory) -> None:
+    genome, directions = _medium_genome(), ("maximize", "minimize")
     try:
-        strategy = factory(_medium_genome(), 30, ("maximize", "minimize"), None)
+        strategy = factory(genome, 30, directions, None)
     except ValueError:
         return
     run = _Run(strategy, seed=7)
-    run.go_on(30, at_once=3)
+    run.go_on(20, at_once=3)
+    again = run.resumed(factory(genome, 30, directions, None))
+    for one in (run, again):
+        one.go_on(10, at_once=3)
+    if run.proposals != again.proposals:
+        raise AssertionError(
+            "with several objectives a fresh strategy given the record must go on as the first "
+            "one did, got other proposals; keep no state outside the history"
+        )
     run.finish()
-    strategy.recommend()
+    told = {proposal.genotype: rewards for proposal, rewards, _ in run.record if rewards}
+    mine = told[strategy.recommend()]
+    for rewards in told.values():
+        if rewards != mine and all(a >= b for a, b in zip(rewards, mine, strict=True)):
+            raise AssertionError(
+                f"recommend must return what nothing told dominates, got {mine} beside {rewards}"
+            )
 
 
 def _check_features(factory: StrategyFactory) -> None:
@@ -301,10 +316,13 @@ def _ask(strategy: Strategy, rng: np.random.Generator) -> Proposal | None:
 
 
 def _rewards(strategy: Strategy, proposal: Proposal) -> tuple[float, ...]:
-    """A smooth landscape: codes weighted by their place, and its opposite for odd objectives."""
+    """Smooth landscapes: codes weighted by their place, for each objective in another way."""
     codes = strategy.genome.encode(proposal.genotype)
-    value = float((codes * np.cos(np.arange(len(codes)))).sum()) * proposal.fidelity
-    return tuple(value if at % 2 == 0 else -value for at in range(len(strategy.directions)))
+    places = np.arange(len(codes))
+    return tuple(
+        float((codes * np.cos(places + at)).sum()) * proposal.fidelity
+        for at in range(len(strategy.directions))
+    )
 
 
 def _require_no_recommendation(strategy: Strategy) -> None:

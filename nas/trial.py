@@ -6,7 +6,7 @@ from typing import Literal
 from nas.limits import COSTS
 from search_spaces.genome import Genotype
 
-State = Literal["running", "complete", "stopped", "failed", "infeasible", "duplicate"]
+State = Literal["running", "paused", "complete", "stopped", "failed", "infeasible", "duplicate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +17,15 @@ class Trial:
         ordinal: Number of the ask, from 0.
         genotype: What was proposed.
         digest: Canonical hash of its network.
-        state: ``running``, then for good: ``complete``, ``stopped`` (early, with a score),
-            ``failed``, ``infeasible`` (beyond the limits, never trained) or ``duplicate`` (its
-            network was scored before; it has the score of trial ``of``). The last two cost no
-            budget.
+        state: ``running``, or ``paused`` at a rung, to be trained on or not; then for good:
+            ``complete``, ``stopped`` (early, with a score), ``failed``, ``infeasible`` (beyond the
+            limits, never trained) or ``duplicate`` (its network was scored before; it has the
+            score of trial ``of``). The last two cost no budget.
         params: Parameters of the network.
         macs: Multiply-accumulates of the network for one image.
         latency_ms: Median latency, where a limit asks for it.
-        fidelity: Share of full training, in (0, 1].
+        fidelity: Share of full training, in (0, 1]; with rungs, of the one it is at or on its way
+            to.
         seed: Decides all chance in its training.
         metrics: Every metric of the task; empty if there is no score.
         seconds: Wall time on the worker.
@@ -32,6 +33,7 @@ class Trial:
         message: The cause in words.
         trace: Traceback of a failure, for the eye; empty otherwise.
         of: Ordinal of the trial that a duplicate repeats.
+        reports: Metrics at each rung where it paused, by fidelity.
     """
 
     ordinal: int
@@ -49,6 +51,7 @@ class Trial:
     message: str = ""
     trace: str = ""
     of: int | None = None
+    reports: dict[float, dict[str, float]] = field(default_factory=dict)
 
     def figure(self, name: str) -> float:
         """The value of a metric, or of a cost: ``params``, ``macs`` or ``latency_ms``.

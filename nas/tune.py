@@ -66,6 +66,8 @@ def tune_run(
         raise usage_error(f"steps must be at least 1, got {steps}")
     prepared = prepare(configuration)
     plan = prepared.plan
+    if plan.rungs:
+        raise usage_error("halving must be left out in Ray Tune, which has schedulers for it")
     if plan.beside:
         raise usage_error(f"objective must be one in Ray Tune, got {len(plan.objectives)}")
     metrics = prepared.metrics(prepared.estimator)

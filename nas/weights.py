@@ -30,7 +30,7 @@ def keep(folder: Path, name: str, weights: Mapping[str, Tensor]) -> Kept:
 def still_there(folder: Path, kept: Kept) -> bool:
     """Whether the file is there and is what was written."""
     try:
-        data = _place(folder, kept).read_bytes()
+        data = place(folder, kept).read_bytes()
     except OSError:
         return False
     return hashlib.sha256(data).hexdigest() == kept.sha256
@@ -42,7 +42,7 @@ def read(folder: Path, kept: Kept, graph: Graph) -> dict[str, Tensor]:
     Raises:
         NasError: If the file is damaged or of another network (exit code 2).
     """
-    return read_weights(_place(folder, kept), build_meta(graph))
+    return read_weights(place(folder, kept), build_meta(graph))
 
 
 def forget_others(folder: Path, kept: frozenset[str]) -> None:
@@ -52,8 +52,8 @@ def forget_others(folder: Path, kept: frozenset[str]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _place(folder: Path, kept: Kept) -> Path:
-    """The file; a journal from elsewhere cannot name one outside its folder.
+def place(folder: Path, kept: Kept) -> Path:
+    """Where a file lies; a journal from elsewhere cannot name one outside its folder.
 
     Raises:
         NasError: If it names one (exit code 4).

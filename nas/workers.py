@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from estimators.estimator import Estimator, Evaluation, EvaluationError
+from estimators.estimator import Checkpoint, Estimator, Evaluation, EvaluationError
 from estimators.task import Metric
 from nas.loading import build_meta
 from search_spaces.graph import Graph
@@ -29,8 +29,10 @@ class Job:
         graph: The network.
         fidelity: Share of full training, in (0, 1].
         seed: Decides all chance in its training.
-        weights: Whether the evaluation brings weights and checkpoint back; most are only scores,
-            and weights have a long way from a worker.
+        weights: Whether the evaluation brings weights back; most are only scores, and weights have
+            a long way from a worker.
+        checkpoint: Whether it brings back where to go on from.
+        start: Where to go on from; None for the start.
     """
 
     key: int
@@ -38,6 +40,8 @@ class Job:
     fidelity: float
     seed: int
     weights: bool = False
+    checkpoint: bool = False
+    start: Checkpoint | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +189,9 @@ def run_job(
     """
     try:
         found = checked(
-            estimator.evaluate(job.graph, fidelity=job.fidelity, seed=job.seed, device=device),
+            estimator.evaluate(
+                job.graph, fidelity=job.fidelity, seed=job.seed, device=device, start=job.start
+            ),
             metrics,
         )
         if job.weights:
@@ -195,7 +201,11 @@ def run_job(
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a plug-in may raise anything
         message = "".join(traceback.format_exception_only(error)).strip()
         return Failure("user_code", message[:MESSAGE], traceback.format_exc()[-TRACE:])
-    return found if job.weights else replace(found, weights=None, checkpoint=None)
+    return replace(
+        found,
+        weights=found.weights if job.weights else None,
+        checkpoint=found.checkpoint if job.checkpoint else None,
+    )
 
 
 def checked(found: object, metrics: Mapping[str, Metric]) -> Evaluation:

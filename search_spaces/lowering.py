@@ -37,6 +37,7 @@ from search_spaces.primitives import (
     Input,
     Primitive,
     Shape,
+    SidePad2d,
     ZeroPad2d,
 )
 
@@ -244,22 +245,23 @@ class ScopeBuilder:
         """Add a convolution with 'same' padding: sides of ``ceil(length / stride)`` pixels.
 
         An odd window is padded alike on all sides. An even one needs one row and column more
-        after than before, which a ``ZeroPad2d`` named ``<name>_pad`` adds. So does ``tight``
+        after than before, which a layer of its own named ``<name>_pad`` adds. So does ``tight``
         padding where it is odd: no more zeros than the windows reach, as TensorFlow pads.
-
-        Raises:
-            ValueError: If height and width need different tight paddings.
         """
         margin = dilation * (kernel_size - 1)
-        if tight:
-            margin -= _unreached(x.shape, int(margin), int(stride))
-        if margin % 2 == 0:
-            padding = kernel_size // 2 if margin == kernel_size - 1 else margin // 2
+        rows, columns = (
+            int(margin) - (min(int(margin), (int(length) - 1) % int(stride)) if tight else 0)
+            for length in x.shape[1:]
+        )
+        if rows == columns and rows % 2 == 0:
+            padding = kernel_size // 2 if rows == kernel_size - 1 else rows // 2
             conv = Conv2d(out_channels, kernel_size, stride, padding, dilation, groups, bias)
             return self.add(name, conv, x)
-        padded = self.add(f"{name}_pad", ZeroPad2d(int(margin) // 2, (int(margin) + 1) // 2), x)
+        pad: Primitive = ZeroPad2d(rows // 2, (rows + 1) // 2)
+        if rows != columns:
+            pad = SidePad2d(columns // 2, (columns + 1) // 2, rows // 2, (rows + 1) // 2)
         conv = Conv2d(out_channels, kernel_size, stride, 0, dilation, groups, bias)
-        return self.add(name, conv, padded)
+        return self.add(name, conv, self.add(f"{name}_pad", pad, x))
 
     def norm(self, name: str, x: Value, *, eps: float = 1e-5) -> Value:
         """Add a batch normalisation that adds ``eps`` to the variance."""
@@ -311,17 +313,6 @@ class ScopeBuilder:
         if isinstance(value, Argument) and value.scope == self.path and self.path:
             return self.arguments.get(value.expression, int(value))
         return value if isinstance(value, Argument) else int(value)
-
-
-def _unreached(shape: Shape, margin: int, stride: int) -> int:
-    """Of ``margin`` rows of padding, those that no window reaches."""
-    rows, columns = (min(margin, (int(length) - 1) % stride) for length in shape[1:])
-    if rows != columns:
-        raise ValueError(
-            f"tight padding needs sides that leave the same rest by {stride}, "
-            f"got {int(shape[1])}x{int(shape[2])}"
-        )
-    return rows
 
 
 def chain(specs: tuple[BlockSpec, ...]) -> "Callable[[ScopeBuilder], Value]":

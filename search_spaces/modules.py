@@ -18,16 +18,34 @@ _Call = tuple[str, Callable[..., Tensor] | None, tuple[int, ...], int]
 _Step = tuple[str, Callable[..., Tensor] | None, tuple[int, ...], int, tuple[int, ...]]
 
 
-def build(graph: Graph) -> nn.Module:
+def layer_of(node: Node) -> nn.Module | None:
+    """A freshly initialised layer of ``torch.nn``; None for an operator of several inputs."""
+    layer = node.primitive.layer(node.input_shapes)
+    if layer is None:
+        return None
+    cls: type[nn.Module] = getattr(nn, layer.cls)
+    # int(): layers keep plain numbers, not the names that arguments carry for the source.
+    return cls(
+        *(_plain(value) for value in layer.positional),
+        **{name: _plain(value) for name, value in layer.keywords.items()},
+    )
+
+
+def build(graph: Graph, layer: Callable[[Node], nn.Module | None] = layer_of) -> nn.Module:
     """A freshly initialised network (PyTorch's own initialisation of each layer).
 
     Submodules are named as in the graph, so that its state dict, the one of generated source
     and checkpoints agree. Random numbers come from torch's global generator, as in any layer.
 
+    Args:
+        graph: The network.
+        layer: Makes the layer of a node, or None where there is none; for layers with weights
+            that are there already.
+
     Returns:
         A module from ``(batch, channels, height, width)`` to the graph's output shape.
     """
-    return _Scope(schedule(graph))
+    return _Scope(schedule(graph), layer)
 
 
 def choose_paths(model: nn.Module, choice: PathChoice | None) -> None:
@@ -60,13 +78,13 @@ class _Scope(nn.Module):
         joins: Paths of its operators, by the name of each.
     """
 
-    def __init__(self, body: Body) -> None:
+    def __init__(self, body: Body, layer: Callable[[Node], nn.Module | None]) -> None:
         super().__init__()
         places = {value: place for place, value in enumerate(body.inputs)}
         self._calls: list[_Call] = []
         self.joins: dict[str, str] = {}
         for call in body.calls:
-            module = _module(call)
+            module = _module(call, layer)
             operator = None
             if module is not None:
                 self.add_module(call.name, module)
@@ -140,26 +158,18 @@ def _chosen(
     return chosen
 
 
-def _module(call: Call) -> nn.Module | None:
-    if isinstance(call.target, Body):
-        if not call.target.scope.kind:
-            return _sequence(call.target)
-        return _Scope(call.target)
-    layer = call.target.primitive.layer(call.target.input_shapes)
-    if layer is None:
-        return None
-    cls: type[nn.Module] = getattr(nn, layer.cls)
-    # int(): layers keep plain numbers, not the names that arguments carry for the source.
-    return cls(
-        *(_plain(value) for value in layer.positional),
-        **{name: _plain(value) for name, value in layer.keywords.items()},
-    )
+def _module(call: Call, layer: Callable[[Node], nn.Module | None]) -> nn.Module | None:
+    if isinstance(call.target, Node):
+        return layer(call.target)
+    if not call.target.scope.kind:
+        return _sequence(call.target, layer)
+    return _Scope(call.target, layer)
 
 
-def _sequence(body: Body) -> nn.Sequential:
+def _sequence(body: Body, layer: Callable[[Node], nn.Module | None]) -> nn.Sequential:
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     for call in body.calls:
-        module = _module(call)
+        module = _module(call, layer)
         assert module is not None  # noqa: S101 - a chain holds modules only
         parts[call.name] = module
     return nn.Sequential(parts)

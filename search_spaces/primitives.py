@@ -354,6 +354,34 @@ class ZeroPad2d(_OneFree):
 
 @final
 @dataclass(frozen=True, slots=True)
+class SidePad2d(_OneFree):
+    """Zeros around the map, in pixels, another number on each side.
+
+    Where height and width need the same, it is ``ZeroPad2d``.
+    """
+
+    op: ClassVar[str] = "side_pad2d"
+    left: int
+    right: int
+    top: int
+    bottom: int
+
+    def __post_init__(self) -> None:
+        for name in ("left", "right", "top", "bottom"):
+            _require(name, getattr(self, name), 0, MAX_SIDE)
+
+    def infer(self, *inputs: Shape) -> Shape:
+        channels, height, width = _one_map(self.op, inputs)
+        added = int(self.top) + int(self.bottom), int(self.left) + int(self.right)
+        return channels, height + added[0], width + added[1]
+
+    def layer(self, inputs: tuple[Shape, ...]) -> Layer:
+        sides = (self.left, self.right, self.top, self.bottom)
+        return Layer("ZeroPad2d", (), {"padding": sides})
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class Flatten(_OneFree):
     """A map as one vector of ``channels * height * width`` features."""
 
@@ -526,6 +554,7 @@ PRIMITIVES: Mapping[str, type[Primitive]] = {
         GlobalAvgPool2d,
         AdaptiveAvgPool2d,
         ZeroPad2d,
+        SidePad2d,
         Flatten,
         Dropout,
         Identity,

@@ -1,8 +1,8 @@
 """Which child to train next: search strategies, one a file.
 
 ``STRATEGIES`` names the built-in ones as ``module:class``, so that listing them imports nothing.
-``DEFAULT_STRATEGY`` is the one that a search takes if none is named, and that the others are
-compared with. The contract they share is ``strategies.strategy.Strategy``.
+``DEFAULT_STRATEGY`` is the one that a search for one objective takes if none is named, and that the
+others are compared with. The contract they share is ``strategies.strategy.Strategy``.
 """
 
 from collections.abc import Mapping
@@ -21,4 +21,5 @@ STRATEGIES: Mapping[str, str] = {
 # Those that rank by several objectives; the others refuse more than one.
 SEVERAL_OBJECTIVES = ("evolution", "grid", "nsga2", "random")
 
-DEFAULT_STRATEGY = "evolution"
+DEFAULT_STRATEGY = "predictor"
+DEFAULT_OF_SEVERAL = "evolution"  # with several objectives

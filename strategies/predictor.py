@@ -3,6 +3,7 @@
 from typing import final
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from search_spaces.genome import Genome, Genotype
 from strategies.encodings import Codes, Encodings
@@ -34,6 +35,9 @@ class Predictor(Strategy):
 
     Any number of children can run: each is believed to score what the process expects. What
     failed is not proposed again, and what is like it only if it promises more.
+
+    Linear algebra takes one thread: workers train beside it, and several threads that wait for
+    each other on busy cores take ten times as long as one.
 
     ``recommend`` is, among those at the highest fidelity, the network with the highest mean given
     all scores, not the one with the luckiest score.
@@ -74,12 +78,14 @@ class Predictor(Strategy):
         self._starts = starts
         self._encodings = Encodings(genome)
         self._surrogate = Surrogate(genome, features, self._encodings)
+        self._threads = ThreadpoolController()
 
     def recommend(self) -> Genotype:
         """The highest mean among those told at the highest fidelity; ties: told first."""
         if not self.history.successes:
             return self.history.best()
-        belief = self._surrogate.belief(self.history)
+        with self._threads.limit(limits=1, user_api="blas"):
+            belief = self._surrogate.belief(self.history)
         fidelities = np.array([success.proposal.fidelity for success in belief.successes])
         means = np.where(fidelities == fidelities.max(), belief.means, -np.inf)
         return belief.successes[int(means.argmax())].proposal.genotype
@@ -91,7 +97,8 @@ class Predictor(Strategy):
     def _propose(self, rng: np.random.Generator) -> Proposal | None:
         genotype: Genotype | None = None
         if len(self.history.asked) >= self._starts and len(self.history.successes) > 1:
-            genotype = self._promising(rng)
+            with self._threads.limit(limits=1, user_api="blas"):
+                genotype = self._promising(rng)
         if genotype is None:
             genotype = draw_spread(self.genome, self.history, features=self.features, rng=rng)
         return None if genotype is None else Proposal(genotype)

@@ -19,16 +19,16 @@ from strategies.gaussian_process import (
 )
 from strategies.history import History, Success
 from strategies.improvement import log_expected_improvement
+from strategies.luck import own_share, spread_above
 from strategies.strategy import Features
-from strategies.warping import warped
-
-OWN_SHARE = 0.75  # of what no kernel explains: the network's own and real; the rest is noise
+from strategies.warping import straight, warped
 
 MAX_POINTS = 300  # scores that a belief is conditioned on
 MAX_FIT_POINTS = 120  # scores that hyperparameters are fitted to
 FIT_ALWAYS = 12  # scores up to which they are fitted each time
 FIT_GROWTH = 1.1  # after that: by how many times as many as before
 LEAST_CHANCE = 0.01  # of being scored at all
+PROBES = 128  # draws that say how far the scores of the space spread
 
 
 @final
@@ -41,6 +41,7 @@ class Belief:
         codes: Of these, shape ``(successes, names)``.
         means: How good each of them is believed to be, shape ``(successes,)``.
         best: The best of these means and of those of children that run.
+        own: Variance of what is special to one network; what else no kernel explains is noise.
         process: Of scores, given the successes, and its own means where children run.
         failures: Of minus the chance to fail; None where no child failed.
     """
@@ -49,14 +50,14 @@ class Belief:
     codes: Codes
     means: Array
     best: float
+    own: float
     process: GaussianProcess
     failures: GaussianProcess | None
 
     def log_value(self, points: Points) -> Array:
         """Logarithm of the expected improvement times the chance of a score, ``(points,)``."""
         means, variances = self.process.predict(points)
-        own = OWN_SHARE * self.process.at.noise
-        values = log_expected_improvement(means, variances + own, self.best)
+        values = log_expected_improvement(means, variances + self.own, self.best)
         if self.failures is not None:
             chances = 1.0 + self.failures.predict(points)[0]
             values += np.log(chances.clip(LEAST_CHANCE, 1.0))
@@ -89,6 +90,7 @@ class Surrogate:
         self._encodings = encodings
         self._costs: CheapCosts | None = None
         self._kernel: Kernel | None = None
+        self._probe: Points | None = None
         self._codes: dict[Genotype, Codes] = {}
         self._fitted: tuple[int, Hyperparameters] | None = None
 
@@ -101,7 +103,8 @@ class Surrogate:
         at = self._hyperparameters(kernel, history.successes)
         scores = _scores(successes)
         process = GaussianProcess(kernel, at, scored, scores)
-        means = process.known(share=OWN_SHARE)
+        share = own_share(at.noise, self._spread(kernel, at, scored, successes))
+        means = process.known(share=share)
         best = float(means.max())
         running = [proposal.genotype for proposal in history.running]
         if running:
@@ -115,7 +118,8 @@ class Surrogate:
         if failed := self._failed(history):
             outcomes = np.concatenate((np.zeros(len(scores)), -np.ones(len(failed))))
             failures = GaussianProcess(kernel, at, scored.joined(self.points(failed)), outcomes)
-        return Belief(successes, self.codes(genotypes), means, best, process, failures)
+        own = share * at.noise
+        return Belief(successes, self.codes(genotypes), means, best, own, process, failures)
 
     def points(self, genotypes: Sequence[Genotype]) -> Points:
         """Genotypes with what they really cost."""
@@ -155,6 +159,20 @@ class Surrogate:
             self._kernel = Kernel(self._genome, 0 if self._costs is None else self._costs.count)
         return self._kernel
 
+    def _spread(
+        self, kernel: Kernel, at: Hyperparameters, scored: Points, successes: Sequence[Success]
+    ) -> float:
+        """How far scores of the better half of the space spread, in the unit of warped scores.
+
+        Those of some draws are predicted, from scores that are not warped: the space has more bad
+        networks than were scored, and how bad they are matters here.
+        """
+        if self._probe is None:
+            codes = self._encodings.draw(PROBES, np.random.default_rng(0))
+            self._probe = self.estimated(codes)
+        process = GaussianProcess(kernel, at, scored, straight(_rewards(successes)))
+        return spread_above(process.predict(self._probe)[0])
+
     def _hyperparameters(self, kernel: Kernel, successes: Sequence[Success]) -> Hyperparameters:
         """Those fitted to as many of the first successes as the present number is due for."""
         count = min(len(successes), FIT_ALWAYS)
@@ -192,5 +210,9 @@ def _counting(successes: Sequence[Success]) -> list[Success]:
     return [successes[at] for at in sorted(kept)]
 
 
+def _rewards(successes: Sequence[Success]) -> Array:
+    return np.array([success.rewards[0] for success in successes], dtype=np.float64)
+
+
 def _scores(successes: Sequence[Success]) -> Array:
-    return warped(np.array([success.rewards[0] for success in successes], dtype=np.float64))
+    return warped(_rewards(successes))

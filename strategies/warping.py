@@ -8,6 +8,8 @@ from scipy.special import ndtri
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
+FLOOR = 20.0  # in the unit of warped scores
+
 
 def warped(rewards: Array) -> Array:
     """Rewards with the lower half replaced by normal quantiles of their ranks, standardised.
@@ -38,3 +40,24 @@ def warped(rewards: Array) -> Array:
         return np.zeros(len(rewards))
     standard: Array = (scores - scores.mean()) / deviation
     return standard
+
+
+def straight(rewards: Array) -> Array:
+    """Rewards on a straight scale, on which differences above the median are as in ``warped``.
+
+    They are cut off ``FLOOR`` below the median: a few networks may not have learned at all.
+
+    Args:
+        rewards: At least one, finite; shape ``(rewards,)``.
+
+    Returns:
+        Mean 0; all 0 where the better half of the rewards is equal.
+    """
+    upper = rewards >= np.median(rewards)
+    height = np.ptp(rewards[upper])
+    if height == 0.0:
+        return np.zeros(len(rewards))
+    unit = np.ptp(warped(rewards)[upper]) / height
+    scaled = np.maximum(unit * (rewards - np.median(rewards)), -FLOOR)
+    centred: Array = scaled - scaled.mean()
+    return centred

@@ -52,13 +52,18 @@ def test_the_commands_of_a_page_run_in_their_order(page: Path, tmp_path: Path) -
             picture = Image.new("RGB", (40, 30), (number * 12, 99 if label == "cat" else 9, 9))
             picture.save(tmp_path / "photos" / label / f"{number}.png")
     for number, line in enumerate(commands(page)):
-        small = FEW.sub(r"\1 6 --seeds 1", SMALL.sub("--budget 2", line))
+        least = "--budget 9" if "--halving" in line else "--budget 2"
+        small = FEW.sub(r"\1 6 --seeds 1", SMALL.sub(least, line))
         trains = line.startswith(("nas search", "nas resume")) and "--dry-run" not in line
         if trains and number > 0 and "--workers" not in line:
             small += " --workers 0"  # one start of Ray is enough for a page
         if line.startswith("nas search") and not re.search("estimator.epochs|--estimator", line):
             small += f" {EPOCH}"
-        arguments = small.replace("estimator.epochs=5", "estimator.epochs=1").split()[1:]
+        if line.startswith("nas search") and "train." not in line:
+            small += " --final-training off"  # it takes ten times a child
+        for epochs, fewer in ((5, 1), (9, 3)):
+            small = small.replace(f"estimator.epochs={epochs}", f"estimator.epochs={fewer}")
+        arguments = small.split()[1:]
         run([sys.executable, "-m", "nas", *arguments], tmp_path)
 
 

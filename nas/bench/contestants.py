@@ -1,6 +1,6 @@
 """Who takes part: strategies by name and options, and baselines that are always shown."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from nas import plugins
 from nas.bench.benchmark import Benchmark
+from nas.bench.optuna_gp import OptunaGP
 from nas.errors import usage_error
 from search_spaces.genome import Genome, Genotype
 from search_spaces.strict_json import JsonError, loads
@@ -17,6 +18,7 @@ from strategies.strategy import Features, Strategy
 
 LARGEST = "largest"
 RANDOM = "random"
+PEERS: Mapping[str, type[Strategy]] = {"optuna-gp": OptunaGP}  # no search can take these
 
 
 @final
@@ -37,7 +39,8 @@ def contestants(names: Sequence[str], benchmark: Benchmark) -> list[Contestant]:
     """The strategies asked for, then the default one, random search and the largest first.
 
     Args:
-        names: Of strategies, each with options if need be: ``evolution:population_size=50``.
+        names: Of strategies or peers, each with options if need be:
+            ``evolution:population_size=50``.
         benchmark: Without costs in its table there is no largest.
 
     Raises:
@@ -56,7 +59,7 @@ def contestants(names: Sequence[str], benchmark: Benchmark) -> list[Contestant]:
 
 def _strategy(text: str) -> Contestant:
     name, *settings = text.split(":")
-    target = plugins.load("strategies", name)
+    target = PEERS[name] if name in PEERS else plugins.load("strategies", name)
     options: dict[str, object] = {}
     for setting in settings:
         option, equals, value = setting.partition("=")

@@ -23,7 +23,7 @@ from nas.commands.flags import (
 from nas.limits import format_quantity, format_value
 from nas.terminal import stdout_kept
 from search_spaces.strict_json import dumps
-from strategies import DEFAULT_STRATEGY
+from strategies import DEFAULT_OF_SEVERAL, DEFAULT_STRATEGY
 
 
 def _read_config(context: typer.Context, path: Path | None) -> Path | None:
@@ -48,7 +48,13 @@ def search(  # noqa: PLR0913 - one parameter per flag
     ] = None,
     space: Annotated[str, typer.Option(help="Search space; see `nas spaces`.")] = "mbconv",
     budget: Annotated[int, typer.Option(help="Children to train.")] = 100,
-    strategy: Annotated[str, typer.Option(help="See `nas strategies`.")] = DEFAULT_STRATEGY,
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            help="See `nas strategies`.",
+            show_default=f"{DEFAULT_STRATEGY}, or {DEFAULT_OF_SEVERAL} for several objectives",
+        ),
+    ] = None,
     estimator: Annotated[str, typer.Option(help="See `nas estimators`.")] = "training",
     data: Annotated[
         str,
@@ -76,6 +82,14 @@ def search(  # noqa: PLR0913 - one parameter per flag
     final_training: Annotated[
         str | None,
         typer.Option(metavar="auto|off", help="Train the winner to the end.", show_default="auto"),
+    ] = None,
+    halving: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Train all a little, the best one in N of them further.",
+            show_default="each in one piece",
+        ),
     ] = None,
     max_params: Annotated[
         int | None, typer.Option(parser=quantity, metavar="N", help="Such as 300k or 5M.")
@@ -115,7 +129,8 @@ def search(  # noqa: PLR0913 - one parameter per flag
     parsed = plugins.parse_settings(settings if settings is not None else [])
     plugins.load("search_spaces", space)  # a misspelt name is told before torch is imported
     for kind, name in (("strategies", strategy), ("estimators", estimator)):
-        plugins.load(kind, name)
+        if name is not None:
+            plugins.load(kind, name)
     from nas import datasets  # noqa: PLC0415 - numpy
 
     if not datasets.is_path(data):
@@ -135,6 +150,7 @@ def search(  # noqa: PLR0913 - one parameter per flag
         "objective": tuple(objective) if objective else "accuracy",
         "fidelity": fidelity,
         "final_training": final_training,
+        "halving": halving,
         "max_params": max_params,
         "max_macs": max_macs,
         "max_latency_ms": max_latency_ms,

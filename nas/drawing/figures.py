@@ -20,6 +20,7 @@ from search_spaces.primitives import (
     Identity,
     Primitive,
     Shape,
+    SidePad2d,
     ZeroPad2d,
 )
 from search_spaces.schedule import Body, Call
@@ -27,7 +28,7 @@ from search_spaces.schedule import Body, Call
 MOST_JOINED = 8  # primitives in one box
 LARGEST_OPENED = 10  # boxes of an inner block that is drawn where it stands
 
-_LIGHT = (Activation, BatchNorm2d, Dropout, Flatten, Identity, ZeroPad2d)
+_LIGHT = (Activation, BatchNorm2d, Dropout, Flatten, Identity, SidePad2d, ZeroPad2d)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from search_spaces.primitives import (
     MaxPool2d,
     Primitive,
     Shape,
+    SidePad2d,
     ZeroPad2d,
 )
 
@@ -51,6 +52,7 @@ _NAMES = {
     GlobalAvgPool2d.op: "mean over the map",
     BatchNorm2d.op: "batch norm",
     Concat.op: "concatenate",
+    SidePad2d.op: "zero pad",
 }
 
 

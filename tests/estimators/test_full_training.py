@@ -27,6 +27,7 @@ EVERYTHING: dict[str, Any] = {
     "mixup": 0.2,
     "cutmix": 1.0,
     "stochastic_depth": 0.3,
+    "average": 0.5,
 }
 
 

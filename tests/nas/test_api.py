@@ -125,6 +125,7 @@ def test_the_summary_holds_what_scripts_read(finished: Any) -> None:
         "test",
         "test_by_class",
         "test_reads",
+        "final_training",
     }
     assert summary["schema_version"] == 1
     assert summary["front"] is None
@@ -608,7 +609,7 @@ def test_a_folder_that_holds_something_is_left_alone(
 
 
 def test_importing_the_package_offers_these_names() -> None:
-    assert nas.__all__ == ["Result", "load", "resume", "search"]
+    assert nas.__all__ == ["Result", "load", "resume", "search", "train", "transfer"]
     assert all(callable(getattr(nas, name)) for name in nas.__all__)
     with pytest.raises(AttributeError, match="no attribute 'serch'"):
         getattr(nas, "ser" + "ch")

@@ -128,7 +128,7 @@ def test_a_run_on_published_data_goes_on_where_they_lie_now(
     monkeypatch.chdir(tmp_path)
     small = {"estimator": {"epochs": 1, "batch_size": 8}}
     wanted = {"space": mini, "budget": 1, "workers": 0, "settings": small}
-    nas.search(data="mnist", data_dir="mnist", out="run", **wanted)
+    nas.search(data="mnist", data_dir="mnist", out="run", strategy="evolution", **wanted)
     record = read_record(tmp_path / "run")
     assert (record.data, record.data_options.data_dir) == ("mnist", str(mnist))
     assert '"download"' not in (tmp_path / "run" / "run.json").read_text()

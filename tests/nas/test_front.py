@@ -11,6 +11,7 @@ import torch
 
 import nas
 from nas import api, status
+from nas.configuration import Configuration, prepare
 from nas.errors import NasError
 from nas.front import covered
 from nas.journal import read_events
@@ -21,6 +22,7 @@ from nas.run_folder import read_record
 from nas.status import front_lines, now
 from search_spaces.space import SearchSpace
 from search_spaces.strict_json import dumps, loads
+from strategies import DEFAULT_OF_SEVERAL, DEFAULT_STRATEGY
 
 Data = tuple[np.ndarray, np.ndarray]
 GOALS = (
@@ -334,3 +336,13 @@ def test_objectives_that_cannot_be_are_told_before_the_run(
         api.search(**{**options, **changes}, out=tmp_path / "run")
     assert caught.value.exit_code == 2
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("objective", "expected"),
+    [("accuracy", DEFAULT_STRATEGY), (("accuracy", "params"), DEFAULT_OF_SEVERAL)],
+)
+def test_the_default_strategy_follows_the_number_of_objectives(
+    objective: str | tuple[str, ...], expected: str
+) -> None:
+    assert prepare(Configuration(budget=4, objective=objective)).record.strategy == expected

@@ -356,7 +356,7 @@ def test_a_signal_lets_the_child_finish_and_says_how_to_go_on(
     number: signal.Signals,
     at: int,
 ) -> None:
-    calm = begun(tmp_path / "calm", options)
+    calm = begun(tmp_path / "calm", options, strategy="evolution")
     Scored.calls.clear()
     monkeypatch.setattr(Struck, "at", at)
     monkeypatch.setattr(Struck, "number", number)

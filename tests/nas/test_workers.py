@@ -65,18 +65,36 @@ def test_the_estimator_is_handed_the_job(graph: Graph) -> None:
         return Evaluation({"accuracy": 0.5, "log_loss": 1.0})
 
     run_job(Calls(note), Job(7, graph, 0.25, 99), device="cpu", metrics=METRICS)
-    assert seen == {"graph": graph, "fidelity": 0.25, "seed": 99, "device": "cpu"}
+    assert seen == {
+        "graph": graph,
+        "fidelity": 0.25,
+        "seed": 99,
+        "device": "cpu",
+        "start": None,
+    }
+
+
+def test_a_job_takes_along_where_to_go_on_from(graph: Graph) -> None:
+    seen: dict[str, Any] = {}
+
+    def note(child: Graph, **arguments: Any) -> Evaluation:
+        seen.update(arguments)
+        return Evaluation({"accuracy": 0.5, "log_loss": 1.0})
+
+    start = Checkpoint(1, {}, {})
+    run_job(Calls(note), Job(7, graph, 0.25, 99, start=start), device="cpu", metrics=METRICS)
+    assert seen["start"] is start
 
 
 @pytest.mark.parametrize("wanted", [True, False])
 def test_weights_come_back_where_they_are_wanted(graph: Graph, *, wanted: bool) -> None:
     scores, weights = {"accuracy": 0.5, "log_loss": 1.0}, build(graph).state_dict()
     evaluation = Evaluation(scores, weights, Checkpoint(1, weights, {}))
-    job = Job(0, graph, 1.0, 0, weights=wanted)
+    job = Job(0, graph, 1.0, 0, weights=wanted, checkpoint=not wanted)
     found = run_job(Calls(lambda *_, **__: evaluation), job, device="cpu", metrics=METRICS)
     assert isinstance(found, Evaluation)
     assert (found.weights is not None) is wanted
-    assert (found.checkpoint is not None) is wanted
+    assert (found.checkpoint is None) is wanted
     assert found.metrics == scores
 
 

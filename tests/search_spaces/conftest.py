@@ -48,6 +48,7 @@ from search_spaces.primitives import (
     MaxPool2d,
     Mean,
     Multiply,
+    SidePad2d,
     ZeroPad2d,
     Zeros,
 )
@@ -162,7 +163,8 @@ def add_step(  # noqa: C901, PLR0911, PLR0912 - one branch for each kind of step
             x,
         )
     if kind == 9:
-        pads = (ZeroPad2d(numbers.below(3), numbers.below(3)), AdaptiveAvgPool2d(4))
+        sides = [numbers.below(3) for _ in range(4)]
+        pads = (ZeroPad2d(*sides[:2]), SidePad2d(*sides), AdaptiveAvgPool2d(4))
         return scope.add(name, numbers.of(pads), x), (x,)
     if kind == 10:
         handed = (*(numbers.of(values) for _ in range(numbers.below(4))), x)

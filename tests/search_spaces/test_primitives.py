@@ -42,6 +42,7 @@ from search_spaces.primitives import (
     Multiply,
     Primitive,
     Shape,
+    SidePad2d,
     ZeroPad2d,
 )
 
@@ -206,6 +207,7 @@ def test_layers_that_print_nothing_for_a_default_state_torchs_default() -> None:
         GlobalAvgPool2d: (GlobalAvgPool2d(), (4, 5, 5)),
         AdaptiveAvgPool2d: (AdaptiveAvgPool2d(3), (4, 5, 5)),
         ZeroPad2d: (ZeroPad2d(1, 1), (4, 5, 5)),
+        SidePad2d: (SidePad2d(1, 0, 2, 1), (4, 5, 5)),
         Flatten: (Flatten(), (4, 5, 5)),
         Linear: (Linear(3), (4,)),
         Dropout: (Dropout(0.5), (4,)),
@@ -260,6 +262,7 @@ OUT_OF_RANGE: list[tuple[Callable[[], Any], str]] = [
     (lambda: GlobalAvgPool2d().infer((4,)), "global_avg_pool2d needs a map"),
     (lambda: AdaptiveAvgPool2d(1), "size must be from 2"),
     (lambda: AdaptiveAvgPool2d(3).infer((4,)), "adaptive_avg_pool2d needs a map"),
+    (lambda: SidePad2d(0, -1, 0, 0), "right must be from 0 to 16384"),
     (lambda: ZeroPad2d(-20_000, 0), "before must be from -16384"),
     (lambda: ZeroPad2d(0, -20_000), "after must be from -16384"),
     (lambda: Flatten().infer((4,)), "flatten needs a map"),

@@ -192,15 +192,16 @@ def test_several_at_once_are_different_and_nearly_as_good() -> None:
 
 
 def test_a_lucky_score_is_not_recommended_and_lower_fidelities_are_not_either() -> None:
-    # One decision matters, by 1; all that have its best answer score alike, and one that has
-    # the worst was lucky by a little.
+    # One decision matters, by 1; scores have noise of a fifth of that, and one network that has
+    # the worst answer was so lucky that it has the best score.
     strategy = predictor(30)
     rng = np.random.default_rng(0)
-    lucky = Proposal(GENOME.unrank(0))
-    told = [(lucky, 1.01)]
-    for rank in rng.choice(np.arange(1, GENOME.size), size=30, replace=False):
+    told = []
+    for rank in rng.choice(np.arange(1, GENOME.size), size=60, replace=False):
         genotype = GENOME.unrank(int(rank))
-        told.append((Proposal(genotype), float("abc".index(str(genotype["d0"]))) / 2))
+        score = "abc".index(str(genotype["d0"])) / 2 + 0.2 * rng.normal()
+        told.append((Proposal(genotype), score))
+    told.append((Proposal(GENOME.unrank(0)), max(score for _, score in told) + 0.01))
     told.append((Proposal(GENOME.unrank(GENOME.size - 1), 0.5), 3.0))
     for proposal, reward in told:
         strategy.asked(proposal)

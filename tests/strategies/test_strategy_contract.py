@@ -22,7 +22,7 @@ def built_in(name: str) -> StrategyFactory:
 
 
 # Those of Optuna are as fast as Optuna is, and a model takes time; others take 20 ms an ask.
-ASK_LIMITS_MS = {"nsga2": 400.0, "predictor": 600.0, "tpe": 200.0}
+ASK_LIMITS_MS = {"nsga2": 400.0, "predictor": 200.0, "tpe": 200.0}
 SLOW = {*ASK_LIMITS_MS, "reinforce"}
 
 
@@ -142,6 +142,24 @@ class DivesIntoSmallBudgets(Plain):
         return Proposal(self._new(rng)) if self.budget > 3 else None
 
 
+@final
+class RecommendsTheFirst(Plain):
+    """With several objectives: not one that nothing dominates."""
+
+    def recommend(self) -> Genotype:
+        self.history.best()
+        return self.history.successes[0].proposal.genotype
+
+
+@final
+class ForgetsWithSeveralObjectives(Plain):
+    draws = 0
+
+    def _propose(self, rng: np.random.Generator) -> Proposal | None:
+        self.draws += len(self.directions) > 1
+        return Proposal(self.genome.unrank(7) if self.draws % 7 == 3 else self._new(rng))
+
+
 FAULTS: list[tuple[StrategyFactory, str]] = [
     (CountsItsDraws, "must go on as the first one did"),
     (KeepsTheGenerator, "must go on as the first one did"),
@@ -154,6 +172,8 @@ FAULTS: list[tuple[StrategyFactory, str]] = [
     (RecommendsTheUntold, "recommend must return a genotype told with rewards"),
     (RecommendsFailures, "recommend must raise ValueError before anything succeeded"),
     (DerivesFromProgress, "derived must stay as it was resolved"),
+    (RecommendsTheFirst, "what nothing told dominates"),
+    (ForgetsWithSeveralObjectives, "with several objectives a fresh strategy"),
     (DivesIntoSmallBudgets, "a strategy with budget 1 must propose"),
 ]
 

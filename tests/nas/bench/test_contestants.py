@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from nas.bench.benchmark import Benchmark, CostLimit
-from nas.bench.contestants import LargestFirst, contestants
+from nas.bench.contestants import PEERS, LargestFirst, contestants
+from nas.bench.optuna_gp import OptunaGP
 from nas.bench.table import Table
 from nas.errors import NasError
-from strategies import DEFAULT_STRATEGY
+from strategies import DEFAULT_STRATEGY, STRATEGIES
 from strategies.evolution import Evolution
 
 Read = Callable[[str], Table]
@@ -20,6 +21,14 @@ def test_the_default_and_the_baselines_are_always_there(table: Read, small: str)
     names = [found.name for found in contestants(["grid", "random"], benchmark)]
     assert names == ["grid", "random", DEFAULT_STRATEGY, "largest"]
     assert [found.name for found in contestants(["largest"], benchmark)][-1] == "largest"
+
+
+def test_peers_take_part_though_no_search_can_take_them(table: Read, small: str) -> None:
+    benchmark = Benchmark(table(small))
+    strategy = contestants(["optuna-gp:starts=3"], benchmark)[0].make(benchmark, 10)
+    assert isinstance(strategy, OptunaGP)
+    assert strategy.derived() == {"starts": 3}
+    assert not PEERS.keys() & STRATEGIES.keys()
 
 
 def test_without_costs_there_is_no_largest(table: Read) -> None:

@@ -1,0 +1,360 @@
+"""One network trained to the end in a folder of its own: ``nas train``."""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, final
+
+from torch import Tensor
+
+from estimators.calibration import BINS
+from estimators.class_figures import ClassFigures
+from estimators.data import ImageData
+from estimators.estimator import EvaluationError
+from estimators.full_recipe import FullRecipe, default_recipe
+from estimators.full_training import FullTraining
+from estimators.scoring import scored
+from estimators.snapshot import Epoch, Snapshot
+from estimators.task import Classification
+from nas import plugins
+from nas.configuration import check_type
+from nas.curve_picture import confusion_picture, curve_picture
+from nas.errors import NasError, usage_error
+from nas.evaluating import figures
+from nas.export import ARCHITECTURE, Preprocessing, Winner, export
+from nas.journal import Journal, read_events
+from nas.loading import find
+from nas.run_folder import (
+    BEST,
+    EVENTS,
+    SUMMARY,
+    read_json,
+    tidy,
+    versions,
+    write_bytes,
+    write_json,
+    write_text,
+)
+from nas.terminal import say
+from search_spaces import graph_json
+from search_spaces.graph import Graph
+from search_spaces.modules import build
+from search_spaces.reference import REFERENCES
+from search_spaces.strict_json import dumps
+
+TRAINING, CHECKPOINT, CURVE = "training.json", "checkpoint.safetensors", "curve.jsonl"
+CURVE_PICTURE, CONFUSION_PICTURE = "curve.svg", "confusion.svg"
+SCHEMA_VERSION = 1
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be trained, on what, how.
+
+    Attributes:
+        name: What the user called the network.
+        graph: It.
+        architecture: The document of its readable form, if there is one.
+        images: The data.
+        seed: Decides every random choice.
+        device: A torch device.
+        settings: Options of ``FullRecipe`` that the user set.
+        hours: Time that the epochs are to fill; None for the recipe's epochs.
+    """
+
+    name: str
+    graph: Graph
+    architecture: Mapping[str, Any] | None
+    images: ImageData
+    seed: int
+    device: str
+    settings: Mapping[str, Any]
+    hours: float | None
+
+    def document(self) -> dict[str, Any]:
+        """What decides the result, as ``training.json`` has it; a folder is of one such document.
+
+        The recipe's epochs are not in it where they follow from the time: they are written down
+        once.
+        """
+        graph = dumps(graph_json.to_document(self.graph))
+        return {
+            "network": hashlib.sha256(graph.encode()).hexdigest(),
+            "data_fingerprint": self.images.fingerprint,
+            "seed": self.seed,
+            "device": self.device,
+            "hours": self.hours,
+            "settings": dict(self.settings),
+        }
+
+
+def order_of(
+    source: str | Path,
+    images: ImageData,
+    *,
+    seed: int,
+    device: str,
+    settings: Mapping[str, Any],
+    hours: float | None,
+) -> Order:
+    """What to train, checked before anything is written.
+
+    Args:
+        source: Names the network; a reference is adapted to the images.
+        images: What to train on.
+        seed: See ``Order``, and so are the rest.
+        device: See ``Order``.
+        settings: See ``Order``.
+        hours: See ``Order``.
+
+    Raises:
+        NasError: If there is no such network, it does not fit the images, or an option cannot be
+            (exit code 2).
+    """
+    if seed < 0:
+        raise usage_error(f"--seed must be at least 0, got {seed}")
+    recipe_of(images, settings)
+    classes = len(images.classes)
+    if str(source) in REFERENCES:
+        named = find(source, input_shape=images.input_shape, num_classes=classes)
+    else:
+        named = find(source)
+    graph = named.winner.graph
+    channels = int(graph.input_shape[0])
+    if channels != images.input_shape[0] or graph.output_shape != (classes,):
+        raise usage_error(
+            f"{source} reads {channels} channels and returns {graph.output_shape}; the data have "
+            f"{images.input_shape[0]} channels and {classes} classes"
+        )
+    return Order(
+        name=named.name,
+        graph=graph,
+        architecture=named.winner.architecture,
+        images=images,
+        seed=seed,
+        device=device,
+        settings=settings,
+        hours=hours,
+    )
+
+
+def recipe_of(images: ImageData, settings: Mapping[str, Any]) -> FullRecipe:
+    """The default recipe for the data with a user's options.
+
+    Raises:
+        NasError: If an option is unknown, or a value cannot be (exit code 2).
+    """
+    plugins.check_options(FullRecipe, settings, "train")
+    known = plugins.options(FullRecipe)
+    for name, value in settings.items():
+        check_type(value, known[name].annotation, f"train.{name}")
+    try:
+        return replace(default_recipe(images), **settings)
+    except ValueError as error:
+        raise usage_error(f"train: {error}") from error
+
+
+def work(order: Order, folder: Path) -> dict[str, Any]:
+    """Train in a folder that this process has locked, from where it stands to its summary.
+
+    Returns:
+        ``summary.json``: a finished folder answers from it, and reads no test image again.
+
+    Raises:
+        NasError: If the folder is of another training (exit code 4), or the training diverges (3).
+    """
+    tidy(folder)
+    recipe, of = _begun(order, folder)
+    if (folder / SUMMARY).exists() and (folder / BEST / ARCHITECTURE).exists():
+        document: dict[str, Any] = read_json(folder / SUMMARY, what="summary")
+        return document
+    task = Classification(len(order.images.classes))
+    fit = FullTraining(
+        order.graph, order.images, task, recipe, seed=order.seed, device=order.device
+    )
+    _restore(fit, folder / CHECKPOINT, of)
+    try:
+        _train(fit, folder, recipe, of)
+        weights = fit.weights()
+        validation = fit.curve[-1].validation
+    except EvaluationError as error:
+        raise NasError(f"training of {order.name} failed: {error}", exit_code=3) from error
+    found, reads = _test(order, weights, folder)
+    _export(order, recipe, weights, (found, reads), folder)
+    curve = [asdict(line) for line in fit.curve]
+    write_text(folder / CURVE, "".join(dumps(line) + "\n" for line in curve))
+    write_text(folder / CURVE_PICTURE, curve_picture(fit.curve))
+    picture = confusion_picture(found["confusion"], order.images.classes)
+    write_text(folder / CONFUSION_PICTURE, picture)
+    summary = {
+        "schema_version": SCHEMA_VERSION,
+        "network": order.name,
+        "params": order.graph.params,
+        "macs": order.graph.macs,
+        "epochs": len(fit.curve),
+        "recipe": asdict(recipe),
+        "classes": list(order.images.classes),
+        "validation": dict(validation),
+        "test": found,
+        "test_reads": reads,
+    }
+    write_json(folder / SUMMARY, summary)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    return summary
+
+
+def _begun(order: Order, folder: Path) -> tuple[FullRecipe, str]:
+    """The recipe of the folder, written down before anything is trained, and its identity.
+
+    Raises:
+        NasError: If the folder holds something else (exit code 4).
+    """
+    place, here = folder / TRAINING, order.document()
+    if place.exists():
+        there = read_json(place, what="training")
+        known = there.get("order") if isinstance(there, dict) else None
+        if known != here:
+            known = known if isinstance(known, dict) else {}
+            unequal = [name for name in here if known.get(name) != here[name]]
+            raise NasError(
+                f"--out: {folder} holds another training ({', '.join(unequal)} differ); choose "
+                "another folder",
+                exit_code=4,
+            )
+        try:
+            recipe = FullRecipe(**there["recipe"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise NasError(f"training: {place} is damaged: {error}", exit_code=4) from error
+    else:
+        odd = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        if odd:
+            raise NasError(
+                f"--out: {folder} is not empty, it holds {odd[0]}; choose another folder",
+                exit_code=4,
+            )
+        recipe = recipe_of(order.images, order.settings)
+        if order.hours is not None:
+            recipe = replace(recipe, epochs=_affordable(order, recipe))
+        document = {"schema_version": SCHEMA_VERSION, "order": here, "recipe": asdict(recipe)}
+        write_json(place, {**document, "versions": versions()})
+    return recipe, hashlib.sha256(dumps([here, asdict(recipe)]).encode()).hexdigest()
+
+
+def _affordable(order: Order, recipe: FullRecipe) -> int:
+    """How many epochs fill the hours, by the pace of one; at least 1.
+
+    Raises:
+        NasError: If that one diverges (exit code 3).
+    """
+    assert order.hours is not None  # noqa: S101 - the caller has looked
+    task = Classification(len(order.images.classes))
+    trial = replace(recipe, epochs=1)
+    fit = FullTraining(order.graph, order.images, task, trial, seed=order.seed, device=order.device)
+    begin = time.monotonic()
+    try:
+        next(fit.passes())
+    except EvaluationError as error:
+        raise NasError(f"training of {order.name} failed: {error}", exit_code=3) from error
+    seconds = time.monotonic() - begin
+    return max(1, int((order.hours * 3600 - seconds) / seconds))
+
+
+def _restore(fit: FullTraining, place: Path, of: str) -> None:
+    """Go on from the checkpoint, if there is one.
+
+    Raises:
+        NasError: If it is damaged or of another training (exit code 4).
+    """
+    try:
+        data = place.read_bytes()
+    except FileNotFoundError:
+        return
+    try:
+        fit.restore(Snapshot.from_bytes(data, of=of))
+    except ValueError as error:
+        text = f"training: {place}: {error}; delete it to begin again"
+        raise NasError(text, exit_code=4) from error
+    say(f"goes on after {len(fit.curve)} epochs")
+
+
+def _train(fit: FullTraining, folder: Path, recipe: FullRecipe, of: str) -> None:
+    """Train to the end, with a checkpoint after every epoch."""
+    begin, before = time.monotonic(), len(fit.curve)
+    for line in fit.passes():
+        write_bytes(folder / CHECKPOINT, fit.snapshot().to_bytes(of=of))
+        pace = (time.monotonic() - begin) / (line.epoch - before)
+        left = 0.0 if fit.done else pace * (recipe.epochs - line.epoch)
+        say(f"{_told(line, recipe.epochs)}  {left / 60:.1f} min left")
+
+
+def _told(line: Epoch, epochs: int) -> str:
+    """One pass, for the eye."""
+    found = "  ".join(
+        f"validation {name} {line.validation[name]:.4f}"
+        for name in ("accuracy", "log_loss")
+        if name in line.validation
+    )
+    number = f"{line.epoch:>{len(str(epochs))}}/{epochs}"
+    return f"epoch {number}  loss {line.loss:.4f}  {found}".rstrip()
+
+
+def _test(order: Order, weights: Mapping[str, Tensor], folder: Path) -> tuple[dict[str, Any], int]:
+    """What the test images say, and how often they were read; each reading is written down first.
+
+    A reading whose result is lost, as the process was killed under it, counts as well.
+    """
+    place = folder / EVENTS
+    events = read_events(place) if place.exists() else ()
+    before = sum(event["event"] == "test_read" for event in events)
+    with Journal(place) as journal:
+        journal.append("test_read", images=len(order.images.test))
+    model = build(order.graph)
+    model.load_state_dict(dict(weights), strict=True)
+    size = tuple(int(side) for side in order.graph.input_shape[1:])
+    test = order.images.test
+    outputs = scored(model.to(order.device), test, size=size, device=order.device)
+    return figures(outputs, test.labels, order.images.classes), before + 1
+
+
+def _export(
+    order: Order,
+    recipe: FullRecipe,
+    weights: Mapping[str, Tensor],
+    test: tuple[Mapping[str, Any], int],
+    folder: Path,
+) -> None:
+    """Write ``best/`` with the trained network and its card."""
+    images, (found, reads) = order.images, test
+    metrics = found["metrics"]
+    times = "read once" if reads == 1 else f"read {reads} times"
+    values = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+    steps = ", ".join(f"{name} {value}" for name, value in asdict(recipe).items())
+    by_class = tuple(
+        ClassFigures(**{name: value for name, value in row.items() if name != "class"})
+        for row in found["classes"]
+    )
+    winner = Winner(
+        graph=order.graph,
+        architecture=order.architecture,
+        weights=weights,
+        preprocessing=Preprocessing(
+            images.classes, images.mean, images.std, images.input_shape[1:]
+        ),
+        figures={
+            "Data": f"{images.name}: {len(images.train):,} training, "
+            f"{len(images.validation):,} validation, {len(images.test):,} test images",
+            "Test": f"{values}; {times}",
+            "Calibration error": f"{found['calibration_error']:.4g} on test images, "
+            f"{BINS} bins of equal width",
+            "Weights": f"averaged weights of the last epoch: {steps}; seed {order.seed}",
+        },
+        by_class=by_class,
+    )
+    target = folder / BEST
+    if target.exists():  # of a process that was killed before its summary
+        target.rename(folder / f".{BEST}.old-0")
+        tidy(folder)
+    export(winner, target)

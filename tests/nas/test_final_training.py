@@ -1,0 +1,240 @@
+"""The winner is trained to the end: once, whatever interrupts it, and never for the worse."""
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import nas
+from estimators import finishing
+from estimators.data import ImageData, from_arrays
+from estimators.estimator import Evaluation, EvaluationError
+from estimators.finishing import Finishing
+from estimators.full_recipe import FullRecipe
+from estimators.full_training import FullTraining
+from estimators.snapshot import Epoch
+from estimators.task import Classification
+from nas.errors import NasError
+from nas.final_training import final_recipe
+from nas.journal import read_events
+from search_spaces.architecture import lower
+from search_spaces.space import SearchSpace
+from search_spaces.strict_json import loads
+
+Data = tuple[np.ndarray, np.ndarray]
+
+
+@pytest.fixture(autouse=True)
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves out the fresh process of the export, which takes seconds."""
+    monkeypatch.setattr("nas.export.check_in_fresh_process", lambda *_: 0.0)
+
+
+@pytest.fixture
+def options(mini: type[SearchSpace], images: Data) -> dict[str, Any]:
+    return {"space": mini, "data": images, "study": False, "workers": 0}
+
+
+def search(folder: Path, options: dict[str, Any], **train: Any) -> nas.Result:
+    settings = {"estimator": {"epochs": 2, "batch_size": 16}, "train": {"epochs": 4, **train}}
+    return nas.search(
+        out=folder, budget=2, seed=1, final_training="auto", settings=settings, **options
+    )
+
+
+def kinds(folder: Path) -> Counter[str]:
+    return Counter(event["event"] for event in read_events(folder / "events.jsonl"))
+
+
+def best(folder: Path) -> Any:
+    return loads((folder / "summary.json").read_text())["best"]
+
+
+def test_the_winner_is_trained_to_the_end_and_read_once(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    result = search(folder, options)
+    assert kinds(folder)["final_training"] == kinds(folder)["test_read"] == 1
+    (event,) = (e for e in read_events(folder / "events.jsonl") if e["event"] == "final_training")
+    assert event["ordinal"] == result.best.trial.ordinal
+    assert (event["recipe"]["epochs"], event["fidelity"]) == (4, 1.0)
+    told = best(folder)["final_training"]
+    assert told == {"epochs": 4, "score": event["metrics"]["accuracy"], "used": told["used"]}
+    exported = load_file(folder / "best" / "model.safetensors")
+    chosen = event["weights"]["file"] if told["used"] else None
+    if chosen is not None:
+        kept = load_file(folder / chosen)
+        assert all(torch.equal(exported[name], value) for name, value in kept.items())
+    card = (folder / "best" / "README.md").read_text()
+    assert "of the final training" in card
+    assert not list((folder / "trials").glob("*.checkpoint"))
+
+
+def test_weights_that_are_worse_are_not_used(options: dict[str, Any], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    result = search(folder, options, learning_rate=1e-9)
+    told = best(folder)["final_training"]
+    assert told["score"] < max(result.best.scores)  # it is as good as untrained
+    assert not told["used"]
+    exported = load_file(folder / "best" / "model.safetensors")
+    assert result.best.weights is not None
+    kept = load_file(folder / result.best.weights.file)
+    assert all(torch.equal(exported[name], value) for name, value in kept.items())
+    assert "not used" in (folder / "best" / "README.md").read_text()
+
+
+def test_a_final_training_that_fails_leaves_the_weights_as_they_were(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def evaluate(*_: Any, **__: Any) -> Evaluation:
+        raise EvaluationError("the loss became nan", cause="nan")
+
+    monkeypatch.setattr(Finishing, "evaluate", evaluate)
+    folder = tmp_path / "run"
+    search(folder, options)
+    assert best(folder)["final_training"] == {"epochs": 4, "score": None, "used": False}
+    nas.resume(folder, **options)
+    assert kinds(folder)["final_training"] == 1
+
+
+def test_the_weights_it_was_chosen_by_are_needed_only_if_there_are_any(
+    options: dict[str, Any], cheap: type, tmp_path: Path
+) -> None:
+    settings = {"train": {"epochs": 2, "learning_rate": 1e-9}}
+    options = {**options, "estimator": cheap, "settings": settings}
+    nas.search(out=tmp_path / "run", budget=1, seed=1, final_training="auto", **options)
+    told = best(tmp_path / "run")["final_training"]
+    assert (told["epochs"], told["used"]) == (2, True)
+    assert kinds(tmp_path / "run")["final_training"] == 1
+
+
+def test_a_run_that_was_killed_goes_on_to_the_same_end(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    calm = search(tmp_path / "calm", options)
+    lines = (tmp_path / "calm" / "events.jsonl").read_bytes().splitlines(keepends=True)
+    place = next(at for at, line in enumerate(lines) if b'"final_training"' in line)
+    for count, trainings in ((place, 1), (place + 1, 0), (place + 2, 0)):
+        folder = tmp_path / f"cut-{count}"
+        shutil.copytree(tmp_path / "calm", folder)
+        (folder / "events.jsonl").write_bytes(b"".join(lines[:count]))
+        (folder / "summary.json").unlink()
+        before = kinds(folder)["final_training"]
+        again = nas.resume(folder, **options)
+        assert kinds(folder)["final_training"] - before == trainings
+        assert kinds(folder)["test_read"] == 1
+        assert again.test == calm.test
+        assert best(folder) == best(tmp_path / "calm")
+
+
+def test_off_leaves_it_out_and_options_without_it_are_refused(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    nas.search(out=tmp_path / "run", budget=1, final_training="off", **options)
+    assert kinds(tmp_path / "run")["final_training"] == 0
+    assert best(tmp_path / "run")["final_training"] is None
+    train = {"train": {"epochs": 3}}
+    for changes, message in (
+        ({"final_training": "off", "settings": train}, "there is no final training"),
+        ({"objective": ("accuracy", "params"), "settings": train}, "there is no final training"),
+        ({"final_training": "on"}, "--final-training must be auto or off"),
+        ({"final_training": "auto", "settings": {"train": {"epoch": 3}}}, "train.epoch"),
+        ({"final_training": "auto", "settings": {"train": {"epochs": 0}}}, "epochs must be from 1"),
+    ):
+        with pytest.raises(NasError, match=message) as caught:
+            nas.search(out=tmp_path / "other", budget=1, **options, **changes)  # type: ignore[arg-type]
+        assert caught.value.exit_code == 2
+        assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("budget", "fidelity", "child_epochs", "epochs"),
+    [(12, 1.0, 3, 30), (100, 1.0, 3, 75), (100, 0.5, 3, 38), (1, 1.0, 1, 10)],
+)
+def test_it_takes_a_quarter_of_the_search_or_ten_times_a_child(
+    images: Data, budget: int, fidelity: float, child_epochs: int, epochs: int
+) -> None:
+    recipe = final_recipe(
+        from_arrays(*images),
+        child_epochs=child_epochs,
+        budget=budget,
+        fidelity=fidelity,
+        options={"label_smoothing": 0.2},
+    )
+    assert (recipe.epochs, recipe.label_smoothing) == (epochs, 0.2)
+
+
+# Where it stands --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def finish(images: Data, mini: type[SearchSpace], tmp_path: Path) -> Callable[[], Evaluation]:
+    """Trains a small network to the end, with a checkpoint."""
+    data: ImageData = from_arrays(*images)
+    space = mini(data.input_shape, 2)
+    graph = lower(space.architecture(space.genome.unrank(3)))
+
+    def run() -> Evaluation:
+        estimator = Finishing(FullRecipe(epochs=6, batch_size=16), tmp_path / "x.checkpoint")
+        estimator.prepare(data, Classification(2))
+        return estimator.evaluate(graph, fidelity=1.0, seed=3, device="cpu")
+
+    return run
+
+
+def trained(monkeypatch: pytest.MonkeyPatch, *, until: int | None) -> list[int]:
+    """The epochs that are trained; the process dies after one of them."""
+    seen: list[int] = []
+    passes = FullTraining.passes
+
+    def watched(self: FullTraining) -> Iterator[Epoch]:
+        for line in passes(self):
+            seen.append(line.epoch)
+            yield line
+            if line.epoch == until:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(FullTraining, "passes", watched)
+    return seen
+
+
+def test_it_goes_on_from_its_checkpoint_to_the_same_weights(
+    finish: Callable[[], Evaluation], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    calm = finish()
+    monkeypatch.setattr(finishing, "WRITE_EVERY", 0.0)
+    with monkeypatch.context() as patch:
+        assert trained(patch, until=2) == []
+        with pytest.raises(KeyboardInterrupt):
+            finish()
+    seen = trained(monkeypatch, until=None)
+    again = finish()
+    assert seen == [3, 4, 5, 6]
+    assert again.metrics == calm.metrics
+    assert calm.weights is not None
+    assert again.weights is not None
+    assert all(torch.equal(again.weights[name], value) for name, value in calm.weights.items())
+
+
+@pytest.mark.parametrize("damage", [b"", b"x" * 100, None])
+def test_a_checkpoint_that_cannot_be_used_is_left_aside(
+    finish: Callable[[], Evaluation],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    damage: bytes | None,
+) -> None:
+    path = tmp_path / "x.checkpoint"
+    if damage is None:
+        path.mkdir()
+    else:
+        path.write_bytes(damage)
+    seen = trained(monkeypatch, until=None)
+    finish()
+    assert seen == [1, 2, 3, 4, 5, 6]
