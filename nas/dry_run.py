@@ -72,8 +72,22 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
         "workers": count,
         "device": plan.device,
         "seconds_per_child": calibration["seconds"],
-        "expected_hours": seconds / count / 3600,
+        "final_training_epochs": 0 if prepared.recipe is None else prepared.recipe.epochs,
+        "expected_hours": (seconds / count + _last(prepared, final["seconds"])) / 3600,
     }
+
+
+def _last(prepared: Prepared, seconds: float) -> float:
+    """Seconds of the final training, which one worker does.
+
+    Args:
+        prepared: Of the run.
+        seconds: What a finalist takes for its epochs.
+    """
+    epochs = prepared.judge.recipe.get("epochs")
+    if prepared.recipe is None or not isinstance(epochs, int):
+        return 0.0
+    return seconds * prepared.recipe.epochs / (epochs * prepared.plan.fidelity)
 
 
 def text(document: Mapping[str, Any]) -> str:
@@ -93,9 +107,13 @@ def text(document: Mapping[str, Any]) -> str:
         f"{format_quantity(child['macs'])} MACs: {child['seconds']:.2f} s{latency}",
         "expected": f"{duration(seconds)} ({document['expected_hours']:.2g} h) for "
         f"{document['trainings']} trainings, {document['workers']} at a time on "
-        f"{document['device']}",
+        f"{document['device']}{_then(document['final_training_epochs'])}",
     }
     return "\n".join(f"{name:<11}{row}" for name, row in rows.items())
+
+
+def _then(epochs: int) -> str:
+    return f", then {epochs} epochs of the winner" if epochs else ""
 
 
 def _images(images: ImageData) -> dict[str, dict[str, int]]:

@@ -39,6 +39,7 @@ from nas.run_folder import (
     FRONT_CHART,
     STUDY,
     SUMMARY,
+    TRIALS,
     tidy,
     versions,
     write_json,
@@ -492,6 +493,8 @@ class Session:
             for (ordinal, _), reading in readings
             if ordinal in finalists and reading.weights is not None
         }
+        for path in (self._folder / TRIALS).glob("*-final.checkpoint"):
+            path.unlink(missing_ok=True)  # of a winner that is none any more
         if self._record.outcome == "paused":  # to go on from
             kept |= {one.file for one in self._record.checkpoints.values() if one is not None}
         forget_others(self._folder, frozenset(kept))

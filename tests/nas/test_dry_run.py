@@ -58,6 +58,18 @@ def test_it_says_size_costs_and_expected_hours(
     assert "16 trainings, 4 at a time on cpu" in shown
 
 
+def test_the_final_training_is_one_long_job_after_the_others(
+    configuration: dict[str, Any],
+) -> None:
+    trained = {**configuration, "estimator": "training", "final_training": "auto"}
+    trained["settings"] = {"estimator": {"epochs": 2, "batch_size": 16}}
+    found = dry_run(Configuration(**trained), workers=4)
+    assert found["final_training_epochs"] == 20
+    seconds = found["seconds_per_child"] * (16 / 4 + 20 / 2)
+    assert found["expected_hours"] == pytest.approx(seconds / 3600)
+    assert "at a time on cpu, then 20 epochs of the winner" in text(found)
+
+
 def test_limits_lower_the_share_and_the_costs(configuration: dict[str, Any]) -> None:
     whole = dry_run(Configuration(**configuration), workers="auto")
     limit = whole["costs"]["params"]["median"]
