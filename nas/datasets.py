@@ -65,12 +65,14 @@ def _absolute(flag: str, path: str | Path) -> str:
 
 
 def is_path(data: object) -> bool:
-    """Whether data are named by a path: what is no name, and is there or has a separator."""
+    """Whether data are named by a path: what is no name, and is there, or looks like one."""
     if isinstance(data, Path):
         return True
     if not isinstance(data, str) or data in plugins.names("datasets"):
         return False
-    return os.sep in data or os.path.exists(data)  # noqa: PTH110 - False for any odd name
+    if os.sep in data or data.lower().endswith((".csv", ".npz")):
+        return True
+    return os.path.exists(data)  # noqa: PTH110 - False for any odd name
 
 
 def is_arrays(data: object) -> bool:

@@ -59,6 +59,7 @@ def place(folder: Path, kept: Kept) -> Path:
         NasError: If it names one (exit code 4).
     """
     path = folder / kept.file
-    if path.parent != folder / TRIALS or os.sep in path.name:
+    odd = path.name in {".", ".."} or "\0" in path.name
+    if path.parent != folder / TRIALS or os.sep in path.name or odd:
         raise NasError(f"journal: weights must lie in {TRIALS}/, got {kept.file}", exit_code=4)
     return path

@@ -77,6 +77,7 @@ def test_one_that_has_gone_or_changed_is_none(tmp_path: Path) -> None:
     assert read_checkpoint(tmp_path, kept) is None
 
 
-def test_a_journal_cannot_name_a_file_elsewhere(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["../secret", "trials/..", "trials/.", "trials/a\0b", "trials"])
+def test_a_journal_cannot_name_a_file_elsewhere(tmp_path: Path, name: str) -> None:
     with pytest.raises(NasError, match="must lie in trials/"):
-        read_checkpoint(tmp_path, Kept("../secret", "0" * 64))
+        read_checkpoint(tmp_path, Kept(name, "0" * 64))

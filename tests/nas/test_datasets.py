@@ -92,6 +92,7 @@ def test_a_name_is_a_name_and_all_else_that_is_there_a_path(
     assert not is_path("digits")
     assert not is_path("digit")
     assert is_path("photos")
+    assert is_path("missing.npz")
     assert is_path("./digits")
     assert is_path(Path("digits"))
 
