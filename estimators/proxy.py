@@ -64,7 +64,7 @@ SCORES = (*_SCORES, "az_nas")
 
 @final
 class Proxy(Estimator, Relative):
-    """Scores untrained networks in a fraction of a second; the finalists are trained.
+    """Scores untrained networks by a few passes of one batch; the finalists are trained.
 
     The score is no accuracy and is not called one: a run is guided by it alone, and its finalists
     are trained by the estimator ``training``, which decides among them. Scores can be compared
