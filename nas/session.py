@@ -627,7 +627,11 @@ class Session:
             weights = "the final training"
         elif recipe.get("folds", 1) != 1:
             weights += ", the first fold's"
-        steps = ", ".join(f"{name} {value}" for name, value in recipe.items() if name != "data")
+        steps = ", ".join(
+            f"{name} {value}"
+            for name, value in recipe.items()
+            if name not in {"data", "estimator"} and value not in (0, "none")
+        )
         reads = len(self._record.test_reads)
         times = "read once" if reads == 1 else f"read {reads} times, for {reads} winners in turn"
         final, reading = {}, self._record.readings.get((trial.ordinal, FINAL_TRAINING))
