@@ -630,7 +630,7 @@ class Session:
         steps = ", ".join(
             f"{name} {value}"
             for name, value in recipe.items()
-            if name not in {"data", "estimator"} and value not in (0, "none")
+            if name != "data" and value not in (0, "none")
         )
         reads = len(self._record.test_reads)
         times = "read once" if reads == 1 else f"read {reads} times, for {reads} winners in turn"
