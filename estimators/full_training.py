@@ -3,7 +3,6 @@
 import copy
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import final
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from estimators.augmentation import Augmentation, mixed
 from estimators.data import ImageData, Split
+from estimators.determinism import alone, seed_of
 from estimators.estimator import EvaluationError
 from estimators.full_recipe import FullRecipe
 from estimators.parameter_groups import Factors, check_factors, freeze, groups
@@ -76,7 +76,7 @@ class FullTraining:
         self._task, self._recipe, self._seed, self._device = task, recipe, seed, device
         self._validation = None if recipe.merge_validation else data.validation
         self._size = tuple(int(side) for side in graph.input_shape[1:])
-        with _seeded(seed, device):
+        with alone(device, seed=seed):
             self._model = build(graph)
         if initial is not None:
             self._model.load_state_dict(dict(initial), strict=True)
@@ -121,7 +121,7 @@ class FullTraining:
         """
         while not self.done:
             first = self._epoch * self._batches
-            with _seeded(self._seed, self._device):
+            with alone(self._device, seed=self._seed):
                 loss = sum(self._step(number) for number in range(first, first + self._batches))
                 if not math.isfinite(loss):
                     raise EvaluationError(
@@ -147,7 +147,7 @@ class FullTraining:
         """
         if self._validation is None:
             return {}
-        with _seeded(self._seed, self._device):
+        with alone(self._device, seed=self._seed):
             model = self._averaged()
             metrics = measure(
                 model, self._validation, self._task, size=self._size, device=self._device
@@ -159,7 +159,7 @@ class FullTraining:
 
     def weights(self) -> dict[str, Tensor]:
         """State dict of the averaged weights, on the CPU, in the plain layout."""
-        with _seeded(self._seed, self._device):
+        with alone(self._device, seed=self._seed):
             return _on_cpu(self._averaged().state_dict())
 
     def snapshot(self) -> Snapshot:
@@ -213,7 +213,7 @@ class FullTraining:
     def _step(self, number: int) -> float:
         """One step of the optimizer; its loss."""
         chosen = self._chosen(number)
-        generator = torch.Generator().manual_seed(_number(self._seed, _IMAGES, number))
+        generator = torch.Generator().manual_seed(seed_of(self._seed, _IMAGES, number))
         images = self._augment(self._images[chosen], generator)
         rng = np.random.default_rng((self._seed, _MIXING, number))
         recipe = self._recipe
@@ -259,7 +259,7 @@ class FullTraining:
             *(torch.tensor_split(one, self._parts) for one in (images, *labels)), strict=True
         )
         for piece, (inputs, first, second) in enumerate(pieces):
-            torch.manual_seed(_number(self._seed, _DROPOUT, number, piece))
+            torch.manual_seed(seed_of(self._seed, _DROPOUT, number, piece))
             self._choose_paths(len(inputs), number, piece)
             outputs = self._model(resized(inputs, self._size)).float()
             loss = self._loss(outputs, first)
@@ -297,7 +297,7 @@ class FullTraining:
     def _chosen(self, number: int) -> Tensor:
         """Positions of the images of one step: an order per pass, cut into batches."""
         epoch, batch = divmod(number, self._batches)
-        generator = torch.Generator().manual_seed(_number(self._seed, _ORDER, epoch))
+        generator = torch.Generator().manual_seed(seed_of(self._seed, _ORDER, epoch))
         order = torch.randperm(len(self._labels), generator=generator)
         return order[batch * self._batch : (batch + 1) * self._batch].to(self._device)
 
@@ -351,29 +351,9 @@ def _optimizer(model: nn.Module, recipe: FullRecipe, factors: Factors) -> torch.
     return torch.optim.AdamW(parts, lr=recipe.learning_rate, foreach=True)
 
 
-@contextmanager
-def _seeded(seed: int, device: str) -> Iterator[None]:
-    """With torch's generators seeded; on a CPU one thread, whatever the number of cores."""
-    threads = torch.get_num_threads()
-    devices = [torch.device(device)] if device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        try:
-            if device == "cpu":
-                torch.set_num_threads(1)
-            yield
-        finally:
-            torch.set_num_threads(threads)
-
-
 def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copies on the CPU, in the plain layout."""
     return {
         name: one.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         for name, one in tensors.items()
     }
-
-
-def _number(*parts: int) -> int:
-    """A seed of 64 bits."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])

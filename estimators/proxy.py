@@ -2,17 +2,16 @@
 
 import difflib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from typing import ClassVar, final
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from estimators.data import ImageData
+from estimators.determinism import alone
 from estimators.estimator import (
     Checkpoint,
     Estimator,
@@ -122,7 +121,7 @@ class Proxy(Estimator, Relative):
         if self.references:
             if not self._sample:
                 raise ValueError("refer must be called before prepare for the score az_nas")
-            with _alone("cpu", 0):
+            with alone("cpu", seed=0):
                 found = [self._parts(graph, "cpu") for graph in self._sample]
             self._reference = az_nas.Reference(found)
 
@@ -156,7 +155,7 @@ class Proxy(Estimator, Relative):
         if graph.output_shape != task.output_shape:
             raise ValueError(f"network must return {task.output_shape}, got {graph.output_shape}")
         details: dict[str, float] = {}
-        with _alone(device, seed):
+        with alone(device, seed=seed):
             try:
                 if self._reference is None:
                     score = _SCORES[self._score](self._untrained(graph, device))
@@ -201,18 +200,3 @@ def _shape(graph: Graph) -> tuple[int, int, int]:
 def _built(graph: Graph, device: str) -> nn.Module:
     """The network, in the layout that is fast on a CPU."""
     return quiet(build(graph).to(device).to(memory_format=torch.channels_last))
-
-
-@contextmanager
-def _alone(device: str, seed: int) -> Iterator[None]:
-    """With generators of its own, and on a CPU one thread: one result however many cores."""
-    threads = torch.get_num_threads()
-    devices = [torch.device(device)] if device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(int(np.uint64(seed)))
-        try:
-            if device == "cpu":
-                torch.set_num_threads(1)
-            yield
-        finally:
-            torch.set_num_threads(threads)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from estimators.data import ImageData
+from estimators.determinism import alone
 from estimators.estimator import (
     STAND_IN,
     Checkpoint,
@@ -137,19 +138,12 @@ class Supernet(Pretrained):
 
     def pretrain(self, given: Pretraining) -> float | None:
         """Train the shared weights; see the contract."""
-        threads = torch.get_num_threads()
-        devices = [torch.device(given.device)] if given.device.startswith("cuda") else []
-        with torch.random.fork_rng(devices=devices):
-            try:
-                if given.device == "cpu":  # one result whatever the number of cores
-                    torch.set_num_threads(1)
-                data, task, recipe = self._ready()
-                training = SupernetTraining(data, task, recipe, given=given)
-                if not training.run():
-                    return None
-                self._trained = training.finish()
-            finally:
-                torch.set_num_threads(threads)
+        with alone(given.device):
+            data, task, recipe = self._ready()
+            training = SupernetTraining(data, task, recipe, given=given)
+            if not training.run():
+                return None
+            self._trained = training.finish()
         return training.seconds
 
     def evaluate(
@@ -168,23 +162,20 @@ class Supernet(Pretrained):
             raise ValueError(f"fidelity must be in (0, 1], got {fidelity}")
         if graph.output_shape != task.output_shape:
             raise ValueError(f"network must return {task.output_shape}, got {graph.output_shape}")
-        threads = torch.get_num_threads()
-        try:
-            if device == "cpu":
-                torch.set_num_threads(1)
-            metrics = inherited(
-                graph,
-                self._shared().state_dict(graph),
-                data=data,
-                validation=data.validation,
-                task=task,
-                seed=seed,
-                device=device,
-            )
-        except torch.OutOfMemoryError as error:
-            raise EvaluationError(str(error), cause="oom_device") from error
-        finally:
-            torch.set_num_threads(threads)
+        weights = self._shared().state_dict(graph)
+        with alone(device):
+            try:
+                metrics = inherited(
+                    graph,
+                    weights,
+                    data=data,
+                    validation=data.validation,
+                    task=task,
+                    seed=seed,
+                    device=device,
+                )
+            except torch.OutOfMemoryError as error:
+                raise EvaluationError(str(error), cause="oom_device") from error
         metric = next(iter(task.metrics))
         if not math.isfinite(metrics[metric]):
             raise EvaluationError(f"{metric} is {metrics[metric]}", cause="nan")

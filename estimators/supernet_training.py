@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from estimators.data import ImageData, Split
+from estimators.determinism import seed_of
 from estimators.estimator import EvaluationError, Pretraining
 from estimators.inherited import inherited
 from estimators.scoring import resized
@@ -126,7 +127,7 @@ class SupernetTraining:
 
     def _take_step(self) -> Tensor:
         """One step; the loss of its first child."""
-        torch.manual_seed(_seed(self._given.seed, _DROPOUT, self.step))
+        torch.manual_seed(seed_of(self._given.seed, _DROPOUT, self.step) >> 1)
         rng = self._generator(_CHILD, self.step)
         images, labels = self._batch()
         rate = self._recipe.learning_rate * self._factor()
@@ -205,7 +206,7 @@ class SupernetTraining:
 
     def _batch(self) -> tuple[Tensor, Tensor]:
         epoch, batch = divmod(self.step, self._batches)
-        generator = torch.Generator().manual_seed(_seed(self._given.seed, _ORDER, epoch))
+        generator = torch.Generator().manual_seed(seed_of(self._given.seed, _ORDER, epoch) >> 1)
         order = torch.randperm(len(self._labels), generator=generator)
         size = self._recipe.batch_size
         chosen = order[batch * size : (batch + 1) * size].to(self._labels.device)
@@ -227,7 +228,7 @@ class SupernetTraining:
                 data=self._data,
                 validation=few,
                 task=self._task,
-                seed=_seed(self._given.seed, _JUDGED, place),
+                seed=seed_of(self._given.seed, _JUDGED, place) >> 1,
                 device=self._given.device,
             )[metric]
             for place, graph in enumerate(self._judged)
@@ -298,7 +299,3 @@ class SupernetTraining:
 
     def _generator(self, *key: int) -> np.random.Generator:
         return np.random.default_rng((self._given.seed, *key))
-
-
-def _seed(*parts: int) -> int:
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)

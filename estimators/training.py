@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from estimators.data import ImageData
+from estimators.determinism import alone, seed_of
 from estimators.estimator import Checkpoint, Estimator, Evaluation, EvaluationError, Report
 from estimators.folds import fold, fold_positions
 from estimators.schedule import Schedule
@@ -208,20 +209,14 @@ class Training(Estimator):
             raise ValueError(f"fidelity must be in (0, 1], got {fidelity}")
         if graph.output_shape != task.output_shape:
             raise ValueError(f"network must return {task.output_shape}, got {graph.output_shape}")
-        threads = torch.get_num_threads()
-        devices = [torch.device(device)] if device.startswith("cuda") else []
-        with torch.random.fork_rng(devices=devices):
+        once = None if report is None else _each_once(report)
+        with alone(device):
             try:
-                if device == "cpu":  # one result whatever the number of cores
-                    torch.set_num_threads(1)
-                once = None if report is None else _each_once(report)
                 return self._fitted(
                     graph, fidelity, seed=seed, device=device, start=start, report=once
                 )
             except torch.OutOfMemoryError as error:
                 raise EvaluationError(str(error), cause="oom_device") from error
-            finally:
-                torch.set_num_threads(threads)
 
     def _fitted(
         self,
@@ -393,7 +388,7 @@ class _Child:
             chosen = self._chosen(number)
             # Dropout draws from the global generator: seeded per step, so that a continued
             # training takes the same steps as one in a single piece.
-            torch.manual_seed(_seed(self._seed, 1, number))
+            torch.manual_seed(seed_of(self._seed, 1, number))
             choice = self._drawn(number)
             self._optimizer.zero_grad(set_to_none=True)
             for part in torch.tensor_split(torch.arange(len(chosen)), self._parts):
@@ -429,7 +424,7 @@ class _Child:
     def _chosen(self, number: int) -> Tensor:
         """Positions of the images of one step: an order per epoch, cut into batches."""
         epoch, batch = divmod(number, self._batches)
-        generator = torch.Generator().manual_seed(_seed(self._seed, 0, epoch))
+        generator = torch.Generator().manual_seed(seed_of(self._seed, 0, epoch))
         order = torch.randperm(len(self._labels), generator=generator)
         size = self._recipe.batch_size
         return order[batch * size : (batch + 1) * size].to(self._device)
@@ -491,7 +486,3 @@ def _each_once(report: Report) -> Report:
         return report(fidelity, metrics)
 
     return once
-
-
-def _seed(*parts: int) -> int:
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])

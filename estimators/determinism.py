@@ -1,0 +1,37 @@
+"""One result for one seed, whatever was drawn before and however many cores there are."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+
+@contextmanager
+def alone(device: str, *, seed: int | None = None) -> Iterator[None]:
+    """With torch's generators put back in the end, and on a CPU one thread.
+
+    Args:
+        device: A torch device such as ``cpu`` or ``cuda:0``.
+        seed: What to seed the generators with at first, from 0 to 2**64 - 1; None leaves that to
+            what runs inside.
+    """
+    threads = torch.get_num_threads()
+    devices = [torch.device(device)] if device.startswith("cuda") else []
+    with torch.random.fork_rng(devices=devices):
+        if seed is not None:
+            torch.manual_seed(seed)
+        try:
+            if device == "cpu":
+                torch.set_num_threads(1)
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+def seed_of(*parts: int) -> int:
+    """A seed of 64 bits for one purpose, named by numbers from 0 on.
+
+    Names of one seed should be as long as each other: zeros at the end do not count.
+    """
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])
