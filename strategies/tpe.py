@@ -1,20 +1,14 @@
 """Optuna's tree-structured Parzen estimator."""
 
-import warnings
-from typing import final
+from typing import ClassVar, final
 
-import numpy as np
-from optuna.samplers import TPESampler
+from optuna.samplers import BaseSampler, TPESampler
 
-from search_spaces.genome import Genome, Genotype
-from strategies.history import Proposal
-from strategies.optuna_study import OptunaStudy
-from strategies.spread import draw_spread
-from strategies.strategy import Features, Strategy, require_one_objective
+from strategies.optuna_sampled import OptunaSampled
 
 
 @final
-class TPE(Strategy):
+class TPE(OptunaSampled):
     """Proposes what is likely among the good and unlikely among the bad, for one objective.
 
     The first ``starts`` asks span cost. Decisions that are open together are modelled
@@ -23,62 +17,13 @@ class TPE(Strategy):
 
     Source: Bergstra et al., Algorithms for Hyper-Parameter Optimization (NeurIPS 2011); Watanabe,
     Tree-Structured Parzen Estimator (arXiv:2304.11127), by Optuna's ``TPESampler``. Deviations:
-    genotypes are not proposed twice, limits are respected, the first ones span cost.
+    see ``OptunaSampled``.
     """
 
-    def __init__(
-        self,
-        genome: Genome,
-        budget: int,
-        directions: tuple[str, ...],
-        features: Features | None,
-        *,
-        starts: int | None = None,
-    ) -> None:
-        """Set up an empty study.
+    name: ClassVar[str] = "tpe"
+    flat: ClassVar[bool] = False
 
-        Args:
-            genome: See ``Strategy``.
-            budget: See ``Strategy``.
-            directions: See ``Strategy``; exactly one.
-            features: See ``Strategy``.
-            starts: Asks before the estimator's, at least 1. None: 10 as in Optuna, but
-                at most a quarter of the budget and at least 2.
-
-        Raises:
-            ValueError: If ``starts`` is below 1, or there are several objectives.
-        """
-        super().__init__(genome, budget, directions, features)
-        require_one_objective(directions, "tpe")
-        if starts is None:
-            starts = max(2, min(10, budget // 4))
-        if starts < 1:
-            raise ValueError(f"starts must be at least 1, got {starts}")
-        self._starts = starts
-        self._study = OptunaStudy(genome, self.history, objectives=1, flat=False)
-
-    def recommend(self) -> Genotype:
-        """The best told; ties: told first."""
-        return self.history.best()
-
-    def derived(self) -> dict[str, int | float | str]:
-        """The number of starts."""
-        return {"starts": self._starts}
-
-    def _propose(self, rng: np.random.Generator) -> Proposal | None:
-        if len(self.history.asked) < self._starts:
-            genotype = draw_spread(self.genome, self.history, features=self.features, rng=rng)
-        else:
-            genotype = self._study.propose(self._sampler(rng), features=self.features, rng=rng)
-        return None if genotype is None else Proposal(genotype)
-
-    def _sampler(self, rng: np.random.Generator) -> TPESampler:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # some of these options are experimental
-            return TPESampler(
-                n_startup_trials=self._starts,
-                multivariate=True,
-                group=True,
-                constant_liar=True,
-                seed=int(rng.integers(2**32)),
-            )
+    def _sampler(self, *, starts: int, seed: int) -> BaseSampler:
+        return TPESampler(
+            n_startup_trials=starts, multivariate=True, group=True, constant_liar=True, seed=seed
+        )
