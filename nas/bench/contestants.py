@@ -1,14 +1,14 @@
 """Who takes part: strategies by name and options, and baselines that are always shown."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 
 from nas import plugins
+from nas.bench import peers
 from nas.bench.benchmark import Benchmark
-from nas.bench.optuna_gp import OptunaGP
 from nas.errors import usage_error
 from search_spaces.genome import Genome, Genotype
 from search_spaces.strict_json import JsonError, loads
@@ -18,7 +18,6 @@ from strategies.strategy import Features, Strategy
 
 LARGEST = "largest"
 RANDOM = "random"
-PEERS: Mapping[str, type[Strategy]] = {"optuna-gp": OptunaGP}  # no search can take these
 
 
 @final
@@ -59,7 +58,7 @@ def contestants(names: Sequence[str], benchmark: Benchmark) -> list[Contestant]:
 
 def _strategy(text: str) -> Contestant:
     name, *settings = text.split(":")
-    target = PEERS[name] if name in PEERS else plugins.load("strategies", name)
+    target = peers.load(name)
     options: dict[str, object] = {}
     for setting in settings:
         option, equals, value = setting.partition("=")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from nas import plugins
+from nas.bench import peers
 from nas.commands.flags import JsonFlag, answer
 from nas.errors import usage_error
 from nas.terminal import stdout_kept
@@ -42,7 +42,7 @@ def bench(  # noqa: PLR0913 - one parameter per flag
         raise usage_error(f"--queries must be whole numbers such as 10,20,50, got {queries[:80]!r}")
     for name in names:  # a misspelt name is told before tables are read
         if name != "largest":
-            plugins.load("strategies", name.partition(":")[0])
+            peers.load(name.partition(":")[0])
     from nas.bench import command, report  # noqa: PLC0415 - numpy and scipy
 
     with stdout_kept():

@@ -192,3 +192,12 @@ def test_the_command_prints_text_or_one_document(
     run([*line.split(), "--json"])
     document = json.loads(capsys.readouterr().out)
     assert [row["queries"] for row in document["results"][:2]] == [5, 9]
+
+
+def test_a_peer_takes_part_by_its_name(
+    tables: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--queries", "4", "--seeds", "2", "--json"]
+    run(["bench", "--table", str(tables[0]), "--strategies", "optuna-gp", *flags])
+    names = {row["strategy"] for row in json.loads(capsys.readouterr().out)["results"]}
+    assert "optuna-gp" in names

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from nas.bench.benchmark import Benchmark, CostLimit
-from nas.bench.contestants import PEERS, LargestFirst, contestants
+from nas.bench.contestants import LargestFirst, contestants
 from nas.bench.optuna_gp import OptunaGP
+from nas.bench.peers import PEERS
 from nas.bench.table import Table
 from nas.errors import NasError
 from strategies import DEFAULT_STRATEGY, STRATEGIES
