@@ -83,6 +83,34 @@ def quantity(text: str) -> int:
         raise typer.BadParameter(str(error)) from error
 
 
+# Flags of several commands.
+Group = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN", help="Of the .csv: what stays together in one split."),
+]
+ImageSize = Annotated[
+    str | None,
+    typer.Option(metavar="HxW", help="Resize to that.", show_default="as they are, or median"),
+]
+Seed = Annotated[int, typer.Option(help="Decides every random choice.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Fidelity = Annotated[float, typer.Option(help="Share of full training, in (0, 1].")]
+MaxParams = Annotated[
+    int | None, typer.Option(parser=quantity, metavar="N", help="Such as 300k or 5M.")
+]
+MaxMacs = Annotated[int | None, typer.Option(parser=quantity, metavar="N", help="Such as 300M.")]
+InputShape = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CxHxW", help="Images to adapt a reference to.", show_default="as published"
+    ),
+]
+NumClasses = Annotated[
+    int | None,
+    typer.Option(help="Classes to adapt a reference to.", show_default="as published"),
+]
+
+
 def shape_of(text: str) -> tuple[int, int, int]:
     """Channels, height and width, of ``3x224x224``.
 

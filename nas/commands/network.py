@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from nas.commands.flags import DataDir, Download, JsonFlag, TrialFlag, answer, shape_of
+from nas.commands.flags import (
+    DataDir,
+    Device,
+    Download,
+    Group,
+    InputShape,
+    JsonFlag,
+    NumClasses,
+    TrialFlag,
+    answer,
+    shape_of,
+)
 from nas.errors import usage_error
 from nas.terminal import say
 from search_spaces.strict_json import dumps
@@ -86,11 +97,8 @@ def evaluate(  # noqa: PLR0913 - one parameter per flag
     data_dir: DataDir = None,
     download: Download = False,
     split: Annotated[str, typer.Option(help="test, validation, train or all.")] = "test",
-    group: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="Of the .csv: what stays together in one split."),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    group: Group = None,
+    device: Device = "auto",
     trial: TrialFlag = None,
     json: JsonFlag = False,
 ) -> None:
@@ -118,16 +126,8 @@ def show(
     picture: Annotated[
         Path | None, typer.Option("--draw", metavar="FILE.svg", help="Write a drawing as well.")
     ] = None,
-    input_shape: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CxHxW", help="Images to adapt a reference to.", show_default="as published"
-        ),
-    ] = None,
-    num_classes: Annotated[
-        int | None,
-        typer.Option(help="Classes to adapt a reference to.", show_default="as published"),
-    ] = None,
+    input_shape: InputShape = None,
+    num_classes: NumClasses = None,
     trial: TrialFlag = None,
     json: JsonFlag = False,
 ) -> None:

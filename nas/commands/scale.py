@@ -10,14 +10,18 @@ from nas.commands.flags import (
     Address,
     ChildTimeout,
     DataDir,
+    Device,
     Download,
+    Fidelity,
     GpusPerChild,
     Grace,
     JsonFlag,
     MaxHours,
+    MaxMacs,
+    MaxParams,
+    Seed,
     Workers,
     answer,
-    quantity,
 )
 from nas.commands.search import report
 from nas.errors import usage_error
@@ -77,15 +81,11 @@ def scale(  # noqa: PLR0913 - one parameter per flag
     out: Annotated[
         Path | None, typer.Option(help="Run folder, or a family's.", show_default="runs/scaling-N")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Decides every random choice.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    fidelity: Annotated[float, typer.Option(help="Share of full training, in (0, 1].")] = 1.0,
-    max_params: Annotated[
-        int | None, typer.Option(parser=quantity, metavar="N", help="Such as 300k or 5M.")
-    ] = None,
-    max_macs: Annotated[
-        int | None, typer.Option(parser=quantity, metavar="N", help="Such as 300M.")
-    ] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    fidelity: Fidelity = 1.0,
+    max_params: MaxParams = None,
+    max_macs: MaxMacs = None,
     max_latency_ms: Annotated[float | None, typer.Option(help="As for `nas search`.")] = None,
     objective: Annotated[str, typer.Option(help="As for `nas search`.")] = "accuracy",
     settings: Annotated[

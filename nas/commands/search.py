@@ -11,14 +11,20 @@ from nas.commands.flags import (
     Address,
     ChildTimeout,
     DataDir,
+    Device,
     Download,
+    Fidelity,
     GpusPerChild,
     Grace,
+    Group,
+    ImageSize,
     JsonFlag,
     MaxHours,
+    MaxMacs,
+    MaxParams,
+    Seed,
     Workers,
     answer,
-    quantity,
 )
 from nas.limits import format_quantity, format_value
 from nas.terminal import stdout_kept
@@ -65,20 +71,14 @@ def search(  # noqa: PLR0913 - one parameter per flag
     ] = "digits",
     data_dir: DataDir = None,
     download: Download = False,
-    image_size: Annotated[
-        str | None,
-        typer.Option(metavar="HxW", help="Resize to that.", show_default="as they are, or median"),
-    ] = None,
-    group: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="Of the .csv: what stays together in one split."),
-    ] = None,
+    image_size: ImageSize = None,
+    group: Group = None,
     out: Annotated[
         Path | None, typer.Option(help="Run folder, new or empty.", show_default="runs/SPACE-N")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Decides every random choice.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    fidelity: Annotated[float, typer.Option(help="Share of full training, in (0, 1].")] = 1.0,
+    seed: Seed = 0,
+    device: Device = "auto",
+    fidelity: Fidelity = 1.0,
     final_training: Annotated[
         str | None,
         typer.Option(metavar="auto|off", help="Train the winner to the end.", show_default="auto"),
@@ -91,12 +91,8 @@ def search(  # noqa: PLR0913 - one parameter per flag
             show_default="each in one piece",
         ),
     ] = None,
-    max_params: Annotated[
-        int | None, typer.Option(parser=quantity, metavar="N", help="Such as 300k or 5M.")
-    ] = None,
-    max_macs: Annotated[
-        int | None, typer.Option(parser=quantity, metavar="N", help="Such as 300M.")
-    ] = None,
+    max_params: MaxParams = None,
+    max_macs: MaxMacs = None,
     max_latency_ms: Annotated[
         float | None, typer.Option(help="Median for one image on the device, measured.")
     ] = None,

@@ -6,7 +6,16 @@ from typing import Annotated, Any
 import typer
 
 from nas import plugins
-from nas.commands.flags import DataDir, Download, JsonFlag, answer
+from nas.commands.flags import (
+    DataDir,
+    Device,
+    Download,
+    Group,
+    ImageSize,
+    JsonFlag,
+    Seed,
+    answer,
+)
 from nas.terminal import stdout_kept
 from search_spaces.strict_json import dumps
 
@@ -20,22 +29,16 @@ def train(  # noqa: PLR0913 - one parameter per flag
     out: Annotated[Path, typer.Option(help="Folder; one that holds this training goes on.")],
     data_dir: DataDir = None,
     download: Download = False,
-    image_size: Annotated[
-        str | None,
-        typer.Option(metavar="HxW", help="Resize to that.", show_default="as they are, or median"),
-    ] = None,
-    group: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="Of the .csv: what stays together in one split."),
-    ] = None,
+    image_size: ImageSize = None,
+    group: Group = None,
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the training images.", show_default="100")
     ] = None,
     max_hours: Annotated[
         float | None, typer.Option(help="As many epochs as fill that, by the pace of one.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Decides every random choice.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    seed: Seed = 0,
+    device: Device = "auto",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="train.OPTION=VALUE", help="Such as train.flip=true."),

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from nas.commands.flags import DataDir, Download, JsonFlag, answer, shape_of
+from nas.commands.flags import (
+    DataDir,
+    Device,
+    Download,
+    Group,
+    InputShape,
+    JsonFlag,
+    NumClasses,
+    Seed,
+    answer,
+    shape_of,
+)
 from nas.errors import usage_error
 from nas.terminal import stdout_kept
 from search_spaces.strict_json import dumps
@@ -28,10 +39,7 @@ def transfer(  # noqa: PLR0913 - one parameter per flag
     data: Annotated[str, typer.Option(help="As for nas search.")] = "digits",
     data_dir: DataDir = None,
     download: Download = False,
-    group: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="Of the .csv: what stays together in one split."),
-    ] = None,
+    group: Group = None,
     mode: Annotated[str, typer.Option(help="auto, linear, probe, last or full.")] = "auto",
     stages: Annotated[
         int | None, typer.Option(help="For last: how many.", show_default="the later half")
@@ -55,8 +63,8 @@ def transfer(  # noqa: PLR0913 - one parameter per flag
         int | None,
         typer.Option(help="Of fine-tuning.", show_default="200 steps, at least 5 epochs"),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Decides every random choice.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    seed: Seed = 0,
+    device: Device = "auto",
     json: JsonFlag = False,
 ) -> None:
     """Use a trained network for other images and classes."""
@@ -90,16 +98,8 @@ def convert_weights(
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The .safetensors to write.")],
     *,
-    input_shape: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CxHxW", help="Images to adapt a reference to.", show_default="as published"
-        ),
-    ] = None,
-    num_classes: Annotated[
-        int | None,
-        typer.Option(help="Classes to adapt a reference to.", show_default="as published"),
-    ] = None,
+    input_shape: InputShape = None,
+    num_classes: NumClasses = None,
     json: JsonFlag = False,
 ) -> None:
     """Turn weights in torch's own format into safetensors, in a process with limits."""
