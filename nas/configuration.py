@@ -385,7 +385,7 @@ def _construct(
         raise usage_error(f"{part} must be a subclass of {base.__name__}, got {target.__name__}")
     plugins.check_options(target, options, part)
     for name, value in options.items():
-        check_type(value, plugins.options(target)[name].annotation, f"{part}.{name}")
+        _check_type(value, plugins.options(target)[name].annotation, f"{part}.{name}")
     try:
         made = target(*arguments, **options)
     except (ValueError, TypeError) as error:
@@ -409,7 +409,7 @@ def _final_recipe(
     if wanted not in {"auto", "off"}:
         raise usage_error(f"--final-training must be auto or off, got {wanted[:40]!r}")
     options = configuration.settings.get("train", {})
-    plugins.check_options(FullRecipe, options, "train")
+    check_recipe_options(options)
     if plan.beside and configuration.final_training == "auto":
         raise usage_error("--final-training must be off with several objectives; leave it out")
     if wanted == "off" or plan.beside:
@@ -424,8 +424,6 @@ def _final_recipe(
         training = Training()
         training.prepare(images, Classification(len(images.classes)))
         child_epochs = int(training.recipe["epochs"])
-    for name, value in options.items():
-        check_type(value, plugins.options(FullRecipe)[name].annotation, f"train.{name}")
     if options.get("merge_validation"):
         raise usage_error(
             "train.merge_validation must be off: a search compares by validation images; "
@@ -444,7 +442,19 @@ def _final_recipe(
         raise usage_error(f"train: {error}") from error
 
 
-def check_type(value: object, annotation: Any, where: str) -> None:
+def check_recipe_options(options: Mapping[str, Any]) -> None:
+    """Check names and types of what a user wants of a full training.
+
+    Raises:
+        NasError: If an option is unknown or of another type (exit code 2).
+    """
+    plugins.check_options(FullRecipe, options, "train")
+    known = plugins.options(FullRecipe)
+    for name, value in options.items():
+        _check_type(value, known[name].annotation, f"train.{name}")
+
+
+def _check_type(value: object, annotation: Any, where: str) -> None:
     """Check an option against its annotation; those that are no plain types say nothing."""
     if isinstance(annotation, str):
         return

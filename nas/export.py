@@ -93,6 +93,20 @@ class Winner:
     by_class: tuple[ClassFigures, ...] = ()
 
 
+def check_new(folder: Path) -> None:
+    """Refuse a place for a new folder that holds something.
+
+    Raises:
+        NasError: If it does (exit code 2), or cannot be looked at (5).
+    """
+    try:
+        taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    except OSError as error:
+        raise NasError(f"cannot write {folder}: {error.strerror}", exit_code=5) from error
+    if taken:
+        raise NasError(f"{folder} is there already; choose another folder", exit_code=2)
+
+
 def export(winner: Winner, folder: Path, formats: Sequence[Format] = ()) -> float | None:
     """Write the folder, after its source and weights were checked in a fresh interpreter.
 
@@ -112,9 +126,8 @@ def export(winner: Winner, folder: Path, formats: Sequence[Format] = ()) -> floa
     """
     if formats and winner.weights is None:
         raise usage_error("--format needs a network with weights; name a finished run")
+    check_new(folder)
     try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise NasError(f"{folder} is there already; choose another folder", exit_code=2)
         folder.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.tmp-", dir=folder.parent))
     except OSError as error:

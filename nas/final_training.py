@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
@@ -39,12 +40,7 @@ def final_recipe(
         ValueError: If one is out of range.
     """
     epochs = max(TIMES * child_epochs, math.ceil(SHARE * searched * child_epochs))
-    usual = default_recipe(images, epochs=epochs)
-    return FullRecipe(**{**_fields(usual), **options})
-
-
-def _fields(recipe: FullRecipe) -> dict[str, Any]:
-    return {name: getattr(recipe, name) for name in recipe.__dataclass_fields__}
+    return replace(default_recipe(images, epochs=epochs), **options)
 
 
 def checkpoint_of(folder: Path, ordinal: int) -> Path:

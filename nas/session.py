@@ -493,8 +493,10 @@ class Session:
             for (ordinal, _), reading in readings
             if ordinal in finalists and reading.weights is not None
         }
+        known = {checkpoint_of(self._folder, ordinal).name for ordinal in finalists}
         for path in (self._folder / TRIALS).glob("*-final.checkpoint"):
-            path.unlink(missing_ok=True)  # of a winner that is none any more
+            if path.name not in known:
+                path.unlink(missing_ok=True)
         if self._record.outcome == "paused":  # to go on from
             kept |= {one.file for one in self._record.checkpoints.values() if one is not None}
         forget_others(self._folder, frozenset(kept))

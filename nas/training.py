@@ -18,8 +18,7 @@ from estimators.full_training import FullTraining
 from estimators.scoring import scored
 from estimators.snapshot import Epoch, Snapshot
 from estimators.task import Classification
-from nas import plugins
-from nas.configuration import check_type
+from nas.configuration import check_recipe_options
 from nas.curve_picture import confusion_picture, curve_picture
 from nas.errors import NasError, usage_error
 from nas.evaluating import figures
@@ -147,10 +146,7 @@ def recipe_of(images: ImageData, settings: Mapping[str, Any]) -> FullRecipe:
     Raises:
         NasError: If an option is unknown, or a value cannot be (exit code 2).
     """
-    plugins.check_options(FullRecipe, settings, "train")
-    known = plugins.options(FullRecipe)
-    for name, value in settings.items():
-        check_type(value, known[name].annotation, f"train.{name}")
+    check_recipe_options(settings)
     try:
         return replace(default_recipe(images), **settings)
     except ValueError as error:

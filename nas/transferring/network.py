@@ -72,6 +72,7 @@ class Transfer:
         self._layer = last_layer(self._graph)
         self._device = device
         self._weights = self._kept(source)
+        self._known: dict[tuple[int, str], Features] = {}  # by images and module
 
     def _kept(self, source: Source) -> dict[str, Tensor]:
         """The weights of the source but for its last layer, which is zero.
@@ -202,8 +203,16 @@ class Transfer:
         return self._fitted((here[module], train.labels), (there[module], validation.labels))
 
     def _features(self, modules: Sequence[str], split: Split) -> dict[str, Features]:
-        model = self._model(self._weights)
-        return features(model, modules, split.images, size=self.size, device=self._device)
+        """Features of images that stay; of whole splits they are computed once."""
+        keys = {name: (id(split.images), name) for name in modules}
+        missing = [name for name, key in keys.items() if key not in self._known]
+        found: dict[str, Features] = {}
+        if missing:
+            model = self._model(self._weights)
+            found = features(model, missing, split.images, size=self.size, device=self._device)
+        if any(split is one for one in (self.images.train, self.images.validation)):
+            self._known |= {keys[name]: values for name, values in found.items()}
+        return {name: found[name] if name in found else self._known[keys[name]] for name in keys}
 
     def _fitted(
         self, train: tuple[Features, Tensor], validation: tuple[Features, Tensor]

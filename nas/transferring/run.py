@@ -12,7 +12,7 @@ from estimators.training import Training
 from nas.configuration import images_of, resolve_device
 from nas.datasets import Data, is_path, options
 from nas.errors import usage_error
-from nas.export import Preprocessing, Winner, export
+from nas.export import Preprocessing, Winner, check_new, export
 from nas.transferring.choice import MODES, Choice, Probed, choose
 from nas.transferring.network import Transfer
 from nas.transferring.source import Source, source_of
@@ -114,8 +114,7 @@ def transfer(  # noqa: PLR0913 - the options of the command line, by name
             fails (3), or the folder cannot be written (5).
     """
     folder = Path(out)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise usage_error(f"{folder} is there already; choose another folder")
+    check_new(folder)
     place = resolve_device(device)
     trained = source_of(str(source), None if weights is None else Path(weights), mean=mean, std=std)
     read = options(image_size if is_path(data) else None, group, data_dir, download=download)

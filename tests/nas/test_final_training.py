@@ -23,6 +23,7 @@ from estimators.task import Classification
 from nas.errors import NasError
 from nas.final_training import final_recipe
 from nas.journal import read_events
+from nas.record import FULL
 from search_spaces.architecture import lower
 from search_spaces.space import SearchSpace
 from search_spaces.strict_json import loads
@@ -68,10 +69,11 @@ def test_the_winner_is_trained_to_the_end_and_read_once(
     told = best(folder)["final_training"]
     assert told == {"epochs": 4, "score": event["metrics"]["accuracy"], "used": told["used"]}
     exported = load_file(folder / "best" / "model.safetensors")
-    chosen = event["weights"]["file"] if told["used"] else None
-    if chosen is not None:
-        kept = load_file(folder / chosen)
-        assert all(torch.equal(exported[name], value) for name, value in kept.items())
+    assert result.best.weights is not None
+    kept = load_file(folder / result.best.weights.file)
+    assert all(torch.equal(exported[name], value) for name, value in kept.items())
+    assert told["used"] == (result.best.weights.file == event["weights"]["file"])
+    assert told["used"] == (told["score"] >= max(result.best.scores))
     card = (folder / "best" / "README.md").read_text()
     assert "of the final training" in card
     assert not list((folder / "trials").glob("*.checkpoint"))
@@ -255,3 +257,9 @@ def test_a_checkpoint_that_cannot_be_used_is_left_aside(
     seen = trained(monkeypatch, until=None)
     finish()
     assert seen == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_record_knows_a_full_training_by_its_recipe(tmp_path: Path, images: Data) -> None:
+    estimator = Finishing(FullRecipe(epochs=1), tmp_path / "x.checkpoint")
+    estimator.prepare(from_arrays(*images), Classification(2))
+    assert estimator.recipe["estimator"] == FULL
