@@ -17,6 +17,7 @@ from nas.configuration import (
 )
 from nas.datasets import Data, options
 from nas.errors import NasError, usage_error
+from nas.execution import Execution, ray_for
 from nas.interrupts import Interrupted, Interrupts
 from nas.loading import load
 from nas.lock import RunLock
@@ -32,7 +33,7 @@ from nas.run_folder import (
     read_record,
     write_json,
 )
-from nas.session import Execution, Session, ray_for
+from nas.session import Session
 from nas.status import read
 from nas.terminal import escaped, say
 from nas.transferring.run import transfer

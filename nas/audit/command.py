@@ -18,13 +18,13 @@ from nas.children import Child
 from nas.configuration import Prepared, of_run
 from nas.datasets import Data, options
 from nas.errors import NasError, usage_error
+from nas.execution import Execution, ray_for, workers_for
 from nas.interrupts import Interrupted, Interrupts
 from nas.lock import RunLock
 from nas.plan import AUDIT as AUDIT_KEY
 from nas.plan import FRESH_SEEDS, training_seed
 from nas.record import Record
 from nas.run_folder import check_plain, read_record, tidy, write_json
-from nas.session import Execution, ray_for, workers_for
 from nas.status import read, summary_of
 
 if TYPE_CHECKING:

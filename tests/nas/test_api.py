@@ -18,7 +18,7 @@ from estimators import training
 from estimators.data import ImageData, Split
 from estimators.estimator import Checkpoint, Estimator, Evaluation, EvaluationError, Report
 from estimators.task import Classification, Task
-from nas import api, plugins, session
+from nas import api, ending, plugins
 from nas.errors import NasError
 from nas.events import check_event
 from nas.journal import read_events
@@ -196,7 +196,7 @@ def test_the_test_images_are_read_once_and_by_the_winner(
     mini: type[SearchSpace], images: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    measure, scored, prepare = training.measure, session.scored, api.prepare
+    measure, scored, prepare = training.measure, ending.scored, api.prepare
     tests: list[Split] = []
 
     def prepared(*arguments: Any, **options: Any) -> Any:
@@ -212,7 +212,7 @@ def test_the_test_images_are_read_once_and_by_the_winner(
         return call
 
     monkeypatch.setattr(api, "prepare", prepared)
-    monkeypatch.setattr(session, "scored", watched(scored))
+    monkeypatch.setattr(ending, "scored", watched(scored))
     monkeypatch.setattr(training, "measure", watched(measure))
     result = nas.search(out=tmp_path / "run", **small(mini, images))
     assert read.count("test") == 1
@@ -478,7 +478,7 @@ def test_a_final_training_that_diverges_is_one_line(
     def diverge(*_: object, **__: object) -> None:
         raise EvaluationError("the loss became nan by step 3", cause="nan")
 
-    monkeypatch.setattr(session.Training, "evaluate", diverge)
+    monkeypatch.setattr(ending.Training, "evaluate", diverge)
     with pytest.raises(NasError, match=r"final training of trial \d+ failed: the loss") as caught:
         nas.search(out=tmp_path / "run", **small(mini, images, estimator=cheap, settings={}))
     assert caught.value.exit_code == 3

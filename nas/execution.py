@@ -1,0 +1,106 @@
+"""How a session of a run is carried out: on how many workers, and where."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
+
+from estimators.estimator import Estimator
+from nas.configuration import Prepared
+from nas.interrupts import Interrupts
+from nas.workers import InProcessWorkers, Workers
+
+if TYPE_CHECKING:
+    from nas.ray_workers import RaySession
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How one session of a run is carried out; the next may have another.
+
+    Attributes:
+        workers: Worker processes; None for as many as fit, 0 to train in this process.
+        gpus_per_child: GPUs reserved for each worker; None for 1 on ``cuda`` and 0 elsewhere.
+        child_timeout: Seconds after which a child is killed; None for 20 times the longest so
+            far, at least 600, and no limit before the first has a score.
+        grace: Seconds that running children have to finish after Ctrl-C or SIGTERM.
+        max_hours: After how many hours of this session nothing is started any more; None for
+            no limit. What runs is finished, and the winner exported.
+        study: Whether to keep ``study.db``.
+    """
+
+    workers: int | None = None
+    gpus_per_child: float | None = None
+    child_timeout: float | None = None
+    grace: float = 30.0
+    max_hours: float | None = None
+    study: bool = True
+
+    def gpus(self, device: str) -> float:
+        """Cards that each worker reserves on a device."""
+        return float(device == "cuda") if self.gpus_per_child is None else self.gpus_per_child
+
+
+@contextmanager
+def workers_for(
+    estimator: Estimator,
+    prepared: Prepared,
+    execution: Execution,
+    *,
+    most: int,
+    ray: "RaySession | None",
+    interrupts: Interrupts,
+) -> Iterator[Workers]:
+    """Workers that score by a prepared estimator, closed at the end.
+
+    Args:
+        estimator: What they score by.
+        prepared: Of the run they work for.
+        execution: How many of them, and where.
+        most: Jobs at a time that there can be.
+        ray: Where they are to be, started or not; None for this process.
+        interrupts: Entered.
+    """
+    device, metrics = prepared.plan.device, prepared.metrics(estimator)
+    if ray is None:
+        yield InProcessWorkers(estimator, device, metrics=metrics)
+        return
+    from nas.ray_workers import RayWorkers  # noqa: PLC0415 - Ray takes a second to import
+
+    ray.start()
+    interrupts.again()  # Ray has put its own handler in place
+    workers = RayWorkers(
+        ray,
+        estimator,
+        device,
+        metrics=metrics,
+        count=execution.workers,
+        most=most,
+        gpus_per_child=execution.gpus(device),
+        child_timeout=execution.child_timeout,
+    )
+    try:
+        yield workers
+    finally:
+        workers.close()
+
+
+@contextmanager
+def ray_for(execution: Execution, address: str | None) -> Iterator["RaySession | None"]:
+    """The Ray that workers are to be in, closed at the end; None to do without.
+
+    A cluster is joined; a Ray on this machine is started by whoever needs it first.
+    """
+    if execution.workers == 0:
+        yield None
+        return
+    from nas.ray_workers import RaySession  # noqa: PLC0415 - Ray takes a second to import
+
+    session = RaySession(address)
+    try:
+        if address is not None:
+            session.start()
+        yield session
+    finally:
+        session.close()
