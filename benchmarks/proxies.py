@@ -16,7 +16,7 @@ from estimators.data import from_arrays
 from estimators.proxy import SCORES, Proxy
 from estimators.task import Classification
 from nas import plugins
-from nas.configuration import make_space
+from nas.construction import make_space
 from search_spaces.architecture import lower
 from search_spaces.graph import Graph
 

@@ -29,7 +29,7 @@ from estimators.task import Classification
 from estimators.training import Recipe, Training, _adamw
 from estimators.weight_bank import WeightBank
 from nas.children import Children
-from nas.configuration import make_space
+from nas.construction import make_space
 from nas.limits import Limits
 from search_spaces.graph import Graph
 from search_spaces.modules import build

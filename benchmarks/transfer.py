@@ -25,9 +25,9 @@ from estimators.data import ImageData, Split
 from estimators.scoring import measure
 from estimators.task import Classification
 from estimators.training import Training
-from nas.configuration import images_of
 from nas.datasets import options
 from nas.foreign_weights import convert
+from nas.images import images_of
 from nas.transferring.network import Transfer
 from nas.transferring.run import BATCH, Wanted, adapt
 from nas.transferring.source import Source, source_of

@@ -7,17 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from estimators.estimator import Estimator
-from nas.configuration import (
-    Configuration,
-    Prepared,
-    images_of,
-    of_run,
-    prepare,
-    resolve_device,
-)
+from nas.configuration import Configuration, Prepared, of_run, prepare, resolve_device
 from nas.datasets import Data, options
 from nas.errors import NasError, usage_error
 from nas.execution import Execution, ray_for
+from nas.images import images_of
 from nas.interrupts import Interrupted, Interrupts
 from nas.loading import load
 from nas.lock import RunLock

@@ -3,31 +3,34 @@
 import operator
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Any, TypeVar, cast, final
+from typing import Any, final
 
-import numpy as np
 import torch
-from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
-from estimators.data import ImageData, from_arrays
-from estimators.estimator import STAND_IN, Estimator, Relative
+from estimators.data import ImageData
+from estimators.estimator import STAND_IN, Estimator
 from estimators.full_recipe import FullRecipe
-from estimators.map_style import from_samples
-from estimators.sources import read_path
 from estimators.task import Classification, Metric, Task
 from estimators.training import Training
 from nas import plugins
 from nas.children import Children
-from nas.datasets import Arrays, Data, is_arrays, is_path, recorded
+from nas.construction import (
+    check_recipe_options,
+    construct,
+    make_estimator,
+    make_space,
+    prepare_estimator,
+    target_of,
+)
+from nas.datasets import Data, is_path, recorded
 from nas.errors import NasError, usage_error
 from nas.final_training import final_recipe
 from nas.halving import cost_share, rungs_of
+from nas.images import images_of
 from nas.limits import COSTS, Limits, Objective
-from nas.plan import FRESH_SEEDS, PREFLIGHT, REFERENCE, Plan, finalists_of, rng_of
+from nas.plan import FRESH_SEEDS, PREFLIGHT, Plan, finalists_of, rng_of
 from nas.run_folder import Beside, DataOptions, Derived, RunRecord, Settings, versions
 from nas.scales import cost_scales, scaled, scales
-from nas.terminal import escaped
 from search_spaces.space import SearchSpace
 from search_spaces.strict_json import MAX_INT, dumps
 from strategies import DEFAULT_OF_SEVERAL, DEFAULT_STRATEGY
@@ -44,8 +47,6 @@ _NAMED: Mapping[str, str] = {
 MAX_OBJECTIVES = 4  # a hypervolume takes time to the power of their number
 
 FINAL_TRAINING = "auto"  # unless the user says otherwise
-
-T = TypeVar("T")
 
 
 @final
@@ -156,9 +157,9 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
     named = configuration.strategy
     if named is None:
         named = DEFAULT_STRATEGY if len(objectives) == 1 else DEFAULT_OF_SEVERAL
-    strategy = _construct(
+    strategy = construct(
         Strategy,  # type: ignore[type-abstract]
-        _target("strategies", named),
+        target_of("strategies", named),
         (
             space.genome,
             plan_numbers["budget"],
@@ -313,88 +314,6 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def make_space(
-    space: str | type[SearchSpace],
-    input_shape: tuple[int, int, int],
-    num_classes: int,
-    options: Mapping[str, Any],
-) -> SearchSpace:
-    """A search space by name or class.
-
-    Raises:
-        NasError: If the name or an option is unknown or out of range (exit code 2).
-    """
-    target = _target("search_spaces", space)
-    return _construct(
-        SearchSpace,  # type: ignore[type-abstract]
-        target,
-        (input_shape, num_classes),
-        options=options,
-        part="space",
-    )
-
-
-def make_estimator(estimator: str | type[Estimator], options: Mapping[str, Any]) -> Estimator:
-    """An estimator by name or class, not yet prepared.
-
-    Raises:
-        NasError: If the name or an option is unknown or out of range (exit code 2).
-    """
-    return _construct(
-        Estimator,  # type: ignore[type-abstract]
-        _target("estimators", estimator),
-        (),
-        options=options,
-        part="estimator",
-    )
-
-
-def prepare_estimator(
-    estimator: Estimator, images: ImageData, task: Task, *, children: Children, seed: int
-) -> None:
-    """Hand an estimator what it needs in a run of that seed.
-
-    Raises:
-        NasError: If its options and the data do not fit (exit code 2).
-    """
-    if isinstance(estimator, Relative):
-        rng = rng_of(seed, REFERENCE)
-        estimator.refer([one.graph for one in children.drawn(rng, estimator.references)])
-    try:
-        estimator.prepare(images, task)
-    except ValueError as error:
-        raise usage_error(f"estimator: {escaped(str(error))}") from error
-
-
-def _target(kind: str, target: str | type) -> Any:
-    if not isinstance(target, str | type):
-        raise usage_error(f"{plugins.PARTS[kind]} must be a name or a class, got {target!r:.80}")
-    return plugins.load(kind, target) if isinstance(target, str) else target
-
-
-def _construct(
-    base: type[T],
-    target: Any,
-    arguments: tuple[Any, ...],
-    *,
-    options: Mapping[str, Any],
-    part: str,
-) -> T:
-    """An instance of a plug-in with options that a user gave."""
-    if isinstance(target, type) and not issubclass(target, base):
-        raise usage_error(f"{part} must be a subclass of {base.__name__}, got {target.__name__}")
-    plugins.check_options(target, options, part)
-    for name, value in options.items():
-        _check_type(value, plugins.options(target)[name].annotation, f"{part}.{name}")
-    try:
-        made = target(*arguments, **options)
-    except (ValueError, TypeError) as error:
-        raise usage_error(f"{part}: {error}") from error
-    if not isinstance(made, base):
-        raise usage_error(f"{part} must yield an instance of {base.__name__}, got {made!r:.80}")
-    return made
-
-
 def _final_recipe(
     configuration: Configuration, images: ImageData, judge: Estimator, plan: Plan
 ) -> FullRecipe | None:
@@ -440,32 +359,6 @@ def _final_recipe(
         )
     except (TypeError, ValueError) as error:
         raise usage_error(f"train: {error}") from error
-
-
-def check_recipe_options(options: Mapping[str, Any]) -> None:
-    """Check names and types of what a user wants of a full training.
-
-    Raises:
-        NasError: If an option is unknown or of another type (exit code 2).
-    """
-    plugins.check_options(FullRecipe, options, "train")
-    known = plugins.options(FullRecipe)
-    for name, value in options.items():
-        _check_type(value, known[name].annotation, f"train.{name}")
-
-
-def _check_type(value: object, annotation: Any, where: str) -> None:
-    """Check an option against its annotation; those that are no plain types say nothing."""
-    if isinstance(annotation, str):
-        return
-    try:
-        adapter = TypeAdapter(annotation, config=ConfigDict(strict=True, allow_inf_nan=False))
-        adapter.validate_python(value)
-    except ValidationError as error:
-        wanted = annotation.__name__ if isinstance(annotation, type) else annotation
-        raise usage_error(f"{where} must be {wanted}, got {value!r:.80}") from error
-    except PydanticUserError:
-        return
 
 
 def _settings(configuration: Configuration) -> dict[str, dict[str, Any]]:
@@ -515,62 +408,6 @@ def _limits(configuration: Configuration) -> Limits:
         )
     except ValueError as error:
         raise usage_error(f"limits: {error}") from error
-
-
-def images_of(data: Data, options: DataOptions) -> ImageData:
-    """The data that a user names or hands over.
-
-    Raises:
-        NasError: If they cannot be used (exit code 2).
-    """
-    if isinstance(data, str) and not is_path(data):
-        return _named(data, options)
-    if options.data_dir is not None or options.download:
-        raise usage_error("--data-dir and --download need --data with the name of a published set")
-    try:
-        if is_path(data):
-            path = Path(str(data))
-            return read_path(path, image_size=options.image_size, group=options.group)
-        if options.group is not None:
-            raise usage_error("--group needs --data with a CSV file")
-        if is_arrays(data):
-            if options.image_size is not None:
-                raise usage_error("--image-size needs --data with a path, or samples")
-            pixels, labels = cast("Arrays", data)
-            return from_arrays(pixels, labels)
-        if isinstance(data, tuple | str | Path | np.ndarray) or not hasattr(data, "__getitem__"):
-            raise usage_error(
-                "data must be the name of a data set, a path, (images, labels), or samples by "
-                f"number, got {escaped(repr(data))[:80]}"
-            )
-        return from_samples(data, image_size=options.image_size)
-    except (TypeError, ValueError) as error:
-        raise usage_error(f"data: {escaped(str(error))}") from error
-
-
-def _named(name: str, options: DataOptions) -> ImageData:
-    """The data of a name.
-
-    Raises:
-        NasError: If there are none, or they take no such option (exit code 2).
-    """
-    load = plugins.load("datasets", name)
-    if options.image_size is not None or options.group is not None:
-        raise usage_error("--image-size and --group need --data with a path")
-    given: dict[str, Any] = {}
-    if options.data_dir is not None:
-        given["data_dir"] = Path(options.data_dir)
-    if options.download:
-        given["download"] = True
-    for option in given:
-        if option not in plugins.options(load):
-            flag = option.replace("_", "-")
-            raise usage_error(f"--{flag}: {name} are no files; leave it out")
-    try:
-        images: ImageData = load(**given)
-    except ValueError as error:
-        raise usage_error(f"data: {escaped(str(error))}") from error
-    return images
 
 
 def _names(objective: str | tuple[str, ...]) -> tuple[str, ...]:

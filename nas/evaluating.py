@@ -13,9 +13,10 @@ from estimators.data import ImageData, Split
 from estimators.normalisation import renormalised
 from estimators.scoring import resized, scored
 from estimators.task import Classification
-from nas.configuration import images_of, resolve_device
+from nas.configuration import resolve_device
 from nas.datasets import Data, is_path, options
 from nas.errors import usage_error
+from nas.images import images_of
 from nas.loading import find
 from nas.terminal import printable
 from search_spaces.modules import build

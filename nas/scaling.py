@@ -9,10 +9,11 @@ from typing import Any
 
 from scipy.special import stdtrit
 
-from nas.configuration import images_of, make_space
+from nas.construction import make_space
 from nas.datasets import Data
 from nas.errors import usage_error
 from nas.finalists import Finalist
+from nas.images import images_of
 from nas.limits import Objective
 from nas.loading import find
 from nas.run_folder import DataOptions, write_text

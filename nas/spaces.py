@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.configuration import make_space
+from nas.construction import make_space
 from nas.errors import usage_error
 from nas.limits import format_quantity
 from nas.showing import columns

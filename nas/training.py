@@ -18,7 +18,7 @@ from estimators.full_training import FullTraining
 from estimators.scoring import scored
 from estimators.snapshot import Epoch, Snapshot
 from estimators.task import Classification
-from nas.configuration import check_recipe_options
+from nas.construction import check_recipe_options
 from nas.curve_picture import confusion_picture, curve_picture
 from nas.errors import NasError, usage_error
 from nas.evaluating import figures

@@ -6,7 +6,8 @@ from typing import Any, Self, final
 from estimators.estimator import STAND_IN, Estimator
 from estimators.proxy import SCORES
 from nas import plugins
-from nas.configuration import Prepared, make_estimator, prepare_estimator
+from nas.configuration import Prepared
+from nas.construction import make_estimator, prepare_estimator
 from nas.errors import usage_error
 from nas.limits import Objective
 from search_spaces.strict_json import JsonError, dumps, loads

@@ -9,10 +9,11 @@ from typing import Any
 
 from estimators.data import ImageData
 from estimators.training import Training
-from nas.configuration import images_of, resolve_device
+from nas.configuration import resolve_device
 from nas.datasets import Data, is_path, options
 from nas.errors import usage_error
 from nas.export import Preprocessing, Winner, check_new, export
+from nas.images import images_of
 from nas.transferring.choice import MODES, Choice, Probed, choose
 from nas.transferring.network import Transfer
 from nas.transferring.source import Source, source_of

@@ -241,7 +241,7 @@ def test_whatever_a_child_does_is_a_failure_and_the_next_one_is_scored(
     team = workers(session, count=1)
     try:
         until_free(team, 1)
-        team.submit(Job(0, graph, 1.0, act, weights=True))
+        team.submit(Job(0, graph, 1.0, act, checkpoint=True))
         found = failure(outcome(team))
         assert found.cause == cause
         assert message in found.message
