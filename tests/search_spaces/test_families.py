@@ -1,6 +1,5 @@
 """Layers are of the family of the block that they stand in."""
 
-from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -47,11 +46,15 @@ def test_every_layer_of_a_block_has_its_family_and_stem_head_and_pools_have_none
         assert found.get(name) == expected.get(place or ""), name
 
 
-def test_a_block_within_another_is_of_the_outer_ones_family_unless_it_has_its_own() -> None:
+def test_a_block_within_another_is_of_the_outer_ones_family_unless_it_has_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     found = families(lower(SEVERAL))
     inner = [name for name in found if ".squeeze_excite." in name]
-    assert Counter(found[name] for name in inner).keys() == {"mbconv", "dense"}
+    assert {found[name] for name in inner} == {"mbconv", "dense"}
     assert found["stages.2.0.conv0_0.conv"] == "fractal"
+    monkeypatch.setattr(SqueezeExcite, "family", "other")
+    assert {families(lower(SEVERAL))[name] for name in inner} == {"other"}
 
 
 def test_a_title_is_not_a_block() -> None:
