@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 import torch
@@ -120,13 +120,15 @@ class Prepared:
         }
 
 
-def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepared:
+def prepare(configuration: Configuration, *, elsewhere: bool = False, threads: int = 1) -> Prepared:
     """Check everything and make it.
 
     Args:
         configuration: What is asked for.
         elsewhere: Whether children are trained on other machines, which may have the device that
             this one lacks.
+        threads: CPUs that the final training may use, unless an earlier session or the user has
+            said so.
 
     Raises:
         NasError: If a value cannot be used (exit code 2), no network of the space is within the
@@ -200,7 +202,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         rungs=rungs,
         **plan_numbers,
     )
-    recipe = _final_recipe(configuration, images, judge, plan)
+    recipe = _final_recipe(configuration, images, judge, plan, threads=threads)
     record = RunRecord(
         space=plugins.name_of("search_spaces", configuration.space),
         strategy=plugins.name_of("strategies", named),
@@ -229,7 +231,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
             estimator=dict(estimator.recipe),
             run={"finalists": finalists_of(len(objectives)), "fresh_seeds": FRESH_SEEDS},
             scales=dict(known),
-            train={} if recipe is None else asdict(recipe),
+            train={} if recipe is None else recipe.document(),
             rungs=rungs,
         ),
         genotypes=str(space.genome.size),
@@ -315,7 +317,12 @@ def resolve_device(device: str) -> str:
 
 
 def _final_recipe(
-    configuration: Configuration, images: ImageData, judge: Estimator, plan: Plan
+    configuration: Configuration,
+    images: ImageData,
+    judge: Estimator,
+    plan: Plan,
+    *,
+    threads: int,
 ) -> FullRecipe | None:
     """How the winner is trained in the end; None for not at all.
 
@@ -338,24 +345,28 @@ def _final_recipe(
         return None
     if configuration.recipe:
         return FullRecipe(**configuration.recipe)
-    child_epochs = judge.recipe.get("epochs")
-    if not isinstance(child_epochs, int):  # an estimator that does not train
+    children = judge.recipe
+    if not isinstance(children.get("epochs"), int):  # an estimator that does not train
         training = Training()
         training.prepare(images, Classification(len(images.classes)))
-        child_epochs = int(training.recipe["epochs"])
+        children = training.recipe
     if options.get("merge_validation"):
         raise usage_error(
             "train.merge_validation must be off: a search compares by validation images; "
             "nas train has no need to"
         )
     trains = plan.asked is None  # the search itself, not only its finalists
-    like_children = {"class_weights": judge.recipe.get("class_weights", "none")}
+    given = {
+        "class_weights": judge.recipe.get("class_weights", "none"),
+        "threads": threads if plan.device == "cpu" else 1,
+    }
     try:
         return final_recipe(
             images,
-            child_epochs=child_epochs,
+            child_epochs=int(children["epochs"]),
+            child_images=int(children.get("epoch_images", 0)),
             searched=plan.budget * plan.fidelity * cost_share(plan) if trains else 0.0,
-            options={**like_children, **options},
+            options={**given, **options},
         )
     except (TypeError, ValueError) as error:
         raise usage_error(f"train: {error}") from error

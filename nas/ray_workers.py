@@ -82,6 +82,11 @@ class RaySession:
         elif not ray.is_initialized():
             self._start_here()
 
+    @property
+    def here(self) -> bool:
+        """Whether workers are on this machine."""
+        return self._address is None
+
     def nodes(self) -> dict[str, dict[str, float]]:
         """Resources of each node that is alive, by its identifier.
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from estimators.calibration import BINS
 from estimators.class_figures import ClassFigures
 from estimators.data import ImageData
+from estimators.determinism import cpus
 from estimators.estimator import EvaluationError
 from estimators.full_recipe import FullRecipe, default_recipe
 from estimators.full_training import FullTraining
@@ -191,7 +192,7 @@ def work(order: Order, folder: Path) -> dict[str, Any]:
         "params": order.graph.params,
         "macs": order.graph.macs,
         "epochs": len(fit.curve),
-        "recipe": asdict(recipe),
+        "recipe": recipe.document(),
         "classes": list(order.images.classes),
         "validation": dict(validation),
         "test": found,
@@ -232,30 +233,31 @@ def _begun(order: Order, folder: Path) -> tuple[FullRecipe, str]:
                 exit_code=4,
             )
         recipe = recipe_of(order.images, order.settings)
+        if order.device == "cpu" and "threads" not in order.settings:
+            recipe = replace(recipe, threads=cpus())
         if order.hours is not None:
             recipe = replace(recipe, epochs=_affordable(order, recipe))
-        document = {"schema_version": SCHEMA_VERSION, "order": here, "recipe": asdict(recipe)}
+        document = {"schema_version": SCHEMA_VERSION, "order": here, "recipe": recipe.document()}
         write_json(place, {**document, "versions": versions()})
-    return recipe, hashlib.sha256(dumps([here, asdict(recipe)]).encode()).hexdigest()
+    return recipe, hashlib.sha256(dumps([here, recipe.document()]).encode()).hexdigest()
 
 
 def _affordable(order: Order, recipe: FullRecipe) -> int:
-    """How many epochs fill the hours, by the pace of one; at least 1.
+    """How many epochs fill the hours, by the pace of some steps; at least 1.
 
     Raises:
-        NasError: If that one diverges (exit code 3).
+        NasError: If not even these fit the memory of the device (exit code 3).
     """
     assert order.hours is not None  # noqa: S101 - the caller has looked
-    task = Classification(len(order.images.classes))
-    trial = replace(recipe, epochs=1)
-    fit = FullTraining(order.graph, order.images, task, trial, seed=order.seed, device=order.device)
-    begin = time.monotonic()
+    begin, task = time.monotonic(), Classification(len(order.images.classes))
+    fit = FullTraining(
+        order.graph, order.images, task, recipe, seed=order.seed, device=order.device
+    )
     try:
-        next(fit.passes())
+        pace = fit.seconds_per_pass()
     except EvaluationError as error:
         raise NasError(f"training of {order.name} failed: {error}", exit_code=3) from error
-    seconds = time.monotonic() - begin
-    return max(1, int((order.hours * 3600 - seconds) / seconds))
+    return max(1, int((order.hours * 3600 - (time.monotonic() - begin)) / pace))
 
 
 def _restore(fit: FullTraining, place: Path, of: str) -> None:
@@ -327,7 +329,7 @@ def _export(
     metrics = found["metrics"]
     times = "read once" if reads == 1 else f"read {reads} times"
     values = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-    steps = ", ".join(f"{name} {value}" for name, value in asdict(recipe).items())
+    steps = ", ".join(f"{name} {value}" for name, value in recipe.document().items())
     by_class = tuple(
         ClassFigures(**{name: value for name, value in row.items() if name != "class"})
         for row in found["classes"]
