@@ -11,6 +11,7 @@ from estimators.data import ImageData
 PHOTOGRAPHS = frozenset({"fashion-mnist", "cifar10", "cifar100"})
 MOST_EPOCHS, LEAST_EPOCHS = 100, 10  # by default
 MOST_IMAGES = 3_000_000  # that they see in all
+THREADED = 2**15  # pixels of a batch, from which on several threads pay
 # Least and largest values of options that are numbers.
 RANGES: Mapping[str, tuple[float, float]] = {
     "epochs": (1, 1_000_000),
@@ -118,18 +119,22 @@ class FullRecipe:
         return parts
 
 
-def default_recipe(data: ImageData, *, epochs: int | None = None) -> FullRecipe:
+def default_recipe(data: ImageData, *, epochs: int | None = None, cpus: int = 1) -> FullRecipe:
     """The recipe for some data: photographs of published sets are mirrored, nothing else is.
 
     Args:
         data: What to train on.
         epochs: Passes over the training images; None for ``MOST_EPOCHS``, or for so many as see
             ``MOST_IMAGES`` where that is fewer, but not below ``LEAST_EPOCHS``.
+        cpus: That may compute, a thread on each, where batches have ``THREADED`` pixels or more.
     """
     if epochs is None:
         epochs = min(MOST_EPOCHS, max(LEAST_EPOCHS, MOST_IMAGES // len(data.train)))
+    batch_size = min(64, len(data.train))
+    _, height, width = data.input_shape
     return FullRecipe(
         epochs=epochs,
-        batch_size=min(64, len(data.train)),
+        batch_size=batch_size,
         flip=data.name in PHOTOGRAPHS,
+        threads=cpus if batch_size * height * width >= THREADED else 1,
     )

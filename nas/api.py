@@ -166,8 +166,8 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         interrupts.again()  # joining puts Ray's own handlers in place
         if ray is not None and address is not None and device == "auto":
             configuration = replace(configuration, device="cuda" if ray.gpus else "cpu")
-        threads = execution.threads(elsewhere=address is not None)
-        prepared = prepare(configuration, elsewhere=address is not None, threads=threads)
+        cpus = execution.cpus(elsewhere=address is not None)
+        prepared = prepare(configuration, elsewhere=address is not None, cpus=cpus)
         if prepared.images.notice:
             progress.notice(f"data: {escaped(prepared.images.notice)}")
         if out is not None:

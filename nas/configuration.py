@@ -120,15 +120,14 @@ class Prepared:
         }
 
 
-def prepare(configuration: Configuration, *, elsewhere: bool = False, threads: int = 1) -> Prepared:
+def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int = 1) -> Prepared:
     """Check everything and make it.
 
     Args:
         configuration: What is asked for.
         elsewhere: Whether children are trained on other machines, which may have the device that
             this one lacks.
-        threads: CPUs that the final training may use, unless an earlier session or the user has
-            said so.
+        cpus: That the final training may use, unless an earlier session or the user has said so.
 
     Raises:
         NasError: If a value cannot be used (exit code 2), no network of the space is within the
@@ -202,7 +201,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, threads: i
         rungs=rungs,
         **plan_numbers,
     )
-    recipe = _final_recipe(configuration, images, judge, plan, threads=threads)
+    recipe = _final_recipe(configuration, images, judge, plan, cpus=cpus)
     record = RunRecord(
         space=plugins.name_of("search_spaces", configuration.space),
         strategy=plugins.name_of("strategies", named),
@@ -322,7 +321,7 @@ def _final_recipe(
     judge: Estimator,
     plan: Plan,
     *,
-    threads: int,
+    cpus: int,
 ) -> FullRecipe | None:
     """How the winner is trained in the end; None for not at all.
 
@@ -356,17 +355,15 @@ def _final_recipe(
             "nas train has no need to"
         )
     trains = plan.asked is None  # the search itself, not only its finalists
-    given = {
-        "class_weights": judge.recipe.get("class_weights", "none"),
-        "threads": threads if plan.device == "cpu" else 1,
-    }
+    like_children = {"class_weights": judge.recipe.get("class_weights", "none")}
     try:
         return final_recipe(
             images,
             child_epochs=int(children["epochs"]),
             child_images=int(children.get("epoch_images", 0)),
             searched=plan.budget * plan.fidelity * cost_share(plan) if trains else 0.0,
-            options={**given, **options},
+            cpus=cpus if plan.device == "cpu" else 1,
+            options={**like_children, **options},
         )
     except (TypeError, ValueError) as error:
         raise usage_error(f"train: {error}") from error

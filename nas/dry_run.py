@@ -44,7 +44,7 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
             code 3).
     """
     here = cpus() if workers == "auto" else max(1, min(workers, cpus()))
-    prepared = prepare(configuration, threads=here)
+    prepared = prepare(configuration, cpus=here)
     plan, children = prepared.plan, prepared.children
     rng = rng_of(plan.seed, PREFLIGHT, 1)
     drawn = [prepared.space.genome.sample_options(rng) for _ in range(SAMPLES)]

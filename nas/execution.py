@@ -38,7 +38,7 @@ class Execution:
     max_hours: float | None = None
     study: bool = True
 
-    def threads(self, *, elsewhere: bool = False) -> int:
+    def cpus(self, *, elsewhere: bool = False) -> int:
         """CPUs of this machine that workers hold; 1 where these are on others.
 
         One for each worker: a training that is alone may use them all.

@@ -34,6 +34,7 @@ def final_recipe(
     child_epochs: int,
     child_images: int,
     searched: float,
+    cpus: int = 1,
     options: Mapping[str, Any],
 ) -> FullRecipe:
     """How the winner is trained: as long as ``SHARE`` of the search, or ``TIMES`` a child.
@@ -45,6 +46,7 @@ def final_recipe(
         child_epochs: Epochs of a child at fidelity 1.
         child_images: Training images that each of them sees; 0 for all.
         searched: Children that the search trains, in units of such a one.
+        cpus: That may compute.
         options: Fields of the recipe that the user set.
 
     Raises:
@@ -54,7 +56,7 @@ def final_recipe(
     part = child_images / number if child_images else 1.0
     long = min(TIMES * child_epochs, max(1, MOST_IMAGES // number))
     epochs = max(long, math.ceil(SHARE * searched * child_epochs * part))
-    return replace(default_recipe(images, epochs=epochs), **options)
+    return replace(default_recipe(images, epochs=epochs, cpus=cpus), **options)
 
 
 def affordable(

@@ -1,6 +1,7 @@
 """One network trained to the end in a folder of its own: ``nas train``."""
 
 import hashlib
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -141,15 +142,15 @@ def order_of(
     )
 
 
-def recipe_of(images: ImageData, settings: Mapping[str, Any]) -> FullRecipe:
-    """The default recipe for the data with a user's options.
+def recipe_of(images: ImageData, settings: Mapping[str, Any], *, cpus: int = 1) -> FullRecipe:
+    """The default recipe for the data and so many CPUs, with a user's options.
 
     Raises:
         NasError: If an option is unknown, or a value cannot be (exit code 2).
     """
     check_recipe_options(settings)
     try:
-        return replace(default_recipe(images), **settings)
+        return replace(default_recipe(images, cpus=cpus), **settings)
     except ValueError as error:
         raise usage_error(f"train: {error}") from error
 
@@ -232,14 +233,21 @@ def _begun(order: Order, folder: Path) -> tuple[FullRecipe, str]:
                 f"--out: {folder} is not empty, it holds {odd[0]}; choose another folder",
                 exit_code=4,
             )
-        recipe = recipe_of(order.images, order.settings)
-        if order.device == "cpu" and "threads" not in order.settings:
-            recipe = replace(recipe, threads=cpus())
+        recipe = recipe_of(order.images, order.settings, cpus=_cpus(order.device))
         if order.hours is not None:
             recipe = replace(recipe, epochs=_affordable(order, recipe))
         document = {"schema_version": SCHEMA_VERSION, "order": here, "recipe": recipe.document()}
         write_json(place, {**document, "versions": versions()})
     return recipe, hashlib.sha256(dumps([here, recipe.document()]).encode()).hexdigest()
+
+
+def _cpus(device: str) -> int:
+    """All there are, where threads wait for each other without spinning, as on the command line.
+
+    Spinning ones beside a busy neighbour are far slower than one alone.
+    """
+    passive = os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
+    return cpus() if device == "cpu" and passive else 1
 
 
 def _affordable(order: Order, recipe: FullRecipe) -> int:

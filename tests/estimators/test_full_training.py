@@ -100,6 +100,7 @@ def test_the_caller_keeps_its_random_numbers_and_threads() -> None:
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.slow  # threads that wait here spin, which takes long where others work
 def test_with_two_threads_it_goes_on_to_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = FullRecipe(epochs=2, batch_size=32, threads=2)
     seen, augment = [], Augmentation.__call__

@@ -241,20 +241,19 @@ def test_a_final_training_has_as_many_threads_as_there_were_workers(
     options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("nas.execution.cpus", lambda: 3)
-    given = Configuration(**{**options_of(options), "final_training": "auto"})
+    assert Execution().cpus(elsewhere=True) == 1
     for workers, threads in ((None, 3), (2, 2), (8, 3), (0, 1)):
-        held = Execution(workers=workers).threads()
-        assert held == threads
-        recipe = prepare(given, threads=held).recipe
+        assert Execution(workers=workers).cpus() == threads
+    configuration = Configuration(
+        space=options["space"], data=options["data"], final_training="auto"
+    )
+    for pixels, threads in ((0, 3), (10**9, 1)):
+        monkeypatch.setattr("estimators.full_recipe.THREADED", pixels)
+        recipe = prepare(configuration, cpus=3).recipe
         assert recipe is not None
         assert recipe.threads == threads
-    assert Execution().threads(elsewhere=True) == 1
     search(tmp_path / "run", options)
     assert "threads" not in loads((tmp_path / "run" / "run.json").read_text())["derived"]["train"]
-
-
-def options_of(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: options[name] for name in ("space", "data")}
 
 
 # Where it stands --------------------------------------------------------------------------------
