@@ -28,7 +28,7 @@ STATISTICS_BATCHES = 20
 SMALLEST_HALVED = 4  # images of a batch: batch norms need two values
 PRECISIONS = ("float32", "bfloat16")
 CLASS_WEIGHTS = ("none", "balanced")
-EPOCH_IMAGES = 10_000  # at most, by default: docs/training.md says what it costs and ranks
+EPOCH_IMAGES = 10_000  # at most, by default; docs/estimators.md says why
 MOST_FOLDS = 20
 DROP_PATH = 0.15  # arXiv:1605.07648, section 4
 # A training of fewer steps than this is too short for it: after 57 steps on the digits the rate of
