@@ -166,7 +166,8 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         interrupts.again()  # joining puts Ray's own handlers in place
         if ray is not None and address is not None and device == "auto":
             configuration = replace(configuration, device="cuda" if ray.gpus else "cpu")
-        prepared = prepare(configuration, elsewhere=address is not None)
+        cpus = execution.cpus(elsewhere=address is not None)
+        prepared = prepare(configuration, elsewhere=address is not None, cpus=cpus)
         if prepared.images.notice:
             progress.notice(f"data: {escaped(prepared.images.notice)}")
         if out is not None:
@@ -312,8 +313,8 @@ def train(  # noqa: PLR0913 - the options of the command line, by name
         data_dir: See ``search``.
         download: See ``search``.
         epochs: Passes over the training images; None for those of the recipe.
-        max_hours: Time that the epochs are to fill, by the pace of one, which is written down;
-            not with ``epochs``.
+        max_hours: Time that the epochs are to fill, by the pace of some steps, which is written
+            down; not with ``epochs``.
         seed: Decides every random choice, at least 0.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         settings: Options of ``FullRecipe`` (see ``docs/training.md``), by name.

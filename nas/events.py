@@ -129,6 +129,12 @@ class _Rescored(_Event):
     message: str
 
 
+class _Finishing(_Event):
+    event: Literal["finishing"]
+    ordinal: Count
+    epochs: Annotated[int, Field(ge=1)]
+
+
 class _FinalTraining(_Event):
     event: Literal["final_training"]
     ordinal: Count
@@ -186,6 +192,7 @@ _ANY: TypeAdapter[Any] = TypeAdapter(
         | _Finished
         | _Told
         | _Rescored
+        | _Finishing
         | _FinalTraining
         | _TestRead
         | _Exported

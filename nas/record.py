@@ -82,6 +82,7 @@ class Record:
     ``finished``          its final ``state``, with metrics or cause
     ``told``              the strategy was told ``rewards``, or null
     ``rescored``          a finalist's score on fresh seed ``repeat``, or why there is none
+    ``finishing``         the winner's full training has ``epochs`` that fit into the time limit
     ``final_training``    the winner was trained for its weights
     ``test_read``         the test images were read, with these ``metrics``
     ``exported``          the folder of that winner is whole; ``relative_error`` of its check
@@ -112,6 +113,7 @@ class Record:
         front: Complete trials at the highest fidelity that no other one is as good as everywhere.
         readings: Fresh scores by ordinal and repeat, final trainings by ordinal and
             ``FINAL_TRAINING`` or ``WEIGHTS``.
+        finishing: Epochs of full trainings that a time limit has cut, by ordinal.
         test_reads: Every reading of the test images.
         exported: The last export, or None.
         exports: The last export of each trial that was a winner.
@@ -146,6 +148,7 @@ class Record:
         self.best: Trial | None = None
         self.front: list[Trial] = []
         self.readings: dict[tuple[int, int], Reading] = {}
+        self.finishing: dict[int, int] = {}
         self.test_reads: list[Event] = []
         self.exported: Event | None = None
         self.exports: dict[int, Event] = {}
@@ -170,6 +173,7 @@ class Record:
             "finished": self._finished,
             "told": self._told,
             "rescored": self._rescored,
+            "finishing": self._finishing,
             "final_training": self._final_training,
             "test_read": self._test_read,
             "exported": self._exported,
@@ -427,6 +431,9 @@ class Record:
 
     def _rescored(self, event: Event) -> None:
         self.readings[event["ordinal"], event["repeat"]] = _reading(event)
+
+    def _finishing(self, event: Event) -> None:
+        self.finishing[event["ordinal"]] = int(event["epochs"])
 
     def _final_training(self, event: Event) -> None:
         full = event["recipe"].get("estimator") == FULL
