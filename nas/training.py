@@ -27,6 +27,7 @@ from nas.evaluating import figures
 from nas.export import ARCHITECTURE, Preprocessing, Winner, export
 from nas.journal import Journal, read_events
 from nas.loading import find
+from nas.real_images import few_images
 from nas.run_folder import (
     BEST,
     EVENTS,
@@ -363,4 +364,4 @@ def _export(
     if target.exists():  # of a process that was killed before its summary
         target.rename(folder / f".{BEST}.old-0")
         tidy(folder)
-    export(winner, target)
+    export(winner, target, real=few_images(images, order.graph))
