@@ -110,7 +110,9 @@ def test_the_summary_holds_what_scripts_read(finished: Any) -> None:
         "seconds",
         "budget",
         "sessions",
+        "audit",
     }
+    assert summary["audit"] is None
     assert set(summary["best"]) == {
         "trial",
         "score",
