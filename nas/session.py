@@ -186,6 +186,8 @@ class Session:
         with self._workers(finishing, most=1, timed=False) as workers:
             self._progress.begin(self._folder, self._record, workers)
             self._drive(stage, workers)
+        if stage.failure is not None:
+            self._progress.failed(stage.title(best.trial.ordinal), stage.failure)
 
     def _opened(self) -> None:
         self._journal.append("opened", **opened(self._plan.budget, self._execution.workers))

@@ -111,6 +111,7 @@ CONTRACT = {
         "--seed",
         "--device",
         "--set",
+        "--trial",
         "--json",
     },
     "evaluate": {
