@@ -221,8 +221,9 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
 ) -> Result:
     """Go on with a run where its record ends, whatever ended it; or extend it.
 
-    Nothing that was scored is scored again. Children that were in training are trained again from
-    their start, under the same number and seed.
+    Nothing that was scored is scored again. Children that were in training are trained again, under
+    the same number and seed: from their start, or with halving from the rung they were at. With
+    halving an extension may also take up children that were stopped at a rung.
 
     Args:
         folder: The run folder.
@@ -306,6 +307,7 @@ def train(  # noqa: PLR0913 - the options of the command line, by name
     seed: int = 0,
     device: str = "auto",
     settings: Mapping[str, Any] | None = None,
+    trial: int | None = None,
 ) -> dict[str, Any]:
     """Train one network from fresh weights to the end, and export it with its weights.
 
@@ -327,6 +329,7 @@ def train(  # noqa: PLR0913 - the options of the command line, by name
         seed: Decides every random choice, at least 0.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         settings: Options of ``FullRecipe`` (see ``docs/training.md``), by name.
+        trial: Which member of the front, of a run for several objectives.
 
     Returns:
         ``summary.json`` of the folder.
@@ -354,6 +357,7 @@ def train(  # noqa: PLR0913 - the options of the command line, by name
         device=resolve_device(device),
         settings=chosen,
         hours=max_hours,
+        trial=trial,
     )
     folder = Path(out)
     check_plain(folder)

@@ -112,7 +112,8 @@ class Record:
         failures: Failed children by cause and message, since the search last ended.
         failures_in_a_row: The last of them, without a success between.
         judged: Trials that count against the budget and are over, since the search last ended.
-        best: The best complete trial, by the first objective.
+        best: The best complete trial at the highest fidelity reached, by the first objective; with
+            halving, a trial at a rung counts as complete there, as in ``ranking``.
         front: Complete trials at the highest fidelity that no other one is as good as everywhere.
         readings: Fresh scores by ordinal and repeat, final trainings by ordinal and
             ``FINAL_TRAINING`` or ``WEIGHTS``.
@@ -232,7 +233,10 @@ class Record:
         ]
 
     def scored(self, digest: str, fidelity: float) -> Sequence[int]:
-        """Complete trials of networks with that digest, at that fidelity."""
+        """Trials of networks with that digest that have a score at that fidelity.
+
+        They are complete, or with halving have reached it as their first rung.
+        """
         return self._scored.get((digest, fidelity), ())
 
     def ranking(self) -> list[Trial]:

@@ -196,6 +196,8 @@ class Session:
         with self._workers(finishing, most=1, timed=False) as workers:
             self._progress.begin(self._folder, self._record, workers)
             self._drive(stage, workers)
+        if stage.failure is not None:
+            self._progress.failed(stage.title(best.trial.ordinal), stage.failure)
 
     def _final_recipe(self, best: Finalist) -> FullRecipe | None:
         """How the winner is trained in what is left of the time; None if it is too little.

@@ -114,6 +114,7 @@ CONTRACT = {
         "--seed",
         "--device",
         "--set",
+        "--trial",
         "--json",
     },
     "evaluate": {
