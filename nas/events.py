@@ -108,6 +108,7 @@ class _Finished(_Event):
     message: str
     of: Count | None
     trace: str
+    details: Metrics = {}  # runs of old have none
 
 
 class _Told(_Event):

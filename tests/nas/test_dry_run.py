@@ -70,6 +70,17 @@ def test_the_final_training_is_one_long_job_after_the_others(
     assert "at a time on cpu, then 20 epochs of the winner" in text(found)
 
 
+def test_it_says_where_a_part_of_a_training_told_the_rest(
+    configuration: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = {**configuration, "estimator": "training"}
+    trained["settings"] = {"estimator": {"epochs": 60, "batch_size": 16}}
+    monkeypatch.setattr("nas.calibration.LIMIT", 0.0)
+    found = dry_run(Configuration(**trained), workers=1)
+    assert 0 < found["calibration"]["share_trained"] < 1
+    assert " s, by the pace of the first " in text(found)
+
+
 def test_limits_lower_the_share_and_the_costs(configuration: dict[str, Any]) -> None:
     whole = dry_run(Configuration(**configuration), workers="auto")
     limit = whole["costs"]["params"]["median"]
