@@ -6,13 +6,12 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import final
 
 from estimators.data import ImageData
 from estimators.estimator import Checkpoint, Estimator, Evaluation, Report
-from estimators.full_recipe import FullRecipe
+from estimators.full_recipe import FullRecipe, settled
 from estimators.full_training import FullTraining
 from estimators.snapshot import Snapshot
 from estimators.task import Task
@@ -44,7 +43,7 @@ class Finishing(Estimator):
     def recipe(self) -> Mapping[str, float | int | str]:
         """The full recipe."""
         data, _ = self._ready()
-        return {"estimator": "full training", **asdict(self._recipe), "data": data.fingerprint}
+        return {"estimator": "full training", **settled(self._recipe), "data": data.fingerprint}
 
     def evaluate(
         self,

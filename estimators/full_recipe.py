@@ -1,10 +1,11 @@
 """How one network is trained to the end."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, final
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, final
 
 from estimators.data import ImageData
+from estimators.parameter_groups import FACTORS_OF_ONE, FamilyFactors
 
 # Published sets of photographs, whose images mean the same when mirrored. Digits and letters do
 # not, and of data of a user's own nobody but the user knows.
@@ -33,8 +34,10 @@ CHOICES = {"optimizer": ("adamw", "sgd"), "class_weights": ("none", "balanced")}
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FullRecipe:
+class FullRecipe(FamilyFactors):
     """How one network is trained to the end; ``docs/training.md`` says what each part brings.
+
+    Factors of families multiply those that ``FullTraining`` is handed.
 
     Attributes:
         epochs: Passes over the training images, at least 1.
@@ -87,6 +90,7 @@ class FullRecipe:
     merge_validation: bool = False
 
     def __post_init__(self) -> None:
+        self.check_range()
         for name, (least, most) in RANGES.items():
             value = getattr(self, name)
             if not least <= value <= most:
@@ -101,6 +105,12 @@ class FullRecipe:
                 "merge_validation must be off with patience: training cannot stop by images that "
                 "it is trained on"
             )
+
+
+def settled(recipe: FullRecipe) -> dict[str, Any]:
+    """All parts by name, for a record: without factors of 1, which earlier recipes had not."""
+    parts = asdict(recipe).items()
+    return {name: value for name, value in parts if value != FACTORS_OF_ONE.get(name)}
 
 
 def default_recipe(data: ImageData, *, epochs: int | None = None) -> FullRecipe:

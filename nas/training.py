@@ -13,7 +13,7 @@ from estimators.calibration import BINS
 from estimators.class_figures import ClassFigures
 from estimators.data import ImageData
 from estimators.estimator import EvaluationError
-from estimators.full_recipe import FullRecipe, default_recipe
+from estimators.full_recipe import FullRecipe, default_recipe, settled
 from estimators.full_training import FullTraining
 from estimators.scoring import scored
 from estimators.snapshot import Epoch, Snapshot
@@ -191,7 +191,7 @@ def work(order: Order, folder: Path) -> dict[str, Any]:
         "params": order.graph.params,
         "macs": order.graph.macs,
         "epochs": len(fit.curve),
-        "recipe": asdict(recipe),
+        "recipe": settled(recipe),
         "classes": list(order.images.classes),
         "validation": dict(validation),
         "test": found,
@@ -234,9 +234,9 @@ def _begun(order: Order, folder: Path) -> tuple[FullRecipe, str]:
         recipe = recipe_of(order.images, order.settings)
         if order.hours is not None:
             recipe = replace(recipe, epochs=_affordable(order, recipe))
-        document = {"schema_version": SCHEMA_VERSION, "order": here, "recipe": asdict(recipe)}
+        document = {"schema_version": SCHEMA_VERSION, "order": here, "recipe": settled(recipe)}
         write_json(place, {**document, "versions": versions()})
-    return recipe, hashlib.sha256(dumps([here, asdict(recipe)]).encode()).hexdigest()
+    return recipe, hashlib.sha256(dumps([here, settled(recipe)]).encode()).hexdigest()
 
 
 def _affordable(order: Order, recipe: FullRecipe) -> int:
@@ -327,7 +327,7 @@ def _export(
     metrics = found["metrics"]
     times = "read once" if reads == 1 else f"read {reads} times"
     values = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-    steps = ", ".join(f"{name} {value}" for name, value in asdict(recipe).items())
+    steps = ", ".join(f"{name} {value}" for name, value in settled(recipe).items())
     by_class = tuple(
         ClassFigures(**{name: value for name, value in row.items() if name != "class"})
         for row in found["classes"]

@@ -154,6 +154,10 @@ def test_options_are_the_keyword_only_parameters() -> None:
         "precision",
         "class_weights",
         "folds",
+        "mbconv_rate_factor",
+        "residual_rate_factor",
+        "dense_rate_factor",
+        "fractal_rate_factor",
     ]
     assert [*plugins.options(RandomSearch)] == ["uniform"]
 
