@@ -140,16 +140,19 @@ def seed_noise(scores: Scores) -> float | None:
     return statistics.mean(variances) ** 0.5 if variances else None
 
 
-def report(lines: Sequence[Mapping[str, Any]]) -> None:
-    """Print a row for each data set, length and family of which two children are complete."""
+def report(lines: Sequence[Mapping[str, Any]], rates: Sequence[float]) -> None:
+    """Print a row where two children of a family have been trained at each of the rates."""
     tables: dict[tuple[str, int, str], dict[tuple[int, int], dict[float, float]]] = {}
     for line in lines:
         table = tables.setdefault((line["data"], line["epochs"], line["family"]), {})
         table.setdefault((line["child"], line["seed"]), {})[line["rate"]] = line["accuracy"]
     rng = np.random.default_rng(0)
     for (data, epochs, family), table in sorted(tables.items()):
-        rates = sorted({rate for line in table.values() for rate in line})
-        scores = {place: line for place, line in table.items() if len(line) == len(rates)}
+        scores = {
+            place: {rate: line[rate] for rate in rates}
+            for place, line in table.items()
+            if all(rate in line for rate in rates)
+        }
         if len({child for child, _ in scores}) < 2:
             continue
         means = [statistics.mean(line[rate] for line in scores.values()) for rate in rates]
@@ -182,7 +185,7 @@ def main() -> None:
                 out.write(json.dumps(line) + "\n")
                 out.flush()
                 lines.append(line)
-    report(lines)
+    report(lines, options.rates)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from estimators.full_recipe import FullRecipe
 from estimators.full_training import FullTraining
 from estimators.snapshot import Epoch
 from estimators.task import Classification
+from nas.configuration import Configuration, prepare
 from nas.errors import NasError
 from nas.final_training import final_recipe
 from nas.journal import read_events
@@ -263,3 +264,16 @@ def test_the_record_knows_a_full_training_by_its_recipe(tmp_path: Path, images: 
     estimator = Finishing(FullRecipe(epochs=1), tmp_path / "x.checkpoint")
     estimator.prepare(from_arrays(*images), Classification(2))
     assert estimator.recipe["estimator"] == FULL
+
+
+def test_the_winner_is_trained_by_the_factors_of_the_search_unless_told_otherwise() -> None:
+    settings = {"estimator": {"dense_rate_factor": 2.0, "fractal_rate_factor": 0.5}}
+    options: dict[str, Any] = {"space": "mixed", "data": "digits", "budget": 2, "device": "cpu"}
+    recipe = prepare(Configuration(**options, settings=settings)).recipe
+    assert recipe is not None
+    assert (recipe.dense_rate_factor, recipe.fractal_rate_factor) == (2.0, 0.5)
+    assert recipe.mbconv_rate_factor == 1.0
+    told = {**settings, "train": {"dense_rate_factor": 1.0}}
+    recipe = prepare(Configuration(**options, settings=told)).recipe
+    assert recipe is not None
+    assert (recipe.dense_rate_factor, recipe.fractal_rate_factor) == (1.0, 0.5)
