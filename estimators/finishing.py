@@ -11,7 +11,7 @@ from typing import final
 
 from estimators.data import ImageData
 from estimators.estimator import Checkpoint, Estimator, Evaluation, Report
-from estimators.full_recipe import FullRecipe, settled
+from estimators.full_recipe import FullRecipe
 from estimators.full_training import FullTraining
 from estimators.snapshot import Snapshot
 from estimators.task import Task
@@ -43,7 +43,7 @@ class Finishing(Estimator):
     def recipe(self) -> Mapping[str, float | int | str]:
         """The full recipe."""
         data, _ = self._ready()
-        return {"estimator": "full training", **settled(self._recipe), "data": data.fingerprint}
+        return {"estimator": "full training", **self._recipe.document(), "data": data.fingerprint}
 
     def evaluate(
         self,
@@ -85,9 +85,15 @@ class Finishing(Estimator):
     def _write(self, data: bytes) -> None:
         """Replace the checkpoint; a training goes on without one where it cannot be written."""
         temporary = self._checkpoint.with_name(f"{self._checkpoint.name}.tmp-{os.getpid()}")
-        with suppress(OSError):
-            temporary.write_bytes(data)
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())  # a name that is on the disk before its data holds nothing
             temporary.replace(self._checkpoint)
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
     def _ready(self) -> tuple[ImageData, Task]:
         if self._prepared is None:

@@ -10,7 +10,9 @@ from estimators.parameter_groups import FACTORS_OF_ONE, FamilyFactors
 # Published sets of photographs, whose images mean the same when mirrored. Digits and letters do
 # not, and of data of a user's own nobody but the user knows.
 PHOTOGRAPHS = frozenset({"fashion-mnist", "cifar10", "cifar100"})
-MOST_EPOCHS = 100  # by default
+MOST_EPOCHS, LEAST_EPOCHS = 100, 10  # by default
+MOST_IMAGES = 3_000_000  # that they see in all
+THREADED = 2**15  # pixels of a batch, from which on several threads pay
 # Least and largest values of options that are numbers.
 RANGES: Mapping[str, tuple[float, float]] = {
     "epochs": (1, 1_000_000),
@@ -28,7 +30,10 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "stochastic_depth": (0, 0.99),
     "average": (0, 0.99),
     "patience": (0, 1_000_000),
+    "threads": (1, 256),
 }
+# Parts that earlier recipes had not, with what they mean there.
+_SINCE = {"threads": 1, **FACTORS_OF_ONE}
 CHOICES = {"optimizer": ("adamw", "sgd"), "class_weights": ("none", "balanced")}
 
 
@@ -63,6 +68,8 @@ class FullRecipe(FamilyFactors):
         patience: Epochs without a better validation loss after which training stops; 0 for never.
         class_weights: ``none``, or ``balanced``: classes count the same in the loss.
         merge_validation: Whether validation images are trained on, too; not with ``patience``.
+        threads: What computes on a CPU, from 1 to 256; another number changes sums in their last
+            digits, and with them the curve.
 
     Raises:
         ValueError: If a value is out of range.
@@ -88,6 +95,7 @@ class FullRecipe(FamilyFactors):
     patience: int = 0
     class_weights: Literal["none", "balanced"] = "none"
     merge_validation: bool = False
+    threads: int = 1
 
     def __post_init__(self) -> None:
         self.check_range()
@@ -106,22 +114,34 @@ class FullRecipe(FamilyFactors):
                 "it is trained on"
             )
 
+    def document(self) -> dict[str, Any]:
+        """All parts by name, as files have it; without parts of ``_SINCE`` that are as ever.
 
-def settled(recipe: FullRecipe) -> dict[str, Any]:
-    """All parts by name, for a record: without factors of 1, which earlier recipes had not."""
-    parts = asdict(recipe).items()
-    return {name: value for name, value in parts if value != FACTORS_OF_ONE.get(name)}
+        So what was written before there were such parts is still the same recipe.
+        """
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in _SINCE or value != _SINCE[name]
+        }
 
 
-def default_recipe(data: ImageData, *, epochs: int | None = None) -> FullRecipe:
+def default_recipe(data: ImageData, *, epochs: int | None = None, cpus: int = 1) -> FullRecipe:
     """The recipe for some data: photographs of published sets are mirrored, nothing else is.
 
     Args:
         data: What to train on.
-        epochs: Passes over the training images; None for ``MOST_EPOCHS``.
+        epochs: Passes over the training images; None for ``MOST_EPOCHS``, or for so many as see
+            ``MOST_IMAGES`` where that is fewer, but not below ``LEAST_EPOCHS``.
+        cpus: That may compute, a thread on each, where batches have ``THREADED`` pixels or more.
     """
+    if epochs is None:
+        epochs = min(MOST_EPOCHS, max(LEAST_EPOCHS, MOST_IMAGES // len(data.train)))
+    batch_size = min(64, len(data.train))
+    _, height, width = data.input_shape
     return FullRecipe(
-        epochs=MOST_EPOCHS if epochs is None else epochs,
-        batch_size=min(64, len(data.train)),
+        epochs=epochs,
+        batch_size=batch_size,
         flip=data.name in PHOTOGRAPHS,
+        threads=cpus if batch_size * height * width >= THREADED else 1,
     )

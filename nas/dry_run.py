@@ -1,18 +1,20 @@
 """``nas search --dry-run``: what a search would cost, from one child or a part of it."""
 
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 
 from estimators.data import ImageData
-from estimators.estimator import Estimator, Evaluation
+from estimators.determinism import cpus
+from estimators.estimator import Estimator, Evaluation, EvaluationError
+from estimators.full_training import FullTraining
 from estimators.training import Training
 from nas.calibration import calibrated
 from nas.configuration import Configuration, Prepared, prepare
 from nas.construction import make_estimator, prepare_estimator
+from nas.errors import NasError
 from nas.halving import cost_share
 from nas.latency import latency_ms
 from nas.limits import format_quantity
@@ -41,7 +43,8 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
         NasError: As a search does before its first child, and if the one child fails (exit
             code 3).
     """
-    prepared = prepare(configuration)
+    here = cpus() if workers == "auto" else max(1, min(workers, cpus()))
+    prepared = prepare(configuration, cpus=here)
     plan, children = prepared.plan, prepared.children
     rng = rng_of(plan.seed, PREFLIGHT, 1)
     drawn = [prepared.space.genome.sample_options(rng) for _ in range(SAMPLES)]
@@ -63,7 +66,9 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
     count = _count(plan.device, plan.budget) if workers == "auto" else max(1, workers)
     rescorings = finalists_of(len(plan.objectives)) * FRESH_SEEDS
     whole = math.ceil(plan.budget * cost_share(plan))
+    audited = _audited(prepared)
     seconds = calibration["seconds"] * whole + final["seconds"] * rescorings
+    seconds += final["seconds"] / plan.fidelity * audited
     return {
         "space": prepared.record.space,
         "data": prepared.record.data,
@@ -76,26 +81,39 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
         "costs": costs,
         "calibration": calibration,
         "budget": plan.budget,
-        "trainings": whole + rescorings,
+        "trainings": whole + rescorings + math.ceil(audited),
         "workers": count,
         "device": plan.device,
         "seconds_per_child": calibration["seconds"],
         "final_training_epochs": 0 if prepared.recipe is None else prepared.recipe.epochs,
-        "expected_hours": (seconds / count + _last(prepared, final["seconds"])) / 3600,
+        "expected_hours": (seconds / count + _last(prepared, child)) / 3600,
     }
 
 
-def _last(prepared: Prepared, seconds: float) -> float:
-    """Seconds of the final training, which one worker does.
+def _audited(prepared: Prepared) -> float:
+    """Full trainings that an audit at the end takes; a short one of each child is a quarter."""
+    size = prepared.record.audit
+    if size is None:
+        return 0
+    finals = finalists_of(len(prepared.plan.objectives)) * (FRESH_SEEDS + size.seeds)
+    return size.children * (size.seeds + 0.25) + finals
 
-    Args:
-        prepared: Of the run.
-        seconds: What a finalist takes for its epochs.
+
+def _last(prepared: Prepared, genotype: Genotype) -> float:
+    """Seconds of the final training, were this the winner, by the pace of a few steps.
+
+    Raises:
+        NasError: If not even these can be taken (exit code 3).
     """
-    epochs = prepared.judge.recipe.get("epochs")
-    if prepared.recipe is None or not isinstance(epochs, int):
+    recipe, graph = prepared.recipe, prepared.children.child(genotype).graph
+    if recipe is None:
         return 0.0
-    return seconds * prepared.recipe.epochs / (epochs * prepared.plan.fidelity)
+    device = prepared.plan.device
+    try:
+        fit = FullTraining(graph, prepared.images, prepared.task, recipe, seed=0, device=device)
+        return fit.seconds_per_pass() * recipe.epochs
+    except EvaluationError as error:
+        raise NasError(f"dry run: the final training failed: {error}", exit_code=3) from error
 
 
 def text(document: Mapping[str, Any]) -> str:
@@ -222,5 +240,4 @@ def _calibration(
 def _count(device: str, budget: int) -> int:
     """How many children this machine trains at a time."""
     cards = torch.cuda.device_count() if device == "cuda" else 1
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(budget, cards if device != "cpu" else (1 if cpus is None else cpus)))
+    return max(1, min(budget, cards if device != "cpu" else cpus()))

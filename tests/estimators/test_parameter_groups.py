@@ -1,7 +1,6 @@
 """A family's factor is for its own blocks alone, in a short training and in a full one."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,8 @@ from torch import Tensor
 
 from estimators.data import ImageData, from_arrays
 from estimators.estimator import Checkpoint
-from estimators.full_recipe import FullRecipe, settled
+from estimators.full_recipe import FullRecipe
 from estimators.full_training import FullTraining
-from estimators.parameter_groups import FACTORS_OF_ONE
 from estimators.task import Classification
 from estimators.training import Training
 from search_spaces.architecture import Architecture, lower
@@ -108,13 +106,10 @@ def test_a_recipe_says_what_a_factor_is_and_nothing_of_factors_of_1() -> None:
         "dense_rate_factor": 2.0
     }
     recipe = FullRecipe(epochs=1, fractal_rate_factor=0.5)
-    assert {n: settled(recipe)[n] for n in settled(recipe) if "factor" in n} == {
+    assert {n: recipe.document()[n] for n in recipe.document() if "factor" in n} == {
         "fractal_rate_factor": 0.5
     }
-    assert FullRecipe(**settled(recipe)) == recipe
-    assert asdict(recipe).keys() - settled(recipe).keys() == FACTORS_OF_ONE.keys() - {
-        "fractal_rate_factor"
-    }
+    assert FullRecipe(**recipe.document()) == recipe
 
 
 def test_a_checkpoint_of_before_families_had_factors_goes_on() -> None:
