@@ -85,9 +85,15 @@ class Finishing(Estimator):
     def _write(self, data: bytes) -> None:
         """Replace the checkpoint; a training goes on without one where it cannot be written."""
         temporary = self._checkpoint.with_name(f"{self._checkpoint.name}.tmp-{os.getpid()}")
-        with suppress(OSError):
-            temporary.write_bytes(data)
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())  # a name that is on the disk before its data holds nothing
             temporary.replace(self._checkpoint)
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
     def _ready(self) -> tuple[ImageData, Task]:
         if self._prepared is None:

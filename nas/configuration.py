@@ -28,8 +28,8 @@ from nas.final_training import final_recipe
 from nas.halving import cost_share, rungs_of
 from nas.images import images_of
 from nas.limits import COSTS, Limits, Objective
-from nas.plan import FRESH_SEEDS, PREFLIGHT, Plan, finalists_of, rng_of
-from nas.run_folder import Beside, DataOptions, Derived, RunRecord, Settings, versions
+from nas.plan import FRESH_SEEDS, LEAST_AUDITED, PREFLIGHT, Plan, finalists_of, rng_of
+from nas.run_folder import AuditSize, Beside, DataOptions, Derived, RunRecord, Settings, versions
 from nas.scales import cost_scales, scaled, scales
 from search_spaces.space import SearchSpace
 from search_spaces.strict_json import MAX_INT, dumps
@@ -71,6 +71,7 @@ class Configuration:
     objective: str | tuple[str, ...] = "accuracy"
     fidelity: float = 1.0
     final_training: str | None = None
+    audit: AuditSize | None = None
     max_params: int | None = None
     max_macs: int | None = None
     max_latency_ms: float | None = None
@@ -135,6 +136,9 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
     """
     settings = _settings(configuration)
     limits, plan_numbers = _limits(configuration), _numbers(configuration)
+    if configuration.audit is not None:
+        _whole("--audit-children", configuration.audit.children, least=LEAST_AUDITED)
+        _whole("--audit-seeds", configuration.audit.seeds, least=1)
     device = configuration.device
     timed = limits.max_latency_ms is not None or "latency_ms" in _names(configuration.objective)
     if not elsewhere or device in {"auto", "cpu"} or timed:
@@ -224,6 +228,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
         max_macs=limits.max_macs,
         max_latency_ms=limits.max_latency_ms,
         final_training="off" if recipe is None else "auto",
+        audit=configuration.audit,
         settings=Settings(**settings),
         derived=Derived(
             strategy=dict(strategy.derived()),
@@ -282,6 +287,7 @@ def of_run(
         objective=(run.verdict or run.objective, *(one.metric for one in run.beside)),
         fidelity=run.fidelity,
         final_training=run.final_training,
+        audit=run.audit,
         max_params=run.max_params,
         max_macs=run.max_macs,
         max_latency_ms=run.max_latency_ms,

@@ -66,7 +66,9 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
     count = _count(plan.device, plan.budget) if workers == "auto" else max(1, workers)
     rescorings = finalists_of(len(plan.objectives)) * FRESH_SEEDS
     whole = math.ceil(plan.budget * cost_share(plan))
+    audited = _audited(prepared)
     seconds = calibration["seconds"] * whole + final["seconds"] * rescorings
+    seconds += final["seconds"] / plan.fidelity * audited
     return {
         "space": prepared.record.space,
         "data": prepared.record.data,
@@ -79,13 +81,22 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
         "costs": costs,
         "calibration": calibration,
         "budget": plan.budget,
-        "trainings": whole + rescorings,
+        "trainings": whole + rescorings + math.ceil(audited),
         "workers": count,
         "device": plan.device,
         "seconds_per_child": calibration["seconds"],
         "final_training_epochs": 0 if prepared.recipe is None else prepared.recipe.epochs,
         "expected_hours": (seconds / count + _last(prepared, child)) / 3600,
     }
+
+
+def _audited(prepared: Prepared) -> float:
+    """Full trainings that an audit at the end takes; a short one of each child is a quarter."""
+    size = prepared.record.audit
+    if size is None:
+        return 0
+    finals = finalists_of(len(prepared.plan.objectives)) * (FRESH_SEEDS + size.seeds)
+    return size.children * (size.seeds + 0.25) + finals
 
 
 def _last(prepared: Prepared, genotype: Genotype) -> float:

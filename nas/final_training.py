@@ -123,6 +123,12 @@ class FinalTraining:
         self._seed = training_seed(plan.seed, FINAL, best.trial.ordinal)
         self._open = self._done = False
         self._losses = 0
+        self._failure: Failure | None = None
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why it has come to a bad end; None if it has not."""
+        return self._failure
 
     @property
     def over(self) -> bool:
@@ -170,4 +176,5 @@ class FinalTraining:
         )
         checkpoint_of(self._folder, ordinal).unlink(missing_ok=True)
         self._done = True
+        self._failure = result if isinstance(result, Failure) else None
         return []

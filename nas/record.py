@@ -86,6 +86,9 @@ class Record:
     ``final_training``    the winner was trained for its weights
     ``test_read``         the test images were read, with these ``metrics``
     ``exported``          the folder of that winner is whole; ``relative_error`` of its check
+    ``audited``           estimators were compared by children trained in full: how many, how they
+                          ranked and which finalists may be the best; ``at`` may be of another
+                          process, ``seconds`` are those of all measurements
     ``ended``             the search is over for a ``reason``, and what is paused has stopped; its
                           ``outcome`` is ``done``, ``paused`` (a time limit) or ``failed`` (too many
                           children did)
@@ -109,7 +112,8 @@ class Record:
         failures: Failed children by cause and message, since the search last ended.
         failures_in_a_row: The last of them, without a success between.
         judged: Trials that count against the budget and are over, since the search last ended.
-        best: The best complete trial, by the first objective.
+        best: The best complete trial at the highest fidelity reached, by the first objective; with
+            halving, a trial at a rung counts as complete there, as in ``ranking``.
         front: Complete trials at the highest fidelity that no other one is as good as everywhere.
         readings: Fresh scores by ordinal and repeat, final trainings by ordinal and
             ``FINAL_TRAINING`` or ``WEIGHTS``.
@@ -117,6 +121,7 @@ class Record:
         test_reads: Every reading of the test images.
         exported: The last export, or None.
         exports: The last export of each trial that was a winner.
+        audited: What the last audit found, of the run as it is; None if there was none.
         ended: Why the search ended; empty while it has not.
         outcome: ``done``, ``paused`` or ``failed`` once it ended; empty while it has not.
         sessions: Every ``opened`` event.
@@ -152,6 +157,7 @@ class Record:
         self.test_reads: list[Event] = []
         self.exported: Event | None = None
         self.exports: dict[int, Event] = {}
+        self.audited: dict[str, Any] | None = None
         self.ended = ""
         self.outcome = ""
         self.sessions: list[Event] = []
@@ -177,6 +183,7 @@ class Record:
             "final_training": self._final_training,
             "test_read": self._test_read,
             "exported": self._exported,
+            "audited": self._audited,
             "ended": self._ended,
         }
 
@@ -226,7 +233,10 @@ class Record:
         ]
 
     def scored(self, digest: str, fidelity: float) -> Sequence[int]:
-        """Complete trials of networks with that digest, at that fidelity."""
+        """Trials of networks with that digest that have a score at that fidelity.
+
+        They are complete, or with halving have reached it as their first rung.
+        """
         return self._scored.get((digest, fidelity), ())
 
     def ranking(self) -> list[Trial]:
@@ -281,12 +291,14 @@ class Record:
         """
         if event["event"] == "opened":
             self._seconds_before += self._at
-        self._at = float(event["at"])
+        if event["event"] != "audited":
+            self._at = float(event["at"])
         self._handlers[event["event"]](event)
 
     def _opened(self, event: Event) -> None:
         if self.outcome != "done" or event["budget"] != self.budget:
             self.ended = self.outcome = ""
+            self.audited = None
             self._move_all("stopped", "paused")
         self.budget = int(event["budget"])
         self.sessions.append(event)
@@ -444,6 +456,9 @@ class Record:
 
     def _exported(self, event: Event) -> None:
         self.exported = self.exports[event["ordinal"]] = event
+
+    def _audited(self, event: Event) -> None:
+        self.audited = {key: event[key] for key in event if key not in {"event", "at"}}
 
     def _ended(self, event: Event) -> None:
         self.ended, self.outcome = str(event["reason"]), str(event["outcome"])

@@ -27,6 +27,7 @@ from nas.evaluating import figures
 from nas.export import ARCHITECTURE, Preprocessing, Winner, export
 from nas.journal import Journal, read_events
 from nas.loading import find
+from nas.real_images import few_images
 from nas.run_folder import (
     BEST,
     EVENTS,
@@ -92,7 +93,7 @@ class Order:
         }
 
 
-def order_of(
+def order_of(  # noqa: PLR0913 - the options of the command line, by name
     source: str | Path,
     images: ImageData,
     *,
@@ -100,6 +101,7 @@ def order_of(
     device: str,
     settings: Mapping[str, Any],
     hours: float | None,
+    trial: int | None = None,
 ) -> Order:
     """What to train, checked before anything is written.
 
@@ -110,6 +112,7 @@ def order_of(
         device: See ``Order``.
         settings: See ``Order``.
         hours: See ``Order``.
+        trial: Which member of the front, of a run for several objectives.
 
     Raises:
         NasError: If there is no such network, it does not fit the images, or an option cannot be
@@ -119,10 +122,10 @@ def order_of(
         raise usage_error(f"--seed must be at least 0, got {seed}")
     recipe_of(images, settings)
     classes = len(images.classes)
-    if str(source) in REFERENCES:
+    if str(source) in REFERENCES and trial is None:
         named = find(source, input_shape=images.input_shape, num_classes=classes)
     else:
-        named = find(source)
+        named = find(source, trial=trial)
     graph = named.winner.graph
     channels = int(graph.input_shape[0])
     if channels != images.input_shape[0] or graph.output_shape != (classes,):
@@ -363,4 +366,4 @@ def _export(
     if target.exists():  # of a process that was killed before its summary
         target.rename(folder / f".{BEST}.old-0")
         tidy(folder)
-    export(winner, target)
+    export(winner, target, real=few_images(images, order.graph))

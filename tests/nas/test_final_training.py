@@ -1,5 +1,7 @@
 """The winner is trained to the end: once, whatever interrupts it, and never for the worse."""
 
+import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -25,6 +27,7 @@ from nas.errors import NasError
 from nas.execution import Execution
 from nas.final_training import final_recipe
 from nas.journal import read_events
+from nas.progress import Lines
 from nas.record import FULL
 from search_spaces.architecture import lower
 from search_spaces.space import SearchSpace
@@ -94,15 +97,20 @@ def test_weights_that_are_worse_are_not_used(options: dict[str, Any], tmp_path: 
     assert "not used" in (folder / "best" / "README.md").read_text()
 
 
-def test_a_final_training_that_fails_leaves_the_weights_as_they_were(
-    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_final_training_that_fails_leaves_the_weights_as_they_were_and_is_told(
+    options: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def evaluate(*_: Any, **__: Any) -> Evaluation:
         raise EvaluationError("the loss became nan", cause="nan")
 
     monkeypatch.setattr(Finishing, "evaluate", evaluate)
     folder = tmp_path / "run"
-    search(folder, options)
+    search(folder, {**options, "progress": Lines()})
+    told = capsys.readouterr().err
+    assert re.search(r"trial \d+, final training, 4 epochs failed: nan: .*became nan\n    ", told)
     assert best(folder)["final_training"] == {"epochs": 4, "score": None, "used": False}
     nas.resume(folder, **options)
     assert kinds(folder)["final_training"] == 1
@@ -306,6 +314,24 @@ def test_it_goes_on_from_its_checkpoint_to_the_same_weights(
     assert calm.weights is not None
     assert again.weights is not None
     assert all(torch.equal(again.weights[name], value) for name, value in calm.weights.items())
+
+
+def test_a_checkpoint_is_on_the_disk_before_its_name_and_a_full_disk_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, synced = tmp_path / "checkpoint", list[bool]()
+    writer = Finishing(FullRecipe(epochs=1), place)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(place.exists()))
+    writer._write(b"one")
+    assert (place.read_bytes(), synced) == (b"one", [False])
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    writer._write(b"two")
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+    assert place.read_bytes() == b"one"
 
 
 @pytest.mark.parametrize("damage", [b"", b"x" * 100, None])

@@ -1,6 +1,7 @@
 """``nas train``: to the end whatever comes between, and one reading of the test images."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from safetensors.torch import load_file
 
 import nas
 from estimators.snapshot import Epoch
-from nas import training
+from nas import folder_status, training
 from nas.curve_picture import confusion_picture, curve_picture
 from nas.errors import NasError
 from nas.export import Winner, export
 from nas.journal import read_events
+from nas.lock import RunLock
 from search_spaces.architecture import Architecture, lower
 from search_spaces.blocks import Classifier, ConvNormAct
 
@@ -91,6 +93,54 @@ def test_a_finished_folder_answers_without_reading_test_images_again(
     again = train(network, images, finished)
     assert again == json.loads((finished / "summary.json").read_text())
     assert reads(finished) == 1
+
+
+def test_the_status_of_a_finished_training_has_its_figures(finished: Path) -> None:
+    found = folder_status.document(finished)
+    assert found is not None
+    summary = json.loads((finished / "summary.json").read_text())
+    assert (found["kind"], found["state"], found["done"]) == ("training", "finished", 3)
+    assert found["test"] == summary["test"]["metrics"]
+    text = folder_status.text(found)
+    assert "a training, finished, 3 of 3 epochs" in text
+    assert f"test images: accuracy {found['test']['accuracy']:.4f}" in text
+
+
+def test_the_status_of_a_killed_or_running_training_says_how_far_it_is(
+    network: Path, images: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "_test", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(network, images, tmp_path)
+    found = folder_status.document(tmp_path)
+    assert found is not None
+    assert (found["state"], found["done"], found["epochs"]) == ("stopped", 3, 3)
+    assert "the command that began it goes on with it" in folder_status.text(found)
+    with RunLock(tmp_path):
+        running = folder_status.document(tmp_path)
+    assert running is not None
+    assert (running["state"], running["validation"]) == ("running", found["validation"])
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"nothing")
+    broken = folder_status.document(tmp_path)
+    assert broken is not None
+    assert broken["done"] == 0
+
+
+def interrupted(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_member_of_a_front_is_trained_by_its_number(
+    network: Path, images: Data, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    for ordinal in (1, 4):
+        shutil.copytree(network, run / "front" / f"trial-{ordinal}")
+    (run / "run.json").write_text("{}")
+    with pytest.raises(NasError, match="choose one by --trial \\(1, 4\\)"):
+        train(run, images, tmp_path / "out")
+    summary = train(run, images, tmp_path / "out", epochs=1, trial=4)
+    assert summary["network"] == f"{run}, trial 4"
 
 
 def test_a_training_that_was_killed_goes_on_with_the_same_result(
