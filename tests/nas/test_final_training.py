@@ -219,7 +219,7 @@ def test_on_large_sets_images_count(count: int, searched: float, epochs: int) ->
 def test_a_time_limit_leaves_as_many_epochs_as_fit(
     options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(FullTraining, "seconds_per_pass", lambda self: 1000.0)
+    monkeypatch.setattr(FullTraining, "seconds_per_pass", lambda self: 880.0)
     folder = tmp_path / "run"
     search(folder, {**options, "max_hours": 1.0})  # 0.95 * 3600 s
     assert best(folder)["final_training"]["epochs"] == 3
