@@ -75,6 +75,7 @@ class FullTraining:
             raise ValueError(f"network must return {task.output_shape}, got {graph.output_shape}")
         self._task, self._recipe, self._seed, self._device = task, recipe, seed, device
         self._validation = None if recipe.merge_validation else data.validation
+        self._graph = graph
         self._size = tuple(int(side) for side in graph.input_shape[1:])
         with alone(device, seed=seed):
             self._model = build(graph)
@@ -150,7 +151,7 @@ class FullTraining:
         with alone(self._device, seed=self._seed):
             model = self._averaged()
             metrics = measure(
-                model, self._validation, self._task, size=self._size, device=self._device
+                model, self._validation, self._task, graph=self._graph, device=self._device
             )
         bad = [name for name, value in metrics.items() if not math.isfinite(value)]
         if bad:

@@ -304,6 +304,7 @@ class _Child:
         self._data, self._task, self._recipe = data, task, recipe
         self._seed, self._device = seed, device
         self._mixed = recipe.precision == "bfloat16"
+        self._graph = graph
         self._size = tuple(int(side) for side in graph.input_shape[1:])
         self._batches = max(1, len(data.train) // recipe.batch_size)  # the odd rest is left out
         total = recipe.epochs * self._batches
@@ -436,7 +437,7 @@ class _Child:
             EvaluationError: If a metric is not finite.
         """
         metrics = measure(
-            model, self._data.validation, self._task, size=self._size, device=self._device
+            model, self._data.validation, self._task, graph=self._graph, device=self._device
         )
         bad = [name for name, value in metrics.items() if not math.isfinite(value)]
         if bad:

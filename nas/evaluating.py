@@ -81,8 +81,7 @@ def evaluate(  # noqa: PLR0913 - the options of the command line, by name
         chosen = Split(resized(chosen.images, wanted.size), chosen.labels)
     model = build(winner.graph)
     model.load_state_dict(dict(winner.weights), strict=True)
-    sides = tuple(int(side) for side in winner.graph.input_shape[1:])
-    outputs = scored(model.to(place), chosen, size=sides, device=place)
+    outputs = scored(model.to(place), chosen, graph=winner.graph, device=place)
     if outputs.ndim == 4:  # a fully convolutional network at the size of its training
         outputs = outputs.mean(dim=(2, 3))
     if not bool(torch.isfinite(outputs).all()):
