@@ -19,6 +19,8 @@ from search_spaces.primitives import BatchNorm2d, Conv2d
 
 State = Mapping[str, NDArray[Any]]
 
+_NORM_STATE = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+
 
 def folded_norms(graph: Graph) -> dict[int, int]:
     """Positions of the batch norms that can be folded, each with that of its convolution.
@@ -98,6 +100,6 @@ def folded_state(graph: Graph, state: State) -> dict[str, NDArray[Any]]:
         scaled = weight.astype(np.float64) * scale[:, None, None, None]
         result[f"{name}.weight"] = scaled.astype(weight.dtype)
         result[f"{name}.bias"] = bias.astype(weight.dtype)
-        for part in [key for key in result if key.startswith(f"{node.name}.")]:
-            del result[part]
+        for part in _NORM_STATE:
+            result.pop(f"{node.name}.{part}", None)
     return result
