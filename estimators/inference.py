@@ -36,7 +36,7 @@ def for_inference(model: nn.Module, graph: Graph, *, device: str) -> nn.Module:
     def layer(node: Node) -> nn.Module | None:
         if node.name in overwriting:
             activation = layer_of(node)
-            activation.inplace = True  # type: ignore[union-attr, assignment]
+            activation.inplace = True  # type: ignore[union-attr]
             return activation
         if not isinstance(node.primitive, Conv2d):
             return layers.get(node.name)
