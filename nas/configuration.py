@@ -31,6 +31,7 @@ from nas.limits import COSTS, Limits, Objective
 from nas.plan import FRESH_SEEDS, PREFLIGHT, Plan, finalists_of, rng_of
 from nas.run_folder import Beside, DataOptions, Derived, RunRecord, Settings, versions
 from nas.scales import cost_scales, scaled, scales
+from nas.ways import settled_ways
 from search_spaces.space import SearchSpace
 from search_spaces.strict_json import MAX_INT, dumps
 from strategies import DEFAULT_OF_SEVERAL, DEFAULT_STRATEGY
@@ -56,8 +57,8 @@ class Configuration:
 
     ``strategy`` is None for the default one, which depends on the number of objectives.
     ``derived`` are options of the strategy as an earlier session resolved them; they stay when the
-    budget changes. So do the ``scales`` of several objectives, the ``rungs`` of halving and the
-    ``recipe`` of the final training.
+    budget changes. So do the ``scales`` of several objectives, the ``rungs`` of halving, the
+    ``recipe`` of the final training and the ``ways`` that were timed, which are None before.
     """
 
     space: str | type[SearchSpace] = "mbconv"
@@ -80,6 +81,7 @@ class Configuration:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     halving: int | None = None
     rungs: tuple[float, ...] = ()
+    ways: Mapping[str, str] | None = None
 
 
 @final
@@ -189,6 +191,9 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
     if stand_in is not None:
         judge = Training()
         prepare_estimator(judge, images, task, children=children, seed=configuration.seed)
+    ways = settled_ways(
+        judge, configuration.ways, children=children, seed=configuration.seed, device=device
+    )
     rungs = _rungs(configuration, estimator, objectives=len(objectives))
     plan = Plan(
         objective=objective,
@@ -231,6 +236,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
             scales=dict(known),
             train={} if recipe is None else asdict(recipe),
             rungs=rungs,
+            ways=ways,
         ),
         genotypes=str(space.genome.size),
         versions=versions(),
@@ -290,6 +296,7 @@ def of_run(
         recipe=run.derived.train,
         halving=run.halving,
         rungs=run.derived.rungs,
+        ways=run.derived.ways,
     )
 
 

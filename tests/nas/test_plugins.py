@@ -152,6 +152,7 @@ def test_options_are_the_keyword_only_parameters() -> None:
         "drop_path",
         "stochastic_depth",
         "precision",
+        "layout",
         "class_weights",
         "folds",
     ]
