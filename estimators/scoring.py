@@ -40,8 +40,14 @@ def scored(model: nn.Module, split: Split, *, graph: Graph, device: str) -> Tens
 
     They come from the network's form for inference. Arguments as for ``measure``.
     """
-    size = tuple(int(side) for side in graph.input_shape[1:])
     network = for_inference(model.eval(), graph, device=device)
+    return outputs_of(network, split, graph=graph, device=device)
+
+
+@torch.inference_mode()
+def outputs_of(network: nn.Module, split: Split, *, graph: Graph, device: str) -> Tensor:
+    """The same of a network as it is, in eval mode, in whatever form it runs."""
+    size = tuple(int(side) for side in graph.input_shape[1:])
     outputs = []
     for part in torch.split(split.images, _batch(graph, device)):
         images = part.to(device, memory_format=torch.channels_last)

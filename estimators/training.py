@@ -39,6 +39,7 @@ from search_spaces.paths import PathChoice, Paths
 STATISTICS_BATCHES = 20
 SMALLEST_HALVED = 4  # images of a batch: batch norms need two values
 CLASS_WEIGHTS = ("none", "balanced")
+EPOCH_IMAGES = 10_000  # at most, by default; docs/estimators.md says why
 MOST_FOLDS = 20
 DROP_PATH = 0.15  # arXiv:1605.07648, section 4
 # A training of fewer steps than this is too short for it: after 57 steps on the digits the rate of
@@ -53,7 +54,7 @@ _FORMATS = {CHANNELS_LAST: torch.channels_last, CONTIGUOUS: torch.contiguous_for
 
 
 # Parts that earlier recipes had not, with what they mean there: so runs of old go on.
-_SINCE = {"class_weights": "none", "folds": 1, "ways": ""}
+_SINCE = {"class_weights": "none", "folds": 1, "epoch_images": 0, "ways": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Recipe:
     """How every child is trained.
 
     Attributes:
-        epochs: Passes over the training images at fidelity 1.
+        epochs: Epochs at fidelity 1.
         batch_size: Images per step.
         learning_rate: Peak rate of AdamW.
         weight_decay: Decoupled weight decay of weights; biases and norms have none.
@@ -72,6 +73,7 @@ class Recipe:
         class_weights: ``none``, or ``balanced``: classes count the same in the training loss,
             see ``Task.balanced``.
         folds: Networks trained for each child; its metrics are their mean.
+        epoch_images: Images of an epoch; 0 for all.
         precision: What convolutions and linear layers compute in while training; weights, sums
             of batch norms and scores are float32.
         layout: How feature maps lie in memory; it changes sums in their last digits.
@@ -89,6 +91,7 @@ class Recipe:
     decay: float = 0.4
     class_weights: str = "none"
     folds: int = 1
+    epoch_images: int = 0
     precision: str = FLOAT32
     layout: str = CHANNELS_LAST
     ways: str = ""
@@ -108,7 +111,7 @@ class Training(Estimator):
 
     Args:
         epochs: Passes over the training images at fidelity 1; by default as many as make 50
-            steps, at least 3.
+            steps, at least 3, of ``epoch_images`` each.
         batch_size: Images per step, at most the number of training images.
         learning_rate: Peak rate of AdamW, in (0, 10].
         weight_decay: Decoupled weight decay, in [0, 10]; biases and norms have none.
@@ -130,6 +133,9 @@ class Training(Estimator):
             network is trained for each on all the others and scored on it. Metrics are the mean;
             weights are those of the first fold's network. For sets of less than about 2,000
             images, whose validation images alone are too few to tell children apart.
+        epoch_images: Images of an epoch, at least 2; the next epoch goes on with others until all
+            had their turn. By default 10,000 where ``epochs`` is left out too, else all. Where
+            there are not more than that, an epoch is a pass over all of them.
 
     Raises:
         ValueError: If a value is out of range.
@@ -148,6 +154,7 @@ class Training(Estimator):
         layout: str = AUTO,
         class_weights: str = "none",
         folds: int = 1,
+        epoch_images: int | None = None,
     ) -> None:
         if epochs is not None and epochs < 1:
             raise ValueError(f"epochs must be at least 1, got {epochs}")
@@ -167,6 +174,7 @@ class Training(Estimator):
             raise ValueError(f"class_weights must be {known}, got {class_weights!r}")
         if not 1 <= folds <= MOST_FOLDS:
             raise ValueError(f"folds must be from 1 to {MOST_FOLDS}, got {folds}")
+        self._epoch_images = _most_images(epoch_images, epochs)
         self._class_weights, self._folds = class_weights, folds
         self._options = (epochs, batch_size, learning_rate, weight_decay)
         self._drop_path, self._stochastic_depth = drop_path, stochastic_depth
@@ -185,6 +193,9 @@ class Training(Estimator):
         if self._folds > 1:
             self._scored = fold_positions(data, self._folds)
             images += len(data.validation) - max(map(len, self._scored))
+        part = 0
+        if self._epoch_images is not None and self._epoch_images < images:
+            images = part = self._epoch_images
         batch_size = min(batch_size, images)
         if epochs is None:
             epochs = max(3, math.ceil(50 * batch_size / images))
@@ -201,6 +212,7 @@ class Training(Estimator):
             layout=self._candidates[0].layout,
             class_weights=self._class_weights,
             folds=self._folds,
+            epoch_images=part,
         )
         self._prepared = data, task, recipe
 
@@ -208,8 +220,8 @@ class Training(Estimator):
     def is_open(self) -> bool:
         """Whether ``fastest_way`` is worth asking: options leave a choice, training is long."""
         data, _, recipe = self._ready()
-        steps = recipe.epochs * (len(data.train) // recipe.batch_size)
-        pixels = steps * recipe.batch_size * math.prod(data.input_shape[1:])
+        images = recipe.epochs * (recipe.epoch_images or len(data.train))
+        pixels = images * math.prod(data.input_shape[1:])
         return len(self._candidates) > 1 and pixels >= TIMED_PIXELS
 
     def fastest_way(self, graph: Graph, *, device: str) -> str:
@@ -390,7 +402,11 @@ class _Child:
         self._mixed = recipe.precision == BFLOAT16
         self._graph = graph
         self._size = tuple(int(side) for side in graph.input_shape[1:])
-        self._batches = max(1, len(data.train) // recipe.batch_size)  # the odd rest is left out
+        # Steps of a pass and of an epoch; the odd rest is left out.
+        self._pass = max(1, len(data.train) // recipe.batch_size)
+        self._batches = self._pass
+        if recipe.epoch_images:
+            self._batches = min(self._pass, max(1, recipe.epoch_images // recipe.batch_size))
         total = recipe.epochs * self._batches
         self._schedule = Schedule(total, round(recipe.warmup * total), recipe.decay)
         paths = Paths(graph)
@@ -508,9 +524,9 @@ class _Child:
         )
 
     def _chosen(self, number: int) -> Tensor:
-        """Positions of the images of one step: an order per epoch, cut into batches."""
-        epoch, batch = divmod(number, self._batches)
-        generator = torch.Generator().manual_seed(seed_of(self._seed, 0, epoch))
+        """Positions of the images of one step: an order per pass, cut into batches."""
+        turn, batch = divmod(number, self._pass)
+        generator = torch.Generator().manual_seed(seed_of(self._seed, 0, turn))
         order = torch.randperm(len(self._labels), generator=generator)
         size = self._recipe.batch_size
         return order[batch * size : (batch + 1) * size].to(self._device)
@@ -551,6 +567,19 @@ def _seconds(child: _Child, device: str) -> float:
     if not on_cpu:
         torch.accelerator.synchronize(device)
     return clock() - begin
+
+
+def _most_images(given: int | None, epochs: int | None) -> int | None:
+    """How many images an epoch may have, as the user has said or not; None for all.
+
+    Raises:
+        ValueError: If it is out of range.
+    """
+    if given is None:
+        return EPOCH_IMAGES if epochs is None else None
+    if given < 2:
+        raise ValueError(f"epoch_images must be at least 2, got {given}")
+    return given
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:

@@ -8,8 +8,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import final
 
-import torch
-
 from estimators.estimator import EvaluationError
 from estimators.scoring import scored
 from estimators.training import Training
@@ -17,12 +15,14 @@ from nas import scaling
 from nas.configuration import Prepared
 from nas.engine import BUDGET_SPENT, RETRIED
 from nas.errors import NasError
+from nas.execution import device_here
 from nas.export import ARCHITECTURE, Preprocessing, Winner, export
 from nas.final_training import checkpoint_of
 from nas.finalists import Finalist, Rescoring
 from nas.front_chart import front_chart
 from nas.journal import Journal
 from nas.plan import FINAL, training_seed
+from nas.real_images import few_images
 from nas.record import FINAL_TRAINING, FULL, WEIGHTS, Kept, Reading, Record
 from nas.result import Exported, FinalFigures, Result, TestFigures, outline, summary
 from nas.run_folder import BEST, FRONT, FRONT_CHART, SUMMARY, TRIALS, tidy, write_json, write_text
@@ -121,13 +121,6 @@ class Ending:
             return True
         return not done.failed and self._kept_weights(best, FINAL_TRAINING) is None
 
-    def device(self) -> str:
-        """Where this process computes: the run's device, if there is one here."""
-        device = self._plan.device
-        if device.startswith("cuda") and not torch.cuda.is_available():
-            return "cpu"  # the workers have it
-        return device
-
     def _kept_weights(self, best: Finalist, place: int) -> Kept | None:
         """What a training beside the fresh scores has left, if it is still there."""
         known = self._record.readings.get((best.trial.ordinal, place))
@@ -182,7 +175,10 @@ class Ending:
         begin = time.monotonic()
         try:
             evaluation = training.evaluate(
-                best.child.graph, fidelity=fidelity, seed=seed, device=self.device()
+                best.child.graph,
+                fidelity=fidelity,
+                seed=seed,
+                device=device_here(self._plan.device),
             )
         except EvaluationError as error:
             raise NasError(
@@ -209,7 +205,7 @@ class Ending:
         for read_before in self._record.test_reads:
             if read_before["sha256"] == kept.sha256:
                 return TestFigures.of(read_before, classes)
-        graph, device = best.child.graph, self.device()
+        graph, device = best.child.graph, device_here(self._plan.device)
         model = build(graph)
         model.load_state_dict(read(self._folder, kept, graph), strict=True)
         split, task = self._prepared.images.test, self._prepared.task
@@ -240,7 +236,8 @@ class Ending:
         if folder.exists():  # of an earlier winner, or not known to be whole
             old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
             folder.rename(old)
-        check = export(self._winner(best, kept, test, recipe), folder)
+        winner, images = self._winner(best, kept, test, recipe), self._prepared.images
+        check = export(winner, folder, real=few_images(images, winner.graph))
         assert check is not None  # noqa: S101 - there are weights
         ordinal, sha256 = best.trial.ordinal, kept.sha256
         self._journal.append("exported", ordinal=ordinal, sha256=sha256, relative_error=check)
