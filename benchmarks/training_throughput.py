@@ -1,19 +1,21 @@
-"""How much faster children of a space train here than in a plain loop.
+"""How much faster children of a space train and are scored here than in a plain loop.
 
-    python benchmarks/training_throughput.py [--space fractal] [--pairs 40] [--drop-path 0.15]
-        [--precision bfloat16]
+    python benchmarks/training_throughput.py [--space fractal] [--children 10] [--pairs 40]
+        [--scoring] [--side 28] [--drop-path 0.15] [--precision bfloat16]
 
 The plain loop is what most people write: float32 in the plain layout, a ``DataLoader``, AdamW, a
-step for each batch, every path of the network. Ours is the inner loop of ``Training``. Both train
-the same child, one of middling MACs, on random images of 28x28 pixels in batches of 128, in one
-thread. The ratio of images per second of CPU time is the median over pairs, taken in turn after
-one round of warm-up, with its quartiles.
+step for each batch, every path of the network; for scoring eval mode and inference mode. Ours is
+the inner loop of ``Training``, or ``scored`` with all that it does before the first batch. Both
+take the same child and the same random images in batches of 128, in one thread. The ratio of
+images per second of CPU time is the median over pairs, taken in turn after one round of warm-up,
+with its quartiles; one child is that of middling MACs, several are sampled, and the last line is
+the median of theirs.
 """
 
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from estimators.data import ImageData, from_arrays
+from estimators.data import ImageData, Split, from_arrays
+from estimators.scoring import resized, scored
 from estimators.task import Classification
 from estimators.training import Training, _Child
 from nas import plugins
@@ -29,27 +32,32 @@ from search_spaces.architecture import lower
 from search_spaces.graph import Graph
 from search_spaces.modules import build
 
-SIDE, CLASSES, BATCH = 28, 10, 128
+CLASSES, BATCH = 10, 128
 LARGEST_MACS = 60e6  # of the child, so that a pair takes seconds
 
 
-def random_images(count: int) -> ImageData:
+def random_images(count: int, side: int) -> ImageData:
     """Images whose training split is ``count`` or a little more."""
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, size=(2 * count, SIDE, SIDE), dtype=np.uint8)
+    images = rng.integers(0, 256, size=(2 * count, side, side), dtype=np.uint8)
     return from_arrays(images, np.arange(2 * count) % CLASSES)
 
 
-def middling(name: str) -> Graph:
-    """The child of median MACs among those of 101 samples that read images of full size."""
-    space = plugins.load("search_spaces", name)((1, SIDE, SIDE), CLASSES)
+def sampled(name: str, side: int, count: int) -> list[Graph]:
+    """The first children of a seed, each option of each decision as likely."""
+    space = plugins.load("search_spaces", name)((1, side, side), CLASSES)
     rng = np.random.default_rng(0)
-    graphs = [lower(space.architecture(space.genome.sample_options(rng))) for _ in range(101)]
-    same = [g for g in graphs if g.input_shape[1] == SIDE and g.macs <= LARGEST_MACS]
+    return [lower(space.architecture(space.genome.sample_options(rng))) for _ in range(count)]
+
+
+def middling(name: str, side: int) -> Graph:
+    """The child of median MACs among those of 101 samples that read images of full size."""
+    graphs = sampled(name, side, 101)
+    same = [g for g in graphs if g.input_shape[1] == side and g.macs <= LARGEST_MACS]
     return sorted(same, key=lambda graph: graph.macs)[len(same) // 2]
 
 
-def plain_loop(graph: Graph, data: ImageData, steps: int) -> Callable[[], None]:
+def plain_training(graph: Graph, data: ImageData, steps: int) -> Callable[[], None]:
     """Some steps of an ordinary loop."""
     model = build(graph).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
@@ -61,7 +69,7 @@ def plain_loop(graph: Graph, data: ImageData, steps: int) -> Callable[[], None]:
         for number, (chosen, labels) in enumerate(loader):
             if number == steps:
                 return
-            loss = loss_of(model(chosen), labels)
+            loss = loss_of(model(resized(chosen, graph.input_shape[1:])), labels)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -69,7 +77,7 @@ def plain_loop(graph: Graph, data: ImageData, steps: int) -> Callable[[], None]:
     return run
 
 
-def our_loop(graph: Graph, data: ImageData, steps: int, **options: Any) -> Callable[[], None]:
+def our_training(graph: Graph, data: ImageData, steps: int, **options: Any) -> Callable[[], None]:
     """As many steps of ours; each call goes on where the last one stopped."""
     training = Training(epochs=1_000, batch_size=BATCH, **options)
     training.prepare(data, Classification(CLASSES))
@@ -84,6 +92,28 @@ def our_loop(graph: Graph, data: ImageData, steps: int, **options: Any) -> Calla
     return run
 
 
+def plain_scoring(graph: Graph, split: Split) -> Callable[[], None]:
+    """Outputs for every image of a split, by an ordinary loop."""
+    model = build(graph).eval()
+    loader = DataLoader(TensorDataset(split.images, split.labels), batch_size=BATCH)
+
+    def run() -> None:
+        with torch.inference_mode():
+            torch.cat([model(resized(images, graph.input_shape[1:])) for images, _ in loader])
+
+    return run
+
+
+def our_scoring(graph: Graph, split: Split) -> Callable[[], None]:
+    """The same by ours."""
+    model = build(graph).to(memory_format=torch.channels_last)
+
+    def run() -> None:
+        scored(model, split, graph=graph, device="cpu")
+
+    return run
+
+
 def seconds(action: Callable[[], None]) -> float:
     """CPU time of one call."""
     begin = time.process_time()
@@ -91,30 +121,59 @@ def seconds(action: Callable[[], None]) -> float:
     return time.process_time() - begin
 
 
+def compared(graph: Graph, options: argparse.Namespace) -> float:
+    """Print a child, both rates and their ratio with its quartiles; the ratio."""
+    images = options.steps * BATCH
+    data = random_images(images, options.side)
+    if options.scoring:
+        split = Split(data.train.images[:images], data.train.labels[:images])
+        plain, ours = plain_scoring(graph, split), our_scoring(graph, split)
+    else:
+        recipe = {"drop_path": options.drop_path, "precision": options.precision}
+        plain = plain_training(graph, data, options.steps)
+        ours = our_training(graph, data, options.steps, **recipe)
+    plain(), ours()
+    pairs = [(seconds(plain), seconds(ours)) for _ in range(options.pairs)]
+    low, middle, high = statistics.quantiles((one / other for one, other in pairs), n=4)
+    rates = [images / statistics.median(column) for column in zip(*pairs, strict=True)]
+    print(
+        f"{graph.params:>9,} parameters, {graph.macs:>11,} MACs, {graph.input_shape[1]:>2} pixels: "
+        f"plain loop {rates[0]:>6,.0f} images/s, ours {rates[1]:>6,.0f}, "
+        f"ratio {middle:.2f} ({low:.2f} to {high:.2f})",
+        flush=True,
+    )
+    return middle
+
+
+def summary(ratios: Sequence[float]) -> str:
+    """The median over children, with quartiles."""
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    return f"median over {len(ratios)} children: {middle:.2f} ({low:.2f} to {high:.2f})"
+
+
 def main() -> None:
-    """Print the child, both rates and their ratio."""
+    """Print a line for each child, and one for all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--space", default="fractal")
+    parser.add_argument("--children", type=int, default=1)
     parser.add_argument("--pairs", type=int, default=40)
-    parser.add_argument("--steps", type=int, default=4, help="of one measurement")
+    parser.add_argument("--scoring", action="store_true", help="instead of training")
+    parser.add_argument("--side", type=int, default=28, help="of the images, in pixels")
+    parser.add_argument("--steps", type=int, default=4, help="batches of one measurement")
     parser.add_argument("--drop-path", type=float, default=0.0)
     parser.add_argument("--precision", default="float32")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    data, graph = random_images(options.steps * BATCH), middling(options.space)
-    plain = plain_loop(graph, data, options.steps)
-    recipe = {"drop_path": options.drop_path, "precision": options.precision}
-    ours = our_loop(graph, data, options.steps, **recipe)
-    plain(), ours()
-    pairs = [(seconds(plain), seconds(ours)) for _ in range(options.pairs)]
-    low, middle, high = statistics.quantiles((one / other for one, other in pairs), n=4)
-    images = options.steps * BATCH
-    rates = [images / statistics.median(column) for column in zip(*pairs, strict=True)]
-    print(f"{options.space} child of {graph.params:,} parameters and {graph.macs:,} MACs")
-    print(f"drop-path {options.drop_path:g}, {options.precision}")
-    print(f"plain loop {rates[0]:,.0f} images/s, ours {rates[1]:,.0f} images/s")
-    print(f"ratio {middle:.2f} ({low:.2f} to {high:.2f}, {options.pairs} pairs)")
+    what = "scoring" if options.scoring else "training"
+    print(f"{what}, {options.space}, {options.pairs} pairs a child of {options.steps} batches")
+    if options.children == 1:
+        graphs = [middling(options.space, options.side)]
+    else:
+        graphs = sampled(options.space, options.side, options.children)
+    ratios = [compared(graph, options) for graph in graphs]
+    if len(ratios) > 1:
+        print(summary(ratios))
 
 
 if __name__ == "__main__":

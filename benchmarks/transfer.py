@@ -72,7 +72,7 @@ def scratch(source: Source, data: ImageData, size: int, seed: int) -> float:
     model = build(graph)
     model.load_state_dict(dict(weights or {}))
     test = network.images.test
-    return measure(model, test, task, size=(size, size), device="cpu")["accuracy"]
+    return measure(model, test, task, graph=graph, device="cpu")["accuracy"]
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from estimators.determinism import alone, seed_of
 from estimators.estimator import EvaluationError
 from estimators.full_recipe import FullRecipe
 from estimators.parameter_groups import Factors, check_factors, factor_of, freeze, groups
-from estimators.scoring import SCORING_BATCH, average_statistics, measure, resized
+from estimators.scoring import average_statistics, measure, resized, scored
 from estimators.snapshot import Epoch, Snapshot
 from estimators.task import Task
 from search_spaces.graph import Graph
@@ -25,7 +25,7 @@ from search_spaces.modules import build, choose_paths
 from search_spaces.paths import Paths
 
 STATISTICS_BATCHES = 50
-PACE_STEPS = 6  # that tell how long the others take
+PACE_STEPS, PACE_IMAGES = 6, 512  # that tell how long the others take
 MOMENTUM = 0.9
 # First numbers of the seeds that keep the draws of a training apart.
 _ORDER, _DROPOUT, _PATHS, _IMAGES, _MIXING = range(5)
@@ -78,6 +78,7 @@ class FullTraining:
             raise ValueError(f"network must return {task.output_shape}, got {graph.output_shape}")
         self._task, self._recipe, self._seed, self._device = task, recipe, seed, device
         self._validation = None if recipe.merge_validation else data.validation
+        self._graph = graph
         self._size = tuple(int(side) for side in graph.input_shape[1:])
         with alone(device, seed=seed):
             self._model = build(graph)
@@ -153,7 +154,7 @@ class FullTraining:
         with self._alone():
             model = self._averaged()
             metrics = measure(
-                model, self._validation, self._task, size=self._size, device=self._device
+                model, self._validation, self._task, graph=self._graph, device=self._device
             )
         bad = [name for name, value in metrics.items() if not math.isfinite(value)]
         if bad:
@@ -205,7 +206,7 @@ class FullTraining:
         self._parts = snapshot.parts
 
     def seconds_per_pass(self) -> float:
-        """How long a pass takes on this machine, by a few steps and one batch that is scored.
+        """How long a pass takes on this machine, by a few steps and some images that are scored.
 
         These steps are taken, so a training whose result is wanted is another one.
         """
@@ -216,14 +217,13 @@ class FullTraining:
             for number in range(1, 1 + PACE_STEPS):
                 self._step(number % total)
             step = (time.monotonic() - begin) / PACE_STEPS
-            model, images = copy.deepcopy(self._model).eval(), self._images[:SCORING_BATCH]
+            few = Split(self._images[:PACE_IMAGES], self._labels[:PACE_IMAGES])
             begin = time.monotonic()
-            with torch.inference_mode():
-                model(resized(images, self._size)).sum().item()
-            image = (time.monotonic() - begin) / len(images)
-        scored = 0 if self._validation is None else len(self._validation)
-        scored += min(STATISTICS_BATCHES, self._batches) * self._batch
-        return step * self._batches + image * scored
+            scored(self._model, few, graph=self._graph, device=self._device)
+            image = (time.monotonic() - begin) / len(few)
+        images = 0 if self._validation is None else len(self._validation)
+        images += min(STATISTICS_BATCHES, self._batches) * self._batch
+        return step * self._batches + image * images
 
     def _alone(self) -> AbstractContextManager[None]:
         return alone(self._device, seed=self._seed, threads=self._recipe.threads)

@@ -55,4 +55,4 @@ def inherited(  # noqa: PLR0913 - by name
         for batch in torch.split(images, STATISTICS_BATCH):
             if len(batch) == STATISTICS_BATCH or len(images) < STATISTICS_BATCH:
                 model(resized(batch.to(device, memory_format=torch.channels_last), size))
-    return measure(model, validation, task, size=size, device=device)
+    return measure(model, validation, task, graph=graph, device=device)

@@ -1,42 +1,66 @@
 """From a network and images to metrics."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from estimators.data import Split
+from estimators.inference import for_inference
 from estimators.task import Task
+from search_spaces.graph import BYTES_PER_VALUE, Graph
 
-SCORING_BATCH = 512
+LARGEST_BATCH, SMALLEST_BATCH = 512, 8  # images
+# Of the largest feature map of a batch on a CPU. From 4 to 8 MiB children of 8x8, 28x28 and 64x64
+# pixels are within a third of their best: below 2 MiB calls cost more than what they compute, from
+# 32 MiB on the allocator gets each map from the system and hands it back, at up to three times the
+# time.
+MAP_BYTES = 6 * 2**20
 
 
 def measure(
-    model: nn.Module, split: Split, task: Task, *, size: tuple[int, ...], device: str
+    model: nn.Module, split: Split, task: Task, *, graph: Graph, device: str
 ) -> dict[str, float]:
     """Metrics of a network on one split, in eval mode.
 
     Args:
-        model: The network, on ``device``; left in eval mode.
+        model: The network, on ``device``; left in eval mode, and otherwise as it is.
         split: Images and labels.
         task: Whose metrics.
-        size: ``(height, width)`` that the network reads; images are resized.
+        graph: What ``model`` was built from; images are resized to what it reads.
         device: A torch device.
     """
-    return task.measure(scored(model, split, size=size, device=device), split.labels)
+    return task.measure(scored(model, split, graph=graph, device=device), split.labels)
 
 
 @torch.inference_mode()
-def scored(model: nn.Module, split: Split, *, size: tuple[int, ...], device: str) -> Tensor:
+def scored(model: nn.Module, split: Split, *, graph: Graph, device: str) -> Tensor:
     """What a network returns for every image of a split, ``(images, ...)`` on the CPU.
 
-    Arguments as for ``measure``.
+    They come from the network's form for inference. Arguments as for ``measure``.
     """
-    model.eval()
-    outputs = [
-        model(resized(images.to(device), size)).float().cpu()
-        for images in torch.split(split.images, SCORING_BATCH)
-    ]
+    network = for_inference(model.eval(), graph, device=device)
+    return outputs_of(network, split, graph=graph, device=device)
+
+
+@torch.inference_mode()
+def outputs_of(network: nn.Module, split: Split, *, graph: Graph, device: str) -> Tensor:
+    """The same of a network as it is, in eval mode, in whatever form it runs."""
+    size = tuple(int(side) for side in graph.input_shape[1:])
+    outputs = []
+    for part in torch.split(split.images, _batch(graph, device)):
+        images = part.to(device, memory_format=torch.channels_last)
+        outputs.append(network(resized(images, size)).float().cpu())
     return torch.cat(outputs)
+
+
+def _batch(graph: Graph, device: str) -> int:
+    """Images to score at once."""
+    if device != "cpu":
+        return LARGEST_BATCH
+    largest = BYTES_PER_VALUE * max(math.prod(map(int, node.shape)) for node in graph.nodes)
+    return max(SMALLEST_BATCH, min(LARGEST_BATCH, MAP_BYTES // largest))
 
 
 def resized(images: Tensor, size: tuple[int, ...]) -> Tensor:

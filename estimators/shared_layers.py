@@ -27,7 +27,7 @@ def assemble(graph: Graph, parameters: Mapping[str, nn.Parameter]) -> nn.Module:
             return layer_of(node)
         weight, bias = parameters[f"{node.name}.weight"], parameters.get(f"{node.name}.bias")
         if isinstance(node.primitive, Conv2d):
-            return _Conv(weight, bias, node.primitive)
+            return GivenConv(weight, bias, node.primitive)
         assert bias is not None  # noqa: S101 - both have one
         if isinstance(node.primitive, Linear):
             return _Linear(weight, bias)
@@ -37,7 +37,15 @@ def assemble(graph: Graph, parameters: Mapping[str, nn.Parameter]) -> nn.Module:
 
 
 @final
-class _Conv(nn.Module):
+class GivenConv(nn.Module):
+    """A convolution over weights that are there already.
+
+    Args:
+        weight: ``(out_channels, in_channels / groups, kernel, kernel)``, not copied.
+        bias: ``(out_channels,)``, or None.
+        spec: All else.
+    """
+
     def __init__(self, weight: nn.Parameter, bias: nn.Parameter | None, spec: Conv2d) -> None:
         super().__init__()
         self.weight, self.bias = weight, bias
@@ -47,6 +55,7 @@ class _Conv(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Feature maps for feature maps, ``(batch, channels, height, width)``."""
         return functional.conv2d(x, self.weight, self.bias, *self._numbers)
 
 

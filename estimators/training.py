@@ -3,8 +3,9 @@
 import copy
 import gc
 import math
+import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import final
 
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from estimators.data import ImageData
+from estimators.data import ImageData, Split
 from estimators.determinism import alone, seed_of
 from estimators.estimator import Checkpoint, Estimator, Evaluation, EvaluationError, Report
 from estimators.folds import fold, fold_positions
@@ -21,13 +22,23 @@ from estimators.schedule import Schedule
 from estimators.scoring import average_statistics, keep_statistics, measure, resized
 from estimators.splits import Positions
 from estimators.task import Task
+from estimators.ways import (
+    AUTO,
+    BFLOAT16,
+    CHANNELS_LAST,
+    CONTIGUOUS,
+    FLOAT32,
+    Way,
+    candidates,
+    fastest,
+)
+from search_spaces.families import shares
 from search_spaces.graph import Graph
 from search_spaces.modules import build, choose_paths
 from search_spaces.paths import PathChoice, Paths
 
 STATISTICS_BATCHES = 20
 SMALLEST_HALVED = 4  # images of a batch: batch norms need two values
-PRECISIONS = ("float32", "bfloat16")
 CLASS_WEIGHTS = ("none", "balanced")
 EPOCH_IMAGES = 10_000  # at most, by default; docs/estimators.md says why
 MOST_FOLDS = 20
@@ -36,10 +47,15 @@ DROP_PATH = 0.15  # arXiv:1605.07648, section 4
 # the paper costs networks of 3 columns 0.08 of accuracy and those of 4 columns 0.3, after 152
 # steps 0.01 and 0.03.
 STEPS_WITH_DROP_PATH = 1_000
+# A training over fewer pixels than this is too short for timing to pay, and calls take more time
+# in it than what they compute: on digits of 8x8 pixels, 3 of 20 timings chose another way.
+TIMED_PIXELS = 10_000_000
+TIMED_STEPS = 2  # of one measurement
+_FORMATS = {CHANNELS_LAST: torch.channels_last, CONTIGUOUS: torch.contiguous_format}
 
 
 # Parts that earlier recipes had not, with what they mean there: so runs of old go on.
-_SINCE = {"class_weights": "none", "folds": 1, "epoch_images": 0, **FACTORS_OF_ONE}
+_SINCE = {"class_weights": "none", "folds": 1, "epoch_images": 0, "ways": "", **FACTORS_OF_ONE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +78,7 @@ class Recipe(FamilyFactors):
         precision: What convolutions and linear layers compute in while training; weights, sums
             of batch norms and scores are float32.
         layout: How feature maps lie in memory; it changes sums in their last digits.
+        ways: Precision and layout of block families that were timed to be faster otherwise.
         statistics: Which steps the running statistics of batch norms come from.
 
     Factors of families multiply the learning rate of their blocks.
@@ -78,8 +95,9 @@ class Recipe(FamilyFactors):
     class_weights: str = "none"
     folds: int = 1
     epoch_images: int = 0
-    precision: str = "float32"
-    layout: str = "channels_last"
+    precision: str = FLOAT32
+    layout: str = CHANNELS_LAST
+    ways: str = ""
     statistics: str = "mean over the decay; of the whole network where paths are dropped"
 
 
@@ -106,8 +124,11 @@ class Training(Estimator):
             where full training has at least 1,000 steps, and 0 where it has fewer.
         stochastic_depth: Probability, in [0, 1), that the last residual branch is left out for an
             image, linearly less for those before it (arXiv:1603.09382); see ``Paths.draw``.
-        precision: ``float32``, or ``bfloat16`` for mixed precision while training: faster on
-            devices that have it, for networks of large convolutions most.
+        precision: ``float32``, or ``bfloat16`` for mixed precision while training; ``auto`` for
+            what a run times to be faster for a family of blocks (``fastest_way``, ``settle``), and
+            ``float32`` where nothing was timed.
+        layout: ``channels_last`` or ``contiguous``; ``auto`` likewise, and ``channels_last`` where
+            nothing was timed.
         class_weights: ``balanced`` for a training loss in which rare classes count as much as
             frequent ones; ``none`` for one in which images do.
         folds: 1, or from 2 to 20 for cross-validation, at as many times the cost: training and
@@ -137,7 +158,8 @@ class Training(Estimator):
         weight_decay: float = 0.02,
         drop_path: float | None = None,
         stochastic_depth: float = 0.0,
-        precision: str = "float32",
+        precision: str = AUTO,
+        layout: str = AUTO,
         class_weights: str = "none",
         folds: int = 1,
         mbconv_rate_factor: float = 1.0,
@@ -158,8 +180,7 @@ class Training(Estimator):
             raise ValueError(f"drop_path must be in [0, 1), got {drop_path}")
         if not 0 <= stochastic_depth < 1:
             raise ValueError(f"stochastic_depth must be in [0, 1), got {stochastic_depth}")
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision must be {' or '.join(PRECISIONS)}, got {precision!r}")
+        self._candidates = candidates(precision, layout)
         if class_weights not in CLASS_WEIGHTS:
             known = " or ".join(CLASS_WEIGHTS)
             raise ValueError(f"class_weights must be {known}, got {class_weights!r}")
@@ -175,9 +196,9 @@ class Training(Estimator):
         )
         self._factors.check_range()
         self._options = (epochs, batch_size, learning_rate, weight_decay)
-        self._precision = precision
         self._drop_path, self._stochastic_depth = drop_path, stochastic_depth
         self._prepared: tuple[ImageData, Task, Recipe] | None = None
+        self._ways: Mapping[str, Way] = {}
         self._scored: tuple[Positions, ...] = ()  # by each fold
 
     def prepare(self, data: ImageData, task: Task) -> None:
@@ -206,13 +227,67 @@ class Training(Estimator):
             epochs,
             batch_size,
             *rates,
-            precision=self._precision,
+            precision=self._candidates[0].precision,
+            layout=self._candidates[0].layout,
             class_weights=self._class_weights,
             folds=self._folds,
             **asdict(self._factors),
             epoch_images=part,
         )
         self._prepared = data, task, recipe
+
+    @property
+    def is_open(self) -> bool:
+        """Whether ``fastest_way`` is worth asking: options leave a choice, training is long."""
+        data, _, recipe = self._ready()
+        images = recipe.epochs * (recipe.epoch_images or len(data.train))
+        pixels = images * math.prod(data.input_shape[1:])
+        return len(self._candidates) > 1 and pixels >= TIMED_PIXELS
+
+    def fastest_way(self, graph: Graph, *, device: str) -> str:
+        """The fastest of the ways that options leave open, timed on a few steps.
+
+        CPU time on a CPU. Unless another one is clearly faster, or where there is no room to tell,
+        it is the one that is taken untimed.
+
+        Args:
+            graph: A network like those that are to be trained so.
+            device: ``cpu`` or one of CUDA.
+        """
+        data, task, recipe = self._ready()
+        count = TIMED_STEPS * recipe.batch_size
+        few = replace(data, train=Split(data.train.images[:count], data.train.labels[:count]))
+        plain = replace(recipe, class_weights="none")  # a class may not be among so few
+        with alone(device, seed=0):
+            try:
+                children = {
+                    way: _Child(
+                        graph, few, task, replace(plain, **asdict(way)), seed=0, device=device
+                    )
+                    for way in self._candidates
+                }
+                seconds = {way: partial(_seconds, one, device) for way, one in children.items()}
+                return str(fastest(self._candidates, seconds))
+            except (torch.OutOfMemoryError, EvaluationError):
+                return str(self._candidates[0])
+
+    def settle(self, ways: Mapping[str, str]) -> None:
+        """Train networks in the way of their family, after ``prepare``.
+
+        A network's family is the one with most of its multiply-accumulates. Ways that options
+        exclude are not taken.
+
+        Args:
+            ways: What ``fastest_way`` returned, by family.
+
+        Raises:
+            ValueError: If one is no way.
+        """
+        data, task, recipe = self._ready()
+        found = {family: Way.of(text) for family, text in sorted(ways.items())}
+        self._ways = {family: way for family, way in found.items() if way in self._candidates[1:]}
+        text = ", ".join(f"{family}: {way}" for family, way in self._ways.items())
+        self._prepared = data, task, replace(recipe, ways=text)
 
     @property
     def recipe(self) -> Mapping[str, float | int | str]:
@@ -292,14 +367,17 @@ class Training(Estimator):
         """Train with batches in so many parts."""
         if self._scored:
             return self._cross_validated(graph, fidelity, seed=seed, device=device, parts=parts)
-        child = _Child(graph, *self._ready(), seed=seed, device=device, parts=parts)
+        data, task, _ = self._ready()
+        recipe = self._recipe_of(graph)
+        child = _Child(graph, data, task, recipe, seed=seed, device=device, parts=parts)
         return child.evaluate(fidelity, start=start, report=report)
 
     def _cross_validated(
         self, graph: Graph, fidelity: float, *, seed: int, device: str, parts: int
     ) -> Evaluation:
         """The mean over all folds, with the weights of the first; it cannot be continued."""
-        data, task, recipe = self._ready()
+        data, task, _ = self._ready()
+        recipe = self._recipe_of(graph)
         found = []
         for scored in self._scored:
             images = fold(data, scored)
@@ -309,6 +387,12 @@ class Training(Estimator):
             name: float(np.mean([one.metrics[name] for one in found])) for name in found[0].metrics
         }
         return Evaluation(metrics, found[0].weights, details=found[0].details)
+
+    def _recipe_of(self, graph: Graph) -> Recipe:
+        """The recipe in the way of the network's family."""
+        _, _, recipe = self._ready()
+        way = self._ways.get(next(iter(shares(graph)), "")) if self._ways else None
+        return recipe if way is None else replace(recipe, **asdict(way))
 
     def _ready(self) -> tuple[ImageData, Task, Recipe]:
         if self._prepared is None:
@@ -335,7 +419,8 @@ class _Child:
         self._parts = parts
         self._data, self._task, self._recipe = data, task, recipe
         self._seed, self._device = seed, device
-        self._mixed = recipe.precision == "bfloat16"
+        self._mixed = recipe.precision == BFLOAT16
+        self._graph = graph
         self._size = tuple(int(side) for side in graph.input_shape[1:])
         # Steps of a pass and of an epoch; the odd rest is left out.
         self._pass = max(1, len(data.train) // recipe.batch_size)
@@ -348,12 +433,13 @@ class _Child:
         dropping = recipe.drop_path > 0 and paths.columns > 1
         thinning = recipe.stochastic_depth > 0 and paths.residuals
         self._paths = paths if dropping or thinning else None
-        self._model = build(graph).to(device).to(memory_format=torch.channels_last)
+        layout = _FORMATS[recipe.layout]
+        self._model = build(graph).to(device).to(memory_format=layout)
         self._optimizer = _adamw(self._model, recipe, recipe.of_layers(graph))
         # A checkpoint of before factors brings groups without them.
         self._factors = [float(group["factor"]) for group in self._optimizer.param_groups]
         self._fine_tuning = False
-        self._images = data.train.images.to(device, memory_format=torch.channels_last)
+        self._images = data.train.images.to(device, memory_format=layout)
         self._labels = data.train.labels.to(device)
         balanced = recipe.class_weights == "balanced"
         self._weights = task.balanced(data.train.labels).to(device) if balanced else None
@@ -475,7 +561,7 @@ class _Child:
             EvaluationError: If a metric is not finite.
         """
         metrics = measure(
-            model, self._data.validation, self._task, size=self._size, device=self._device
+            model, self._data.validation, self._task, graph=self._graph, device=self._device
         )
         bad = [name for name, value in metrics.items() if not math.isfinite(value)]
         if bad:
@@ -493,6 +579,17 @@ class _Child:
         }
         groups = copy.deepcopy(optimizer["param_groups"])
         return Checkpoint(step, _weights(self._model), {"state": state, "param_groups": groups})
+
+
+def _seconds(child: _Child, device: str) -> float:
+    """How long a few steps take."""
+    on_cpu = device == "cpu"
+    clock = time.thread_time if on_cpu else time.perf_counter
+    begin = clock()
+    child._train(0, TIMED_STEPS, 1.0)  # noqa: SLF001 - of this file
+    if not on_cpu:
+        torch.accelerator.synchronize(device)
+    return clock() - begin
 
 
 def _most_images(given: int | None, epochs: int | None) -> int | None:

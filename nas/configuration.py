@@ -32,6 +32,7 @@ from nas.limits import COSTS, Limits, Objective
 from nas.plan import FRESH_SEEDS, LEAST_AUDITED, PREFLIGHT, Plan, finalists_of, rng_of
 from nas.run_folder import AuditSize, Beside, DataOptions, Derived, RunRecord, Settings, versions
 from nas.scales import cost_scales, scaled, scales
+from nas.ways import settled_ways
 from search_spaces.space import SearchSpace
 from search_spaces.strict_json import MAX_INT, dumps
 from strategies import DEFAULT_OF_SEVERAL, DEFAULT_STRATEGY
@@ -57,8 +58,8 @@ class Configuration:
 
     ``strategy`` is None for the default one, which depends on the number of objectives.
     ``derived`` are options of the strategy as an earlier session resolved them; they stay when the
-    budget changes. So do the ``scales`` of several objectives, the ``rungs`` of halving and the
-    ``recipe`` of the final training.
+    budget changes. So do the ``scales`` of several objectives, the ``rungs`` of halving, the
+    ``recipe`` of the final training and the ``ways`` that were timed, which are None before.
     """
 
     space: str | type[SearchSpace] = "mbconv"
@@ -82,6 +83,7 @@ class Configuration:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     halving: int | None = None
     rungs: tuple[float, ...] = ()
+    ways: Mapping[str, str] | None = None
 
 
 @final
@@ -195,6 +197,9 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
     if stand_in is not None:
         judge = Training()
         prepare_estimator(judge, images, task, children=children, seed=configuration.seed)
+    ways = settled_ways(
+        judge, configuration.ways, children=children, seed=configuration.seed, device=device
+    )
     rungs = _rungs(configuration, estimator, objectives=len(objectives))
     plan = Plan(
         objective=objective,
@@ -238,6 +243,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
             scales=dict(known),
             train={} if recipe is None else recipe.document(),
             rungs=rungs,
+            ways=ways,
         ),
         genotypes=str(space.genome.size),
         versions=versions(),
@@ -298,6 +304,7 @@ def of_run(
         recipe=run.derived.train,
         halving=run.halving,
         rungs=run.derived.rungs,
+        ways=run.derived.ways,
     )
 
 

@@ -208,9 +208,8 @@ class Ending:
         graph, device = best.child.graph, device_here(self._plan.device)
         model = build(graph)
         model.load_state_dict(read(self._folder, kept, graph), strict=True)
-        size = tuple(int(side) for side in graph.input_shape[1:])
         split, task = self._prepared.images.test, self._prepared.task
-        outputs = scored(model.to(device), split, size=size, device=device)
+        outputs = scored(model.to(device), split, graph=graph, device=device)
         event = {
             "ordinal": best.trial.ordinal,
             "sha256": kept.sha256,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from estimators.calibration import calibration_error, confusion
-from estimators.scoring import scored
+from estimators.scoring import outputs_of, scored
 from estimators.task import Classification
 from nas.as_read import SPLITS, readable
 from nas.configuration import resolve_device
@@ -65,9 +65,9 @@ def evaluate(  # noqa: PLR0913 - the options of the command line, by name
     winner = find(source, trial=trial).winner
     images = readable(winner, source, data, group=group, data_dir=data_dir, download=download)
     chosen = images.split(split)
-    model = network_of(winner, source, format_)
-    sides = tuple(int(side) for side in winner.graph.input_shape[1:])
-    outputs = scored(model.to(place), chosen, size=sides, device=place)
+    model = network_of(winner, source, format_).to(place)
+    score = scored if format_ is None else outputs_of  # a file is run as it is
+    outputs = score(model, chosen, graph=winner.graph, device=place)
     if outputs.ndim == 4:  # a fully convolutional network at the size of its training
         outputs = outputs.mean(dim=(2, 3))
     if not bool(torch.isfinite(outputs).all()):

@@ -55,6 +55,7 @@ class Derived(_Strict):
             the reference point of the hypervolume.
         train: The recipe of the final training; empty where there is none.
         rungs: With halving, the fidelities at which children are compared.
+        ways: In what precision and layout each family of blocks is trained, where that was timed.
     """
 
     strategy: dict[str, Any]
@@ -63,6 +64,7 @@ class Derived(_Strict):
     scales: dict[str, tuple[float, float]] = {}
     train: dict[str, Any] = {}
     rungs: tuple[float, ...] = ()
+    ways: dict[str, str] = {}
 
 
 class Beside(_Strict):

@@ -322,9 +322,8 @@ def _test(order: Order, weights: Mapping[str, Tensor], folder: Path) -> tuple[di
         journal.append("test_read", images=len(order.images.test))
     model = build(order.graph)
     model.load_state_dict(dict(weights), strict=True)
-    size = tuple(int(side) for side in order.graph.input_shape[1:])
     test = order.images.test
-    outputs = scored(model.to(order.device), test, size=size, device=order.device)
+    outputs = scored(model.to(order.device), test, graph=order.graph, device=order.device)
     return figures(outputs, test.labels, order.images.classes), before + 1
 
 

@@ -8,16 +8,18 @@ Source: RepVGG (arXiv:2101.03697), section 3.3, equation 3.
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces import graph_json
-from search_spaces.graph import Graph
+from search_spaces.graph import Graph, Node
 from search_spaces.primitives import BatchNorm2d, Conv2d
 
 State = Mapping[str, NDArray[Any]]
+
+_NORM_STATE = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
 def folded_norms(graph: Graph) -> dict[int, int]:
@@ -47,17 +49,29 @@ def folded(graph: Graph) -> Graph:
     A convolution takes the place of its batch norm and keeps its own name.
     """
     pairs = folded_norms(graph)
-    document = graph_json.to_document(graph)
-    entries = document["nodes"]
-    names = {entries[norm]["name"]: entries[conv]["name"] for norm, conv in pairs.items()}
-    moved = {norm: {**entries[conv], "bias": True} for norm, conv in pairs.items()}
     gone = set(pairs.values())
-    document["nodes"] = [
-        moved.get(place, entry) for place, entry in enumerate(entries) if place not in gone
-    ]
-    for entry in (*document["nodes"], *document["scopes"]):
-        entry["inputs"] = [names.get(name, name) for name in entry["inputs"]]
-    return graph_json.from_document(document)
+    kept = [place for place in range(len(graph.nodes)) if place not in gone]
+    moved = {place: number for number, place in enumerate(kept)}
+    moved |= {conv: moved[norm] for norm, conv in pairs.items()}
+
+    def reads(inputs: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(moved[source] for source in inputs)
+
+    nodes = []
+    for place in kept:
+        node = graph.nodes[pairs.get(place, place)]
+        if place in pairs:
+            node = _biased(node)
+        nodes.append(replace(node, inputs=reads(node.inputs)))
+    scopes = tuple(replace(scope, inputs=reads(scope.inputs)) for scope in graph.scopes)
+    return Graph(tuple(nodes), scopes)
+
+
+def _biased(node: Node) -> Node:
+    """A convolution with a bias."""
+    assert isinstance(node.primitive, Conv2d)  # noqa: S101 - for the type checker
+    primitive = replace(node.primitive, bias=True)
+    return replace(node, primitive=primitive, cost=primitive.cost(node.input_shapes, node.shape))
 
 
 def folded_state(graph: Graph, state: State) -> dict[str, NDArray[Any]]:
@@ -86,6 +100,6 @@ def folded_state(graph: Graph, state: State) -> dict[str, NDArray[Any]]:
         scaled = weight.astype(np.float64) * scale[:, None, None, None]
         result[f"{name}.weight"] = scaled.astype(weight.dtype)
         result[f"{name}.bias"] = bias.astype(weight.dtype)
-        for part in [key for key in result if key.startswith(f"{node.name}.")]:
-            del result[part]
+        for part in _NORM_STATE:
+            result.pop(f"{node.name}.{part}", None)
     return result

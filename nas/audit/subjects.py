@@ -10,6 +10,7 @@ from nas.configuration import Prepared
 from nas.construction import make_estimator, prepare_estimator
 from nas.errors import usage_error
 from nas.limits import Objective
+from nas.ways import settled_ways
 from search_spaces.strict_json import JsonError, dumps, loads
 
 COSTS = ("params", "macs")  # known without any estimator: what every other one has to beat
@@ -72,6 +73,12 @@ def subject(label: str, prepared: Prepared) -> Subject:
         estimator = make_estimator(name, options)
         prepare_estimator(
             estimator, prepared.images, prepared.task, children=prepared.children, seed=run.seed
+        )
+        settled_ways(  # as the run trains
+            *(estimator, run.derived.ways),
+            children=prepared.children,
+            seed=run.seed,
+            device=prepared.plan.device,
         )
     fidelity = _fidelity(share, label) if at else 1.0
     return Subject.of(label, estimator, prepared, fidelity=fidelity)

@@ -187,10 +187,11 @@ class Transfer:
         self, architecture: Architecture, weights: Mapping[str, Tensor], split: Split
     ) -> dict[str, float]:
         """Every metric of a network on one split."""
-        model = build(lower(architecture))
+        graph = lower(architecture)
+        model = build(graph)
         model.load_state_dict(dict(weights))
         task = Classification(len(self.images.classes))
-        return measure(model.to(self._device), split, task, size=self.size, device=self._device)
+        return measure(model.to(self._device), split, task, graph=graph, device=self._device)
 
     def _model(self, weights: Mapping[str, Tensor]) -> nn.Module:
         model = build(self._graph)

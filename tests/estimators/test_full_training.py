@@ -148,9 +148,10 @@ def test_without_options_no_more_images_are_seen_than_a_laptop_can_take() -> Non
 def test_it_learns_and_its_weights_are_those_that_were_scored() -> None:
     fit = training(FullRecipe(epochs=12, batch_size=16, shift=0.0))
     last = list(fit.passes())[-1]
-    model = build(network())
+    graph = network()
+    model = build(graph)
     model.load_state_dict(fit.weights())
-    found = measure(model, DATA.validation, Classification(2), size=(8, 8), device="cpu")
+    found = measure(model, DATA.validation, Classification(2), graph=graph, device="cpu")
     assert found == pytest.approx(last.validation, abs=1e-6)
     assert last.validation["accuracy"] > 0.9
 

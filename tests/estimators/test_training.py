@@ -2,7 +2,7 @@
 
 import dataclasses
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from estimators.training import (
     _adamw,
     _Child,
 )
+from estimators.ways import Way
 from search_spaces.architecture import Architecture, lower
 from search_spaces.blocks import Classifier, ConvNormAct, FractalBlock, MBConv
 from search_spaces.graph import Graph
@@ -228,7 +229,7 @@ def test_a_fractal_child_learns_the_digits_under_drop_path() -> None:
     model = build(graph)
     model.load_state_dict(dict(weights_of(found)))
     task = Classification(len(images.classes))
-    again = measure(model, images.validation, task, size=(8, 8), device="cpu")
+    again = measure(model, images.validation, task, graph=graph, device="cpu")
     assert found.metrics == pytest.approx(again, rel=1e-4)
 
 
@@ -284,9 +285,10 @@ def test_going_back_to_a_lower_fidelity_is_refused() -> None:
 
 
 def measured(evaluation: Evaluation, split: Split, side: int = 8) -> dict[str, float]:
-    model = build(network(side))
+    graph = network(side)
+    model = build(graph)
     model.load_state_dict(dict(weights_of(evaluation)))
-    return measure(model, split, Classification(CLASSES), size=(side, side), device="cpu")
+    return measure(model, split, Classification(CLASSES), graph=graph, device="cpu")
 
 
 @pytest.mark.parametrize("side", [8, 12])
@@ -336,18 +338,115 @@ def test_a_small_child_learns_the_digits() -> None:
     assert found.metrics["accuracy"] >= 0.9
 
 
+def layouts(monkeypatch: pytest.MonkeyPatch) -> set[bool]:
+    """Whether weights of convolutions that train are channels-last, filled as they are used."""
+    seen: set[bool] = set()
+    convolve = torch.nn.Conv2d.forward
+
+    def noted(self: torch.nn.Conv2d, images: Tensor) -> Tensor:
+        if self.groups == 1 and self.kernel_size == (3, 3):  # others lie alike in both
+            channels_last = self.weight.is_contiguous(memory_format=torch.channels_last)
+            if self.weight.shape[1] > 1:
+                seen.add(channels_last)
+        return convolve(self, images)
+
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", noted)
+    return seen
+
+
+def test_both_layouts_train_the_same_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, found = layouts(monkeypatch), []
+    for layout, channels_last in (("channels_last", True), ("contiguous", False)):
+        training = prepared(layout=layout)
+        assert training.recipe["layout"] == layout
+        found.append(evaluate(training, graph=wide(CLASSES)))
+        assert seen == {channels_last}
+        seen.clear()
+    one, other = found
+    assert one.metrics["log_loss"] == pytest.approx(other.metrics["log_loss"], rel=0.05)
+
+
+def test_a_network_is_trained_in_the_way_of_its_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    training, plain = prepared(), prepared()
+    usual = evaluate(plain)
+    training.settle({"mbconv": "float32 channels_last", "dense": "bfloat16 contiguous"})
+    assert training.recipe["ways"] == "dense: bfloat16 contiguous"
+    assert_same(evaluate(training), usual)
+    training.settle({"mbconv": "bfloat16 channels_last"})
+    sent = pickle.loads(pickle.dumps(training))  # noqa: S301 - our own
+    assert_same(evaluate(sent), evaluate(prepared(precision="bfloat16")))
+    training.settle({"mbconv": "float32 channels_last"})
+    assert training.recipe == plain.recipe
+    assert "ways" not in plain.recipe  # as in runs of before
+    with pytest.raises(ValueError, match="precision must be float32 or bfloat16, got 'fast'"):
+        training.settle({"mbconv": "fast channels_last"})
+
+
+def test_folds_are_trained_in_the_way_of_the_family() -> None:
+    training = prepared(folds=2)
+    training.settle({"mbconv": "bfloat16 channels_last"})
+    assert_same(evaluate(training), evaluate(prepared(folds=2, precision="bfloat16")))
+
+
+def test_ways_that_options_exclude_are_not_taken() -> None:
+    training = prepared(precision="float32")
+    training.settle({"mbconv": "bfloat16 contiguous", "dense": "float32 contiguous"})
+    assert training.recipe["ways"] == "dense: float32 contiguous"
+
+
+def test_short_trainings_and_those_without_a_choice_are_not_to_be_timed() -> None:
+    assert not prepared().is_open
+    assert not prepared(digits(), epochs=100).is_open
+    assert prepared(digits(), epochs=200).is_open
+    fixed = prepared(digits(), epochs=200, precision="float32", layout="contiguous")
+    assert not fixed.is_open
+
+
+def test_timing_takes_each_way_for_some_steps_and_leaves_no_trace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    timed: list[Way] = []
+
+    def fastest(ways: Sequence[Way], seconds: Mapping[Way, Callable[[], float]]) -> Way:
+        for way in ways:
+            assert seconds[way]() > 0
+            timed.append(way)
+        return ways[-1]
+
+    monkeypatch.setattr("estimators.training.fastest", fastest)
+    training = prepared(class_weights="balanced")
+    before, state = evaluate(training), torch.get_rng_state()
+    assert training.fastest_way(network(), device="cpu") == "bfloat16 contiguous"
+    assert [str(way) for way in timed] == [
+        "float32 channels_last",
+        "float32 contiguous",
+        "bfloat16 channels_last",
+        "bfloat16 contiguous",
+    ]
+    assert torch.equal(state, torch.get_rng_state())
+    assert_same(before, evaluate(training))
+
+
+def test_where_there_is_no_room_to_time_nothing_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> Way:
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr("estimators.training.fastest", full)
+    assert prepared().fastest_way(network(), device="cpu") == "float32 channels_last"
+
+
 def test_mixed_precision_computes_in_it_and_learns_as_well(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: set[torch.dtype] = set()
-    convolve = torch.nn.Conv2d.forward
+    convolve = torch.nn.functional.conv2d
 
-    def noted(self: torch.nn.Conv2d, images: Tensor) -> Tensor:
-        output = convolve(self, images)
+    def noted(*given: Any) -> Tensor:
+        output = convolve(*given)
         seen.add(output.dtype)
         return output
 
-    monkeypatch.setattr(torch.nn.Conv2d, "forward", noted)
+    monkeypatch.setattr(torch.nn.functional, "conv2d", noted)
     training = prepared(digits(), epochs=3, precision="bfloat16")
     assert training.recipe["precision"] == "bfloat16"
     found = evaluate(training, graph=wide(10))
@@ -511,6 +610,7 @@ def test_a_fidelity_out_of_range_is_refused(fidelity: float) -> None:
         ({"learning_rate": float("nan")}, r"learning_rate must be in \(0, 10\]"),
         ({"learning_rate": 11.0}, r"learning_rate must be in \(0, 10\]"),
         ({"precision": "half"}, "precision must be float32 or bfloat16, got 'half'"),
+        ({"layout": "nchw"}, "layout must be channels_last or contiguous, got 'nchw'"),
         ({"class_weights": "yes"}, "class_weights must be none or balanced, got 'yes'"),
         ({"dense_rate_factor": 0.0}, "dense_rate_factor must be from 0.01 to 100, got 0.0"),
         ({"weight_decay": -1.0}, r"weight_decay must be in \[0, 10\]"),

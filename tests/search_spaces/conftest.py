@@ -288,20 +288,6 @@ def source_model(source: str) -> nn.Module:
     return model
 
 
-def livened(model: nn.Module, seed: int = 0) -> nn.Module:
-    """``model`` in evaluation mode, its batch norms no longer the identity."""
-    generator = torch.Generator().manual_seed(seed)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            assert module.running_var is not None
-            assert module.running_mean is not None
-            for values in (module.weight.data, module.running_var):
-                values.uniform_(0.5, 1.5, generator=generator)
-            for values in (module.bias.data, module.running_mean):
-                values.normal_(0.0, 0.5, generator=generator)
-    return model.eval()
-
-
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
     """Keep torch's threads from waiting for each other on tiny networks."""
@@ -340,9 +326,3 @@ def model_from_source() -> Callable[[str], nn.Module]:
 def classes_in_source() -> Callable[[str], list[str]]:
     """See ``source_classes``."""
     return source_classes
-
-
-@pytest.fixture(scope="session")
-def liven() -> Callable[[nn.Module], nn.Module]:
-    """See ``livened``."""
-    return livened

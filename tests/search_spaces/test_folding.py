@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from search_spaces import SEARCH_SPACES
+from search_spaces import SEARCH_SPACES, graph_json
 from search_spaces.architecture import Architecture, lower
 from search_spaces.blocks import Classifier, ConvNormAct
 from search_spaces.folding import folded, folded_norms, folded_state
@@ -55,7 +55,9 @@ def test_random_networks_have_equal_outputs(
 ) -> None:
     graph = data.draw(networks)
     assert difference(graph, liven) <= 1e-9
-    assert folded_norms(folded(graph)) == {}
+    after = folded(graph)
+    assert folded_norms(after) == {}
+    assert graph_json.from_document(graph_json.to_document(after)) == after  # every check holds
 
 
 @pytest.mark.parametrize("name", SPACES)

@@ -64,10 +64,11 @@ def transfer(source: Source) -> Transfer:
 
 
 def accuracy(transfer: Transfer, weights: dict[str, torch.Tensor]) -> float:
-    model = build(lower(transfer.architecture))
+    graph = lower(transfer.architecture)
+    model = build(graph)
     model.load_state_dict(weights)
-    split, size = transfer.images.validation, transfer.size
-    return measure(model, split, Classification(2), size=size, device="cpu")["accuracy"]
+    split = transfer.images.validation
+    return measure(model, split, Classification(2), graph=graph, device="cpu")["accuracy"]
 
 
 def test_a_new_last_layer_is_all_that_linear_changes(transfer: Transfer, source: Source) -> None:
@@ -91,10 +92,11 @@ def test_the_curve_has_a_point_for_every_stage_and_the_last_layer(transfer: Tran
 def test_probe_ends_the_network_at_a_stage(transfer: Transfer, source: Source) -> None:
     architecture, weights = transfer.probe(2)
     assert architecture.stages == source.architecture.stages[:2]
-    model = build(lower(architecture))
+    graph = lower(architecture)
+    model = build(graph)
     model.load_state_dict(weights)
     split = transfer.images.validation
-    found = measure(model, split, Classification(2), size=(16, 16), device="cpu")["accuracy"]
+    found = measure(model, split, Classification(2), graph=graph, device="cpu")["accuracy"]
     assert found == transfer.curve(0)[1].accuracy
     for name, value in weights.items():
         assert name.startswith("head.linear.") or torch.equal(value, source.weights[name])

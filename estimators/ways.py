@@ -1,0 +1,87 @@
+"""Ways to compute one training: in what precision, with feature maps laid out how.
+
+Which is the fastest depends on device and network: on one core of a CPU with bfloat16 it is slower
+than float32 for small depthwise convolutions, and faster for dense layers. So it is measured.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import final
+
+PRECISIONS = FLOAT32, BFLOAT16 = ("float32", "bfloat16")
+LAYOUTS = CHANNELS_LAST, CONTIGUOUS = ("channels_last", "contiguous")
+AUTO = "auto"
+
+ROUNDS = 5  # of measurements in turn, after one that warms up
+MARGIN = 1.2  # by how much faster in every round; digits of 8x8 pixels vary by less
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a training is computed.
+
+    Attributes:
+        precision: What convolutions and linear layers compute in.
+        layout: How feature maps lie in memory.
+    """
+
+    precision: str = FLOAT32
+    layout: str = CHANNELS_LAST
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("precision", self.precision, PRECISIONS),
+            ("layout", self.layout, LAYOUTS),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} must be {' or '.join(known)}, got {value!r}")
+
+    def __str__(self) -> str:
+        return f"{self.precision} {self.layout}"
+
+    @classmethod
+    def of(cls, text: str) -> "Way":
+        """The way that ``str`` writes so.
+
+        Raises:
+            ValueError: If it is none.
+        """
+        precision, _, layout = text.partition(" ")
+        return cls(precision, layout)
+
+
+def candidates(precision: str, layout: str) -> tuple[Way, ...]:
+    """The ways that two options leave open, the one first that is taken untimed.
+
+    Args:
+        precision: One of ``PRECISIONS``, or ``auto`` for any.
+        layout: One of ``LAYOUTS``, or ``auto``.
+
+    Raises:
+        ValueError: If either is something else.
+    """
+    return tuple(
+        Way(*each)
+        for each in product(
+            PRECISIONS if precision == AUTO else (precision,),
+            LAYOUTS if layout == AUTO else (layout,),
+        )
+    )
+
+
+def fastest(ways: Sequence[Way], seconds: Mapping[Way, Callable[[], float]]) -> Way:
+    """The way that takes the least time, or the first one unless another is clearly faster.
+
+    It must be faster by ``MARGIN`` in each of ``ROUNDS`` rounds, in which all ways are timed in
+    turn: what is chosen decides about scores, so it must not be a matter of chance.
+
+    Args:
+        ways: To choose from.
+        seconds: Does some work in each way, and returns how long it took.
+    """
+    rounds = [{way: seconds[way]() for way in ways} for _ in range(1 + ROUNDS)][1:]
+    first = ways[0]
+    clear = [way for way in ways[1:] if all(one[first] > MARGIN * one[way] for one in rounds)]
+    return min(clear, key=lambda way: sum(one[way] for one in rounds), default=first)
