@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import final
 
@@ -44,7 +43,7 @@ class Finishing(Estimator):
     def recipe(self) -> Mapping[str, float | int | str]:
         """The full recipe."""
         data, _ = self._ready()
-        return {"estimator": "full training", **asdict(self._recipe), "data": data.fingerprint}
+        return {"estimator": "full training", **self._recipe.document(), "data": data.fingerprint}
 
     def evaluate(
         self,

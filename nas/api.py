@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from estimators.estimator import Estimator
+from nas.audit.sample import SAMPLE, drawn
 from nas.configuration import Configuration, Prepared, of_run, prepare, resolve_device
 from nas.datasets import Data, options
 from nas.errors import NasError, usage_error
@@ -15,10 +16,12 @@ from nas.images import images_of
 from nas.interrupts import Interrupted, Interrupts
 from nas.loading import load
 from nas.lock import RunLock
+from nas.plan import LEAST_AUDITED
 from nas.progress import Progress, Silent
 from nas.result import Result
 from nas.run_folder import (
     RUN,
+    AuditSize,
     RunRecord,
     check_free,
     check_plain,
@@ -56,6 +59,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
     objective: str | Sequence[str] = "accuracy",
     fidelity: float = 1.0,
     final_training: str | None = None,
+    audit: AuditSize | None = None,
     halving: int | None = None,
     max_params: int | None = None,
     max_macs: int | None = None,
@@ -102,6 +106,8 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
             and exported with these weights unless those it was chosen by are better on validation
             images. ``off``: it keeps the latter. None for ``auto``; with several objectives
             ``off``.
+        audit: How large an audit of estimators to make at the end, as ``docs/estimators.md`` says;
+            None for none.
         halving: Train every child a little, and of those that have reached a rung only the best one
             in ``halving`` further, which is at least 2; None trains each in one piece.
         max_params: Most parameters, or None.
@@ -151,6 +157,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         objective=objective if isinstance(objective, str) else tuple(objective),
         fidelity=fidelity,
         final_training=final_training,
+        audit=audit,
         halving=halving,
         max_params=max_params,
         max_macs=max_macs,
@@ -166,7 +173,10 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         interrupts.again()  # joining puts Ray's own handlers in place
         if ray is not None and address is not None and device == "auto":
             configuration = replace(configuration, device="cuda" if ray.gpus else "cpu")
-        prepared = prepare(configuration, elsewhere=address is not None)
+        cpus = execution.cpus(elsewhere=address is not None)
+        prepared = prepare(configuration, elsewhere=address is not None, cpus=cpus)
+        if audit is not None:
+            drawn(prepared, LEAST_AUDITED, purpose=SAMPLE)  # too few are told before the search
         if prepared.images.notice:
             progress.notice(f"data: {escaped(prepared.images.notice)}")
         if out is not None:
@@ -314,8 +324,8 @@ def train(  # noqa: PLR0913 - the options of the command line, by name
         data_dir: See ``search``.
         download: See ``search``.
         epochs: Passes over the training images; None for those of the recipe.
-        max_hours: Time that the epochs are to fill, by the pace of one, which is written down;
-            not with ``epochs``.
+        max_hours: Time that the epochs are to fill, by the pace of some steps, which is written
+            down; not with ``epochs``.
         seed: Decides every random choice, at least 0.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         settings: Options of ``FullRecipe`` (see ``docs/training.md``), by name.

@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 import torch
@@ -28,8 +28,8 @@ from nas.final_training import final_recipe
 from nas.halving import cost_share, rungs_of
 from nas.images import images_of
 from nas.limits import COSTS, Limits, Objective
-from nas.plan import FRESH_SEEDS, PREFLIGHT, Plan, finalists_of, rng_of
-from nas.run_folder import Beside, DataOptions, Derived, RunRecord, Settings, versions
+from nas.plan import FRESH_SEEDS, LEAST_AUDITED, PREFLIGHT, Plan, finalists_of, rng_of
+from nas.run_folder import AuditSize, Beside, DataOptions, Derived, RunRecord, Settings, versions
 from nas.scales import cost_scales, scaled, scales
 from search_spaces.space import SearchSpace
 from search_spaces.strict_json import MAX_INT, dumps
@@ -71,6 +71,7 @@ class Configuration:
     objective: str | tuple[str, ...] = "accuracy"
     fidelity: float = 1.0
     final_training: str | None = None
+    audit: AuditSize | None = None
     max_params: int | None = None
     max_macs: int | None = None
     max_latency_ms: float | None = None
@@ -120,13 +121,14 @@ class Prepared:
         }
 
 
-def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepared:
+def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int = 1) -> Prepared:
     """Check everything and make it.
 
     Args:
         configuration: What is asked for.
         elsewhere: Whether children are trained on other machines, which may have the device that
             this one lacks.
+        cpus: That the final training may use, unless an earlier session or the user has said so.
 
     Raises:
         NasError: If a value cannot be used (exit code 2), no network of the space is within the
@@ -134,6 +136,9 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
     """
     settings = _settings(configuration)
     limits, plan_numbers = _limits(configuration), _numbers(configuration)
+    if configuration.audit is not None:
+        _whole("--audit-children", configuration.audit.children, least=LEAST_AUDITED)
+        _whole("--audit-seeds", configuration.audit.seeds, least=1)
     device = configuration.device
     timed = limits.max_latency_ms is not None or "latency_ms" in _names(configuration.objective)
     if not elsewhere or device in {"auto", "cpu"} or timed:
@@ -200,7 +205,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         rungs=rungs,
         **plan_numbers,
     )
-    recipe = _final_recipe(configuration, images, judge, plan)
+    recipe = _final_recipe(configuration, images, judge, plan, cpus=cpus)
     record = RunRecord(
         space=plugins.name_of("search_spaces", configuration.space),
         strategy=plugins.name_of("strategies", named),
@@ -223,13 +228,14 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         max_macs=limits.max_macs,
         max_latency_ms=limits.max_latency_ms,
         final_training="off" if recipe is None else "auto",
+        audit=configuration.audit,
         settings=Settings(**settings),
         derived=Derived(
             strategy=dict(strategy.derived()),
             estimator=dict(estimator.recipe),
             run={"finalists": finalists_of(len(objectives)), "fresh_seeds": FRESH_SEEDS},
             scales=dict(known),
-            train={} if recipe is None else asdict(recipe),
+            train={} if recipe is None else recipe.document(),
             rungs=rungs,
         ),
         genotypes=str(space.genome.size),
@@ -281,6 +287,7 @@ def of_run(
         objective=(run.verdict or run.objective, *(one.metric for one in run.beside)),
         fidelity=run.fidelity,
         final_training=run.final_training,
+        audit=run.audit,
         max_params=run.max_params,
         max_macs=run.max_macs,
         max_latency_ms=run.max_latency_ms,
@@ -315,7 +322,12 @@ def resolve_device(device: str) -> str:
 
 
 def _final_recipe(
-    configuration: Configuration, images: ImageData, judge: Estimator, plan: Plan
+    configuration: Configuration,
+    images: ImageData,
+    judge: Estimator,
+    plan: Plan,
+    *,
+    cpus: int,
 ) -> FullRecipe | None:
     """How the winner is trained in the end; None for not at all.
 
@@ -338,11 +350,11 @@ def _final_recipe(
         return None
     if configuration.recipe:
         return FullRecipe(**configuration.recipe)
-    child_epochs = judge.recipe.get("epochs")
-    if not isinstance(child_epochs, int):  # an estimator that does not train
+    children = judge.recipe
+    if not isinstance(children.get("epochs"), int):  # an estimator that does not train
         training = Training()
         training.prepare(images, Classification(len(images.classes)))
-        child_epochs = int(training.recipe["epochs"])
+        children = training.recipe
     if options.get("merge_validation"):
         raise usage_error(
             "train.merge_validation must be off: a search compares by validation images; "
@@ -353,8 +365,10 @@ def _final_recipe(
     try:
         return final_recipe(
             images,
-            child_epochs=child_epochs,
+            child_epochs=int(children["epochs"]),
+            child_images=int(children.get("epoch_images", 0)),
             searched=plan.budget * plan.fidelity * cost_share(plan) if trains else 0.0,
+            cpus=cpus if plan.device == "cpu" else 1,
             options={**like_children, **options},
         )
     except (TypeError, ValueError) as error:

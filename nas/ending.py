@@ -8,8 +8,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import final
 
-import torch
-
 from estimators.estimator import EvaluationError
 from estimators.scoring import scored
 from estimators.training import Training
@@ -17,6 +15,7 @@ from nas import scaling
 from nas.configuration import Prepared
 from nas.engine import BUDGET_SPENT, RETRIED
 from nas.errors import NasError
+from nas.execution import device_here
 from nas.export import ARCHITECTURE, Preprocessing, Winner, export
 from nas.final_training import checkpoint_of
 from nas.finalists import Finalist, Rescoring
@@ -122,13 +121,6 @@ class Ending:
             return True
         return not done.failed and self._kept_weights(best, FINAL_TRAINING) is None
 
-    def device(self) -> str:
-        """Where this process computes: the run's device, if there is one here."""
-        device = self._plan.device
-        if device.startswith("cuda") and not torch.cuda.is_available():
-            return "cpu"  # the workers have it
-        return device
-
     def _kept_weights(self, best: Finalist, place: int) -> Kept | None:
         """What a training beside the fresh scores has left, if it is still there."""
         known = self._record.readings.get((best.trial.ordinal, place))
@@ -183,7 +175,10 @@ class Ending:
         begin = time.monotonic()
         try:
             evaluation = training.evaluate(
-                best.child.graph, fidelity=fidelity, seed=seed, device=self.device()
+                best.child.graph,
+                fidelity=fidelity,
+                seed=seed,
+                device=device_here(self._plan.device),
             )
         except EvaluationError as error:
             raise NasError(
@@ -210,7 +205,7 @@ class Ending:
         for read_before in self._record.test_reads:
             if read_before["sha256"] == kept.sha256:
                 return TestFigures.of(read_before, classes)
-        graph, device = best.child.graph, self.device()
+        graph, device = best.child.graph, device_here(self._plan.device)
         model = build(graph)
         model.load_state_dict(read(self._folder, kept, graph), strict=True)
         size = tuple(int(side) for side in graph.input_shape[1:])

@@ -108,6 +108,7 @@ class _Finished(_Event):
     message: str
     of: Count | None
     trace: str
+    details: Metrics = {}  # runs of old have none
 
 
 class _Told(_Event):
@@ -126,6 +127,12 @@ class _Rescored(_Event):
     weights: _Weights | None
     cause: str
     message: str
+
+
+class _Finishing(_Event):
+    event: Literal["finishing"]
+    ordinal: Count
+    epochs: Annotated[int, Field(ge=1)]
 
 
 class _FinalTraining(_Event):
@@ -165,6 +172,25 @@ class _Exported(_Event):
     relative_error: float
 
 
+class _Ranked(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    estimator: str
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class _Audited(_Event):
+    event: Literal["audited"]
+    children: Count
+    seeds: Annotated[int, Field(ge=1)]
+    estimators: list[_Ranked]
+    summary: str
+    may_be_best: list[Count]
+    seconds: Seconds
+
+
 class _Ended(_Event):
     event: Literal["ended"]
     reason: str
@@ -185,9 +211,11 @@ _ANY: TypeAdapter[Any] = TypeAdapter(
         | _Finished
         | _Told
         | _Rescored
+        | _Finishing
         | _FinalTraining
         | _TestRead
         | _Exported
+        | _Audited
         | _Ended,
         Field(discriminator="event"),
     ]

@@ -5,6 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
+import torch
+
+from estimators.determinism import cpus
 from estimators.estimator import Estimator
 from nas.configuration import Prepared
 from nas.interrupts import Interrupts
@@ -37,9 +40,25 @@ class Execution:
     max_hours: float | None = None
     study: bool = True
 
+    def cpus(self, *, elsewhere: bool = False) -> int:
+        """CPUs of this machine that workers hold; 1 where these are on others.
+
+        One for each worker: a training that is alone may use them all.
+        """
+        if elsewhere:
+            return 1
+        return cpus() if self.workers is None else max(1, min(self.workers, cpus()))
+
     def gpus(self, device: str) -> float:
         """Cards that each worker reserves on a device."""
         return float(device == "cuda") if self.gpus_per_child is None else self.gpus_per_child
+
+
+def device_here(device: str) -> str:
+    """Where this process computes for a run: on the run's device, if there is one here."""
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        return "cpu"  # the workers have it
+    return device
 
 
 @contextmanager

@@ -12,6 +12,7 @@ ASK, TRAINING, RESCORING, PREFLIGHT, FINAL, REFERENCE, AUDIT, PRETRAINING = rang
 FINALISTS = 3  # of the best trials, to be scored again
 FRONT_FINALISTS = 8  # of the front, where there are several objectives
 FRESH_SEEDS = 2  # that each of them is scored on
+LEAST_AUDITED = 6  # children, of fewer nothing can be said
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,9 +82,13 @@ class Record:
     ``finished``          its final ``state``, with metrics or cause
     ``told``              the strategy was told ``rewards``, or null
     ``rescored``          a finalist's score on fresh seed ``repeat``, or why there is none
+    ``finishing``         the winner's full training has ``epochs`` that fit into the time limit
     ``final_training``    the winner was trained for its weights
     ``test_read``         the test images were read, with these ``metrics``
     ``exported``          the folder of that winner is whole; ``relative_error`` of its check
+    ``audited``           estimators were compared by children trained in full: how many, how they
+                          ranked and which finalists may be the best; ``at`` may be of another
+                          process, ``seconds`` are those of all measurements
     ``ended``             the search is over for a ``reason``, and what is paused has stopped; its
                           ``outcome`` is ``done``, ``paused`` (a time limit) or ``failed`` (too many
                           children did)
@@ -113,9 +117,11 @@ class Record:
         front: Complete trials at the highest fidelity that no other one is as good as everywhere.
         readings: Fresh scores by ordinal and repeat, final trainings by ordinal and
             ``FINAL_TRAINING`` or ``WEIGHTS``.
+        finishing: Epochs of full trainings that a time limit has cut, by ordinal.
         test_reads: Every reading of the test images.
         exported: The last export, or None.
         exports: The last export of each trial that was a winner.
+        audited: What the last audit found, of the run as it is; None if there was none.
         ended: Why the search ended; empty while it has not.
         outcome: ``done``, ``paused`` or ``failed`` once it ended; empty while it has not.
         sessions: Every ``opened`` event.
@@ -147,9 +153,11 @@ class Record:
         self.best: Trial | None = None
         self.front: list[Trial] = []
         self.readings: dict[tuple[int, int], Reading] = {}
+        self.finishing: dict[int, int] = {}
         self.test_reads: list[Event] = []
         self.exported: Event | None = None
         self.exports: dict[int, Event] = {}
+        self.audited: dict[str, Any] | None = None
         self.ended = ""
         self.outcome = ""
         self.sessions: list[Event] = []
@@ -171,9 +179,11 @@ class Record:
             "finished": self._finished,
             "told": self._told,
             "rescored": self._rescored,
+            "finishing": self._finishing,
             "final_training": self._final_training,
             "test_read": self._test_read,
             "exported": self._exported,
+            "audited": self._audited,
             "ended": self._ended,
         }
 
@@ -281,12 +291,14 @@ class Record:
         """
         if event["event"] == "opened":
             self._seconds_before += self._at
-        self._at = float(event["at"])
+        if event["event"] != "audited":
+            self._at = float(event["at"])
         self._handlers[event["event"]](event)
 
     def _opened(self, event: Event) -> None:
         if self.outcome != "done" or event["budget"] != self.budget:
             self.ended = self.outcome = ""
+            self.audited = None
             self._move_all("stopped", "paused")
         self.budget = int(event["budget"])
         self.sessions.append(event)
@@ -432,6 +444,9 @@ class Record:
     def _rescored(self, event: Event) -> None:
         self.readings[event["ordinal"], event["repeat"]] = _reading(event)
 
+    def _finishing(self, event: Event) -> None:
+        self.finishing[event["ordinal"]] = int(event["epochs"])
+
     def _final_training(self, event: Event) -> None:
         full = event["recipe"].get("estimator") == FULL
         self.readings[event["ordinal"], FINAL_TRAINING if full else WEIGHTS] = _reading(event)
@@ -441,6 +456,9 @@ class Record:
 
     def _exported(self, event: Event) -> None:
         self.exported = self.exports[event["ordinal"]] = event
+
+    def _audited(self, event: Event) -> None:
+        self.audited = {key: event[key] for key in event if key not in {"event", "at"}}
 
     def _ended(self, event: Event) -> None:
         self.ended, self.outcome = str(event["reason"]), str(event["outcome"])

@@ -207,4 +207,5 @@ def outline(record: Record) -> dict[str, Any]:
         "ended": record.ended,
         "seconds": round(record.seconds, 3),
         "sessions": len(record.sessions),
+        "audit": record.audited,
     }

@@ -24,6 +24,7 @@ RUN, EVENTS, SUMMARY, BEST = "run.json", "events.jsonl", "summary.json", "best"
 FRONT, FRONT_CHART = "front", "front.svg"
 STUDY, TRIALS = "study.db", "trials"
 ESTIMATOR = "estimator"  # what it keeps of a training before the search
+AUDIT, AUDIT_DOCUMENT = "audit", "audit.json"
 # From one session of a run to the next; the fingerprint says whether the data are the same.
 MAY_CHANGE = frozenset({"budget", "versions", "data", "data_options.data_dir"})
 
@@ -71,6 +72,18 @@ class Beside(_Strict):
     direction: Literal["maximize", "minimize"]
 
 
+class AuditSize(_Strict):
+    """How large an audit at the end of a search is to be.
+
+    Attributes:
+        children: How many are trained in full.
+        seeds: On how many seeds each.
+    """
+
+    children: int = 24
+    seeds: int = 2
+
+
 class DataOptions(_Strict):
     """How data of the user's own are read, and where published ones are.
 
@@ -109,6 +122,7 @@ class RunRecord(_Strict):
     beside: tuple[Beside, ...] = ()
     fidelity: float
     final_training: Literal["auto", "off"] = "off"
+    audit: AuditSize | None = None
     halving: int | None = None
     max_params: int | None
     max_macs: int | None
@@ -252,7 +266,7 @@ def check_plain(folder: Path) -> None:
         NasError: If something that a run writes is a link (exit code 4).
     """
     for name in (
-        *(RUN, EVENTS, SUMMARY, BEST, FRONT, FRONT_CHART, STUDY, TRIALS, ESTIMATOR),
+        *(RUN, EVENTS, SUMMARY, BEST, FRONT, FRONT_CHART, STUDY, TRIALS, ESTIMATOR, AUDIT),
         *(LOCK, HOLDER),
     ):
         if (folder / name).is_symlink():

@@ -10,19 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, final
 
-from estimators.estimator import Estimator, EvaluationError, Population, Pretrained, Pretraining
+from estimators.estimator import Estimator, Pretrained
 from estimators.finishing import Finishing
+from estimators.full_recipe import FullRecipe
 from nas.configuration import Prepared
 from nas.ending import Ending
 from nas.engine import BUDGET_SPENT, Search, SearchFailed
 from nas.errors import NasError
-from nas.execution import Execution, workers_for
+from nas.execution import Execution, device_here, workers_for
 from nas.export import ARCHITECTURE
-from nas.final_training import FinalTraining, checkpoint_of
-from nas.finalists import Rescoring
+from nas.final_training import FinalTraining, affordable, checkpoint_of
+from nas.finalists import Finalist, Rescoring
 from nas.interrupts import Interrupted, Interrupts
 from nas.journal import Journal, read_events
-from nas.plan import PRETRAINING, rng_of, training_seed
+from nas.pretraining import pretrain
 from nas.progress import Progress
 from nas.record import Record
 from nas.result import Result
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from nas.study import StudyMirror
 
 TICK = 0.5  # seconds between looks at the clock and at signals
+NOTHING_FOUND = 3  # exit code
 MOMENT = 0.02  # seconds without an outcome after which there is time to foresee the next ask
 SYNC_EVERY = 1.0  # seconds between writes of the study
 
@@ -150,7 +152,9 @@ class Session:
                     self._progress.begin(self._folder, record, workers)
                     self._drive(self._rescoring(), workers)
             self._finish()
-            return self._ending.conclude(self._rescoring())
+            result = self._ending.conclude(self._rescoring())
+            self._audit()
+            return result
 
     def _is_done(self) -> bool:
         """Whether an earlier session came to the end, and nothing more is asked for."""
@@ -160,6 +164,7 @@ class Session:
             and record.exported is not None
             and record.budget == self._plan.budget
             and is_summed_up(self._folder, record)
+            and (self._prepared.record.audit is None or record.audited is not None)
             and rescoring.over
             and not any(map(self._ending.is_to_finish, rescoring.finalists()[:1]))
             and all(
@@ -177,8 +182,13 @@ class Session:
             self._progress.notice(f"final training left out: {reason}; nas resume does it")
             return
         best = finalists[0]
-        assert prepared.recipe is not None  # noqa: S101 - it is to be finished
-        finishing = Finishing(prepared.recipe, checkpoint_of(self._folder, best.trial.ordinal))
+        recipe = self._final_recipe(best)
+        if recipe is None:
+            self._progress.notice(
+                "final training left out: there is no time for one epoch; nas resume does it"
+            )
+            return
+        finishing = Finishing(recipe, checkpoint_of(self._folder, best.trial.ordinal))
         finishing.prepare(prepared.images, prepared.task)
         stage = FinalTraining(
             self._plan, best, recipe=finishing.recipe, journal=self._journal, folder=self._folder
@@ -189,45 +199,84 @@ class Session:
         if stage.failure is not None:
             self._progress.failed(stage.title(best.trial.ordinal), stage.failure)
 
+    def _final_recipe(self, best: Finalist) -> FullRecipe | None:
+        """How the winner is trained in what is left of the time; None if it is too little.
+
+        Once its epochs are in the record they stay: a checkpoint is of them.
+        """
+        prepared, ordinal, hours = self._prepared, best.trial.ordinal, self._execution.max_hours
+        recipe, device = prepared.recipe, device_here(self._plan.device)
+        assert recipe is not None  # noqa: S101 - it is to be finished
+        here = device == self._plan.device and (self._ray is None or self._ray.here)
+        if hours is not None and here and ordinal not in self._record.finishing:
+            epochs = affordable(
+                best.child.graph,
+                prepared.images,
+                prepared.task,
+                recipe,
+                device=device,
+                seconds=3600 * hours - (time.monotonic() - self._begin),
+            )
+            if not epochs:
+                return None
+            if epochs < recipe.epochs:
+                self._journal.append("finishing", ordinal=ordinal, epochs=epochs)
+        return replace(recipe, epochs=self._record.finishing.get(ordinal, recipe.epochs))
+
     def _opened(self) -> None:
         self._journal.append("opened", **opened(self._plan.budget, self._execution.workers))
 
     def _pretrain(self) -> None:
-        """Let an estimator train for all children, if that is how it works.
-
-        Raises:
-            NasError: If that diverges (exit code 3), what is in its folder is of another run or
-                damaged (4), or the folder cannot be written (5).
-            Interrupted: If a signal came; what was trained is kept.
-        """
-        estimator, children = self._prepared.estimator, self._prepared.children
+        """Let an estimator train for all children, if that is how it works; see ``pretrain``."""
+        estimator = self._prepared.estimator
         if not isinstance(estimator, Pretrained):
             return
-        rng = rng_of(self._plan.seed, PRETRAINING)
-        given = Pretraining(
-            Population(children.draw, lambda: children.extremes(rng)),
+        seconds = pretrain(
+            estimator,
+            self._prepared,
             self._folder / ESTIMATOR,
-            seed=training_seed(self._plan.seed, PRETRAINING),
-            device=self._ending.device(),
+            interrupts=self._interrupts,
             tell=self._progress.notice,
-            stop=lambda: self._interrupts.requested is not None,
         )
-        try:
-            with self._interrupts.orderly():
-                seconds = estimator.pretrain(given)
-        except EvaluationError as error:
-            raise NasError(f"estimator: {error}", exit_code=3) from error
-        except ValueError as error:
-            raise NasError(f"estimator: {error}", exit_code=4) from error
-        except OSError as error:
-            raise NasError(f"estimator: {error}", exit_code=5) from error
-        signal = self._interrupts.requested
-        if signal is not None:
-            raise Interrupted(signal)
-        assert seconds is not None  # noqa: S101 - nothing told it to stop
         if self._record.pretrained is None:
             self._journal.append("pretrained", seconds=round(seconds, 3))
             self._progress.notice(f"estimator: trained for all children in {seconds:.0f} s")
+
+    def _audit(self) -> None:
+        """Find out whether the estimators can be trusted, if that is wanted and not done yet.
+
+        The run has its winner: too few children for an audit are said, and fail nothing.
+
+        Raises:
+            NasError: If the surroundings fail (exit code 5).
+            Interrupted: If a signal came; what was measured is kept.
+        """
+        size, record = self._prepared.record.audit, self._record
+        if size is None or record.audited is not None:
+            return
+        from nas.audit.auditing import Order, audited  # noqa: PLC0415 - SciPy's statistics
+        from nas.audit.measurements import OutOfTimeError  # noqa: PLC0415
+
+        tell = self._progress.notice
+        try:
+            audited(
+                self._folder,
+                self._prepared,
+                Order(size.children, size.seeds),
+                record=record,
+                journal=self._journal,
+                execution=self._execution,
+                interrupts=self._interrupts,
+                ray=self._ray,
+                show=tell,
+                until=self._time_is_up,
+            )
+        except OutOfTimeError as error:
+            tell(f"audit not done: {error}; nas resume goes on with it")
+        except NasError as error:
+            if error.exit_code != NOTHING_FOUND:
+                raise
+            tell(str(error))
 
     @contextmanager
     def _mirrored(self) -> Iterator[None]:

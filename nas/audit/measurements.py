@@ -73,6 +73,10 @@ class Wanted:
         return blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
 
 
+class OutOfTimeError(Exception):
+    """Nothing more was to be measured; the message says why."""
+
+
 @final
 class Measurements:
     """Every measurement of a run's audits, as a context manager: the only writer of its file.
@@ -80,14 +84,17 @@ class Measurements:
     Args:
         path: The journal, of the form that runs have.
         show: Told of each measurement as it is made.
+        until: Why to begin no further measurement, or nothing.
 
     Raises:
         NasError: If the file is damaged (exit code 4) or cannot be written (5).
     """
 
-    def __init__(self, path: Path, show: Callable[[str], None]) -> None:
+    def __init__(
+        self, path: Path, show: Callable[[str], None], until: Callable[[], str] = lambda: ""
+    ) -> None:
         self._known: dict[str, Measured] = {}
-        self._show = show
+        self._show, self._until = show, until
         if path.exists():
             for number, event in enumerate(read_events(path), start=2):
                 try:
@@ -105,6 +112,11 @@ class Measurements:
     def __exit__(self, *_: object) -> None:
         self._journal.close()
 
+    @property
+    def seconds(self) -> float:
+        """What all of them took on their workers."""
+        return round(sum(one.seconds for one in self._known.values()), 3)
+
     def of(self, wanted: Wanted) -> Measured | None:
         """What is known of a measurement."""
         return self._known.get(wanted.key)
@@ -121,13 +133,18 @@ class Measurements:
 
         Raises:
             Interrupted: If a signal came; what was in hand had its time to finish.
+            OutOfTimeError: If there is no time for the rest.
             NasError: If a line cannot be written, or there are no workers left.
         """
         jobs = dict(enumerate(self.missing(wanted)))
         queue, losses, in_hand = deque(jobs), Counter[int](), set[int]()
+
+        def going_on() -> bool:
+            return bool(queue) and interrupts.requested is None and not self._until()
+
         with interrupts.orderly():
-            while in_hand or (queue and interrupts.requested is None):
-                while workers.free and queue and interrupts.requested is None:
+            while in_hand or going_on():
+                while workers.free and going_on():
                     key = queue.popleft()
                     one = jobs[key]
                     workers.submit(Job(key, one.child.graph, one.subject.fidelity, one.seed))
@@ -144,6 +161,8 @@ class Measurements:
                     self._settle(jobs[outcome.key], outcome, left=len(queue) + len(in_hand))
         if interrupts.requested is not None:
             raise Interrupted(interrupts.requested)
+        if queue:
+            raise OutOfTimeError(self._until())
 
     def _settle(self, one: Wanted, outcome: Outcome, *, left: int) -> None:
         failed = outcome.result if isinstance(outcome.result, Failure) else None

@@ -6,11 +6,11 @@ from itertools import count
 from nas.children import Child
 from nas.configuration import Prepared
 from nas.errors import NasError
-from nas.plan import AUDIT, rng_of
+from nas.plan import AUDIT, LEAST_AUDITED, rng_of
 from search_spaces.genome import Genotype
 
+SAMPLE = 0  # the purpose of the children that are trained in full
 TRIES = 200  # draws for each child that is wanted
-LEAST = 6  # children, of fewer nothing can be said
 SEVERAL = "several"
 
 
@@ -34,7 +34,7 @@ def drawn(prepared: Prepared, number: int, *, purpose: int) -> list[Child]:
         if len(found) == number:
             break
         if tries == TRIES * number:
-            if len(found) < LEAST:
+            if len(found) < LEAST_AUDITED:
                 raise NasError(
                     f"audit: of {tries:,} genotypes drawn only {len(found)} are within the limits; "
                     "a uniform sample needs wider ones",

@@ -57,23 +57,22 @@ def subject(label: str, prepared: Prepared) -> Subject:
 
     Args:
         label: ``NAME[:OPTION=VALUE:...][@FIDELITY]``; ``proxy:naswot`` is short for
-            ``proxy:score=naswot``. The run's own estimator, by name alone, has the run's options.
+            ``proxy:score=naswot``. The run's own estimator, by name alone, is the run's itself.
         prepared: The run.
 
     Raises:
         NasError: If it names nothing, or an option cannot be used (exit code 2).
     """
+    run, estimator = prepared.record, prepared.estimator
     text, at, share = label.partition("@")
-    name, *settings = text.split(":")
-    plugins.load("estimators", name)
-    options = dict(_option(setting, label) for setting in settings)
-    run = prepared.record
-    if name == run.estimator and not options:
-        options = dict(run.settings.estimator)
-    estimator = make_estimator(name, options)
-    prepare_estimator(
-        estimator, prepared.images, prepared.task, children=prepared.children, seed=run.seed
-    )
+    if text != run.estimator:  # which may be module:class
+        name, *settings = text.split(":")
+        plugins.load("estimators", name)
+        options = dict(_option(setting, label) for setting in settings)
+        estimator = make_estimator(name, options)
+        prepare_estimator(
+            estimator, prepared.images, prepared.task, children=prepared.children, seed=run.seed
+        )
     fidelity = _fidelity(share, label) if at else 1.0
     return Subject.of(label, estimator, prepared, fidelity=fidelity)
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,10 +27,14 @@ from nas.commands.flags import (
     Workers,
     answer,
 )
+from nas.errors import usage_error
 from nas.limits import format_quantity, format_value
 from nas.terminal import stdout_kept
 from search_spaces.strict_json import dumps
 from strategies import DEFAULT_OF_SEVERAL, DEFAULT_STRATEGY
+
+if TYPE_CHECKING:
+    from nas.run_folder import AuditSize
 
 
 def _read_config(context: typer.Context, path: Path | None) -> Path | None:
@@ -83,6 +87,16 @@ def search(  # noqa: PLR0913 - one parameter per flag
     final_training: Annotated[
         str | None,
         typer.Option(metavar="auto|off", help="Train the winner to the end.", show_default="auto"),
+    ] = None,
+    audit: Annotated[
+        bool,
+        typer.Option("--audit", help="Tell in the end whether estimators can be trusted."),
+    ] = False,
+    audit_children: Annotated[
+        int | None, typer.Option(help="Children it trains in full.", show_default="24")
+    ] = None,
+    audit_seeds: Annotated[
+        int | None, typer.Option(help="Trainings of each.", show_default="2")
     ] = None,
     halving: Annotated[
         int | None,
@@ -147,6 +161,7 @@ def search(  # noqa: PLR0913 - one parameter per flag
         "objective": tuple(objective) if objective else "accuracy",
         "fidelity": fidelity,
         "final_training": final_training,
+        "audit": _audit_size(audit, children=audit_children, seeds=audit_seeds),
         "halving": halving,
         "max_params": max_params,
         "max_macs": max_macs,
@@ -176,6 +191,20 @@ def search(  # noqa: PLR0913 - one parameter per flag
             progress=progress.for_this_terminal(),
         )
     report(result.folder, as_json=json)
+
+
+def _audit_size(wanted: bool, **size: int | None) -> "AuditSize | None":  # noqa: FBT001 - a flag
+    """The size of an audit that flags ask for.
+
+    Raises:
+        NasError: If they give a size and ask for none (exit code 2).
+    """
+    from nas.run_folder import AuditSize  # noqa: PLC0415 - pydantic
+
+    given = {name: value for name, value in size.items() if value is not None}
+    if given and not wanted:
+        raise usage_error(f"--audit-{next(iter(given))} needs --audit")
+    return AuditSize(**given) if wanted else None
 
 
 def resume(  # noqa: PLR0913 - one parameter per flag
@@ -250,10 +279,15 @@ def status(
 
 def report(folder: Path, *, as_json: bool) -> None:
     """Print what a search found, from its ``summary.json``."""
-    from nas.run_folder import SUMMARY, read_json  # noqa: PLC0415 - as in search
+    from nas.run_folder import AUDIT, AUDIT_DOCUMENT, SUMMARY, read_json  # noqa: PLC0415 - as in search
 
     document = read_json(folder / SUMMARY, what="summary")
     answer(dumps(document, indent=2) if as_json else _found(document, folder))
+    if document.get("audit") is not None and not as_json:
+        from nas.audit import report as audit_report  # noqa: PLC0415 - numpy
+
+        found = read_json(folder / AUDIT / AUDIT_DOCUMENT, what="audit")
+        answer("\n" + audit_report.text(found))
     if "scaling" in document and not as_json:
         from nas.scaling import findings_text  # noqa: PLC0415 - torch
 

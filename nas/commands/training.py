@@ -36,7 +36,7 @@ def train(  # noqa: PLR0913 - one parameter per flag
         int | None, typer.Option(help="Passes over the training images.", show_default="100")
     ] = None,
     max_hours: Annotated[
-        float | None, typer.Option(help="As many epochs as fill that, by the pace of one.")
+        float | None, typer.Option(help="As many epochs as fill that, by the pace of some steps.")
     ] = None,
     seed: Seed = 0,
     device: Device = "auto",

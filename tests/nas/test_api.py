@@ -110,7 +110,9 @@ def test_the_summary_holds_what_scripts_read(finished: Any) -> None:
         "seconds",
         "budget",
         "sessions",
+        "audit",
     }
+    assert summary["audit"] is None
     assert set(summary["best"]) == {
         "trial",
         "score",
@@ -615,6 +617,7 @@ def test_importing_the_package_offers_these_names() -> None:
         getattr(nas, "ser" + "ch")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["evolution", "random"])
 def test_the_limit_that_a_refusal_advises_can_be_met(strategy: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)

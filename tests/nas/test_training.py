@@ -219,11 +219,31 @@ def test_a_damaged_checkpoint_is_told(
 def test_hours_become_epochs_that_are_written_down(
     network: Path, images: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = iter([0.0, 10.0, *([0.0] * 100)])
+    monkeypatch.setattr(training.FullTraining, "seconds_per_pass", lambda self: 10.0)
+    clock = iter([0.0, 5.0, *([0.0] * 100)])
     monkeypatch.setattr(training.time, "monotonic", lambda: next(clock))
     summary = train(network, images, tmp_path / "out", epochs=None, max_hours=40 / 3600)
-    assert summary["epochs"] == 3  # 40 seconds, less the 10 that the measurement took
+    assert summary["epochs"] == 3  # 40 seconds, less the 5 that the measurement took
     assert json.loads((tmp_path / "out" / "training.json").read_text())["recipe"]["epochs"] == 3
+
+
+@pytest.mark.parametrize(("policy", "threads"), [("PASSIVE", 3), ("ACTIVE", 1)])
+def test_all_cpus_train_where_they_wait_without_spinning_and_that_is_written_down(
+    policy: str,
+    threads: int,
+    network: Path,
+    images: Data,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", policy)
+    monkeypatch.setattr(training, "cpus", lambda: 3)
+    monkeypatch.setattr("estimators.full_recipe.THREADED", 0)
+    monkeypatch.setattr(training.FullTraining, "weights", lambda self: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(network, images, tmp_path / "out", epochs=1, settings={"batch_size": 64})
+    recipe = json.loads((tmp_path / "out" / "training.json").read_text())["recipe"]
+    assert recipe.get("threads", 1) == threads
 
 
 @pytest.mark.parametrize(
