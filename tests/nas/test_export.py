@@ -17,9 +17,11 @@ from torch import Tensor
 
 import nas
 from estimators.class_figures import ClassFigures
+from estimators.data import Split
 from nas.errors import NasError
 from nas.export import MOST_ROWS, Preprocessing, Winner, check_in_fresh_process, export
 from nas.loading import find
+from nas.real_images import real_images
 from search_spaces.architecture import Architecture, lower, to_document
 from search_spaces.blocks import Classifier, ConvNormAct
 from search_spaces.graph import Graph
@@ -118,6 +120,25 @@ def test_the_card_names_the_digest_of_every_file(exported: Path) -> None:
     assert sorted(summed) == [name for name in FILES if name != "SHA256SUMS"]
     for name, digest in (*listed.items(), *summed.items()):
         assert hashlib.sha256((exported / name).read_bytes()).hexdigest() == digest
+
+
+def test_real_images_are_checked_on_and_the_card_says_so(
+    winner: Winner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = []
+    monkeypatch.setattr(
+        "nas.export.check_in_fresh_process", lambda *given: checked.append(given[3]) or 0.0
+    )
+    some = Split(torch.zeros(5, 1, 8, 8), torch.zeros(5, dtype=torch.long))
+    export(winner, tmp_path / "out", real=real_images("own", some, some, size=(8, 8)))
+    export(winner, tmp_path / "without")
+    assert [None if images is None else len(images) for images in checked] == [5, None]
+    assert "on random images and 5 of the data" in (tmp_path / "out" / "README.md").read_text()
+    assert "of the data" not in (tmp_path / "without" / "README.md").read_text()
+
+
+def test_a_finished_search_was_checked_on_its_validation_images(exported: Path) -> None:
+    assert "random images and 12 of the data" in (exported / "README.md").read_text()
 
 
 def test_sha256sum_reads_the_sums(exported: Path) -> None:

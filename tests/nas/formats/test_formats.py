@@ -112,6 +112,26 @@ def test_the_comparison_finds_a_planted_fault(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_fault_that_real_images_alone_show_is_found(exported: Path, tmp_path: Path) -> None:
+    winner = find(exported).winner
+    assert winner.weights is not None
+    values = torch.full((3, 1, 8, 8), 7.0)
+    torch.save(fresh_process.loaded(winner.graph, winner.weights), tmp_path / "model")
+    script = (
+        "import sys, torch\n"
+        "from search_spaces import modules\n"
+        "model = torch.load(sys.argv[1] + '/model', weights_only=False)\n"
+        "sys.modules = {k: v for k, v in sys.modules.items() if k[:6] != 'search'}\n"
+        "def run(x):\n"
+        "    with torch.inference_mode(): return model(torch.from_numpy(x.clip(-6, 6))).numpy()\n"
+    )
+    check = fresh_process.Check("model.x", script)
+    arguments = (check, winner.graph, winner.weights, tmp_path)
+    assert fresh_process.compare(*arguments) <= 1e-5
+    with pytest.raises(RuntimeError, match="differs"):
+        fresh_process.compare(*arguments, real=values)
+
+
 # Each format, checked -----------------------------------------------------------------------
 
 
