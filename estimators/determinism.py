@@ -1,5 +1,6 @@
 """One result for one seed, whatever was drawn before and however many cores there are."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,25 +9,26 @@ import torch
 
 
 @contextmanager
-def alone(device: str, *, seed: int | None = None) -> Iterator[None]:
-    """With torch's generators put back in the end, and on a CPU one thread.
+def alone(device: str, *, seed: int | None = None, threads: int = 1) -> Iterator[None]:
+    """With torch's generators put back in the end, and on a CPU so many threads.
 
     Args:
         device: A torch device such as ``cpu`` or ``cuda:0``.
         seed: What to seed the generators with at first, from 0 to 2**64 - 1; None leaves that to
             what runs inside.
+        threads: What computes on a CPU, at least 1, whatever there are.
     """
-    threads = torch.get_num_threads()
+    before = torch.get_num_threads()
     devices = [torch.device(device)] if device.startswith("cuda") else []
     with torch.random.fork_rng(devices=devices):
         if seed is not None:
             torch.manual_seed(seed)
         try:
             if device == "cpu":
-                torch.set_num_threads(1)
+                torch.set_num_threads(threads)
             yield
         finally:
-            torch.set_num_threads(threads)
+            torch.set_num_threads(before)
 
 
 def seed_of(*parts: int) -> int:
@@ -35,3 +37,10 @@ def seed_of(*parts: int) -> int:
     Names of one seed should be as long as each other: zeros at the end do not count.
     """
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])
+
+
+def cpus() -> int:
+    """How many CPUs this process may use, at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import final
 
@@ -44,7 +43,7 @@ class Finishing(Estimator):
     def recipe(self) -> Mapping[str, float | int | str]:
         """The full recipe."""
         data, _ = self._ready()
-        return {"estimator": "full training", **asdict(self._recipe), "data": data.fingerprint}
+        return {"estimator": "full training", **self._recipe.document(), "data": data.fingerprint}
 
     def evaluate(
         self,
@@ -86,9 +85,15 @@ class Finishing(Estimator):
     def _write(self, data: bytes) -> None:
         """Replace the checkpoint; a training goes on without one where it cannot be written."""
         temporary = self._checkpoint.with_name(f"{self._checkpoint.name}.tmp-{os.getpid()}")
-        with suppress(OSError):
-            temporary.write_bytes(data)
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())  # a name that is on the disk before its data holds nothing
             temporary.replace(self._checkpoint)
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
     def _ready(self) -> tuple[ImageData, Task]:
         if self._prepared is None:

@@ -1,15 +1,17 @@
 """How one network is trained to the end."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, final
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, final
 
 from estimators.data import ImageData
 
 # Published sets of photographs, whose images mean the same when mirrored. Digits and letters do
 # not, and of data of a user's own nobody but the user knows.
 PHOTOGRAPHS = frozenset({"fashion-mnist", "cifar10", "cifar100"})
-MOST_EPOCHS = 100  # by default
+MOST_EPOCHS, LEAST_EPOCHS = 100, 10  # by default
+MOST_IMAGES = 3_000_000  # that they see in all
+THREADED = 2**15  # pixels of a batch, from which on several threads pay
 # Least and largest values of options that are numbers.
 RANGES: Mapping[str, tuple[float, float]] = {
     "epochs": (1, 1_000_000),
@@ -27,6 +29,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "stochastic_depth": (0, 0.99),
     "average": (0, 0.99),
     "patience": (0, 1_000_000),
+    "threads": (1, 256),
 }
 CHOICES = {"optimizer": ("adamw", "sgd"), "class_weights": ("none", "balanced")}
 
@@ -60,6 +63,8 @@ class FullRecipe:
         patience: Epochs without a better validation loss after which training stops; 0 for never.
         class_weights: ``none``, or ``balanced``: classes count the same in the loss.
         merge_validation: Whether validation images are trained on, too; not with ``patience``.
+        threads: What computes on a CPU, from 1 to 256; another number changes sums in their last
+            digits, and with them the curve.
 
     Raises:
         ValueError: If a value is out of range.
@@ -85,6 +90,7 @@ class FullRecipe:
     patience: int = 0
     class_weights: Literal["none", "balanced"] = "none"
     merge_validation: bool = False
+    threads: int = 1
 
     def __post_init__(self) -> None:
         for name, (least, most) in RANGES.items():
@@ -102,16 +108,33 @@ class FullRecipe:
                 "it is trained on"
             )
 
+    def document(self) -> dict[str, Any]:
+        """All parts by name, as files have it; without ``threads`` where there is one.
 
-def default_recipe(data: ImageData, *, epochs: int | None = None) -> FullRecipe:
+        So what was written before there were more is still the same recipe.
+        """
+        parts = asdict(self)
+        if self.threads == 1:
+            del parts["threads"]
+        return parts
+
+
+def default_recipe(data: ImageData, *, epochs: int | None = None, cpus: int = 1) -> FullRecipe:
     """The recipe for some data: photographs of published sets are mirrored, nothing else is.
 
     Args:
         data: What to train on.
-        epochs: Passes over the training images; None for ``MOST_EPOCHS``.
+        epochs: Passes over the training images; None for ``MOST_EPOCHS``, or for so many as see
+            ``MOST_IMAGES`` where that is fewer, but not below ``LEAST_EPOCHS``.
+        cpus: That may compute, a thread on each, where batches have ``THREADED`` pixels or more.
     """
+    if epochs is None:
+        epochs = min(MOST_EPOCHS, max(LEAST_EPOCHS, MOST_IMAGES // len(data.train)))
+    batch_size = min(64, len(data.train))
+    _, height, width = data.input_shape
     return FullRecipe(
-        epochs=MOST_EPOCHS if epochs is None else epochs,
-        batch_size=min(64, len(data.train)),
+        epochs=epochs,
+        batch_size=batch_size,
         flip=data.name in PHOTOGRAPHS,
+        threads=cpus if batch_size * height * width >= THREADED else 1,
     )

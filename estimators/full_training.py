@@ -2,7 +2,9 @@
 
 import copy
 import math
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import final
 
 import numpy as np
@@ -15,7 +17,7 @@ from estimators.determinism import alone, seed_of
 from estimators.estimator import EvaluationError
 from estimators.full_recipe import FullRecipe
 from estimators.parameter_groups import Factors, check_factors, freeze, groups
-from estimators.scoring import average_statistics, measure, resized
+from estimators.scoring import SCORING_BATCH, average_statistics, measure, resized
 from estimators.snapshot import Epoch, Snapshot
 from estimators.task import Task
 from search_spaces.graph import Graph
@@ -23,6 +25,7 @@ from search_spaces.modules import build, choose_paths
 from search_spaces.paths import Paths
 
 STATISTICS_BATCHES = 50
+PACE_STEPS = 6  # that tell how long the others take
 MOMENTUM = 0.9
 # First numbers of the seeds that keep the draws of a training apart.
 _ORDER, _DROPOUT, _PATHS, _IMAGES, _MIXING = range(5)
@@ -121,7 +124,7 @@ class FullTraining:
         """
         while not self.done:
             first = self._epoch * self._batches
-            with alone(self._device, seed=self._seed):
+            with self._alone():
                 loss = sum(self._step(number) for number in range(first, first + self._batches))
                 if not math.isfinite(loss):
                     raise EvaluationError(
@@ -147,7 +150,7 @@ class FullTraining:
         """
         if self._validation is None:
             return {}
-        with alone(self._device, seed=self._seed):
+        with self._alone():
             model = self._averaged()
             metrics = measure(
                 model, self._validation, self._task, size=self._size, device=self._device
@@ -159,7 +162,7 @@ class FullTraining:
 
     def weights(self) -> dict[str, Tensor]:
         """State dict of the averaged weights, on the CPU, in the plain layout."""
-        with alone(self._device, seed=self._seed):
+        with self._alone():
             return _on_cpu(self._averaged().state_dict())
 
     def snapshot(self) -> Snapshot:
@@ -200,6 +203,30 @@ class FullTraining:
             self._optimizer.state[place][key] = alike.detach()
         self._epoch, self._curve = len(snapshot.curve), list(snapshot.curve)
         self._parts = snapshot.parts
+
+    def seconds_per_pass(self) -> float:
+        """How long a pass takes on this machine, by a few steps and one batch that is scored.
+
+        These steps are taken, so a training whose result is wanted is another one.
+        """
+        total = self._recipe.epochs * self._batches
+        with self._alone():
+            self._step(0)  # the first one takes longer
+            begin = time.monotonic()
+            for number in range(1, 1 + PACE_STEPS):
+                self._step(number % total)
+            step = (time.monotonic() - begin) / PACE_STEPS
+            model, images = copy.deepcopy(self._model).eval(), self._images[:SCORING_BATCH]
+            begin = time.monotonic()
+            with torch.inference_mode():
+                model(resized(images, self._size)).sum().item()
+            image = (time.monotonic() - begin) / len(images)
+        scored = 0 if self._validation is None else len(self._validation)
+        scored += min(STATISTICS_BATCHES, self._batches) * self._batch
+        return step * self._batches + image * scored
+
+    def _alone(self) -> AbstractContextManager[None]:
+        return alone(self._device, seed=self._seed, threads=self._recipe.threads)
 
     def _trained(self) -> list[tuple[str, nn.Parameter]]:
         return [(name, one) for name, one in self._model.named_parameters() if one.requires_grad]

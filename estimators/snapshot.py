@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
@@ -11,6 +12,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 VERSION = 1
+MOST_HEADER = 2**24  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,20 @@ class Snapshot:
         if parts < 1 or not all(math.isfinite(line.loss) for line in curve):
             raise ValueError("checkpoint is damaged: its curve")
         return cls(tensors, curve, parts)
+
+
+def curve_of(path: Path) -> tuple[Epoch, ...]:
+    """How far the training of a snapshot in a file is; empty if there is none that can be read.
+
+    Only its header is read, of whatever training it is.
+    """
+    try:
+        with path.open("rb") as file:
+            length = file.read(8)
+            header = file.read(min(int.from_bytes(length, "little"), MOST_HEADER))
+        return tuple(Epoch(**line) for line in _header(length + header)["curve"])
+    except (OSError, KeyError, TypeError, ValueError):
+        return ()
 
 
 def _header(data: bytes) -> Mapping[str, Any]:

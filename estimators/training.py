@@ -28,6 +28,7 @@ STATISTICS_BATCHES = 20
 SMALLEST_HALVED = 4  # images of a batch: batch norms need two values
 PRECISIONS = ("float32", "bfloat16")
 CLASS_WEIGHTS = ("none", "balanced")
+EPOCH_IMAGES = 10_000  # at most, by default; docs/estimators.md says why
 MOST_FOLDS = 20
 DROP_PATH = 0.15  # arXiv:1605.07648, section 4
 # A training of fewer steps than this is too short for it: after 57 steps on the digits the rate of
@@ -37,7 +38,7 @@ STEPS_WITH_DROP_PATH = 1_000
 
 
 # Parts that earlier recipes had not, with what they mean there: so runs of old go on.
-_SINCE = {"class_weights": "none", "folds": 1}
+_SINCE = {"class_weights": "none", "folds": 1, "epoch_images": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Recipe:
     """How every child is trained.
 
     Attributes:
-        epochs: Passes over the training images at fidelity 1.
+        epochs: Epochs at fidelity 1.
         batch_size: Images per step.
         learning_rate: Peak rate of AdamW.
         weight_decay: Decoupled weight decay of weights; biases and norms have none.
@@ -56,6 +57,7 @@ class Recipe:
         class_weights: ``none``, or ``balanced``: classes count the same in the training loss,
             see ``Task.balanced``.
         folds: Networks trained for each child; its metrics are their mean.
+        epoch_images: Images of an epoch; 0 for all.
         precision: What convolutions and linear layers compute in while training; weights, sums
             of batch norms and scores are float32.
         layout: How feature maps lie in memory; it changes sums in their last digits.
@@ -72,6 +74,7 @@ class Recipe:
     decay: float = 0.4
     class_weights: str = "none"
     folds: int = 1
+    epoch_images: int = 0
     precision: str = "float32"
     layout: str = "channels_last"
     statistics: str = "mean over the decay; of the whole network where paths are dropped"
@@ -90,7 +93,7 @@ class Training(Estimator):
 
     Args:
         epochs: Passes over the training images at fidelity 1; by default as many as make 50
-            steps, at least 3.
+            steps, at least 3, of ``epoch_images`` each.
         batch_size: Images per step, at most the number of training images.
         learning_rate: Peak rate of AdamW, in (0, 10].
         weight_decay: Decoupled weight decay, in [0, 10]; biases and norms have none.
@@ -109,6 +112,9 @@ class Training(Estimator):
             network is trained for each on all the others and scored on it. Metrics are the mean;
             weights are those of the first fold's network. For sets of less than about 2,000
             images, whose validation images alone are too few to tell children apart.
+        epoch_images: Images of an epoch, at least 2; the next epoch goes on with others until all
+            had their turn. By default 10,000 where ``epochs`` is left out too, else all. Where
+            there are not more than that, an epoch is a pass over all of them.
 
     Raises:
         ValueError: If a value is out of range.
@@ -126,6 +132,7 @@ class Training(Estimator):
         precision: str = "float32",
         class_weights: str = "none",
         folds: int = 1,
+        epoch_images: int | None = None,
     ) -> None:
         if epochs is not None and epochs < 1:
             raise ValueError(f"epochs must be at least 1, got {epochs}")
@@ -146,6 +153,7 @@ class Training(Estimator):
             raise ValueError(f"class_weights must be {known}, got {class_weights!r}")
         if not 1 <= folds <= MOST_FOLDS:
             raise ValueError(f"folds must be from 1 to {MOST_FOLDS}, got {folds}")
+        self._epoch_images = _most_images(epoch_images, epochs)
         self._class_weights, self._folds = class_weights, folds
         self._options = (epochs, batch_size, learning_rate, weight_decay)
         self._precision = precision
@@ -164,6 +172,9 @@ class Training(Estimator):
         if self._folds > 1:
             self._scored = fold_positions(data, self._folds)
             images += len(data.validation) - max(map(len, self._scored))
+        part = 0
+        if self._epoch_images is not None and self._epoch_images < images:
+            images = part = self._epoch_images
         batch_size = min(batch_size, images)
         if epochs is None:
             epochs = max(3, math.ceil(50 * batch_size / images))
@@ -179,6 +190,7 @@ class Training(Estimator):
             precision=self._precision,
             class_weights=self._class_weights,
             folds=self._folds,
+            epoch_images=part,
         )
         self._prepared = data, task, recipe
 
@@ -305,7 +317,11 @@ class _Child:
         self._seed, self._device = seed, device
         self._mixed = recipe.precision == "bfloat16"
         self._size = tuple(int(side) for side in graph.input_shape[1:])
-        self._batches = max(1, len(data.train) // recipe.batch_size)  # the odd rest is left out
+        # Steps of a pass and of an epoch; the odd rest is left out.
+        self._pass = max(1, len(data.train) // recipe.batch_size)
+        self._batches = self._pass
+        if recipe.epoch_images:
+            self._batches = min(self._pass, max(1, recipe.epoch_images // recipe.batch_size))
         total = recipe.epochs * self._batches
         self._schedule = Schedule(total, round(recipe.warmup * total), recipe.decay)
         paths = Paths(graph)
@@ -422,9 +438,9 @@ class _Child:
         )
 
     def _chosen(self, number: int) -> Tensor:
-        """Positions of the images of one step: an order per epoch, cut into batches."""
-        epoch, batch = divmod(number, self._batches)
-        generator = torch.Generator().manual_seed(seed_of(self._seed, 0, epoch))
+        """Positions of the images of one step: an order per pass, cut into batches."""
+        turn, batch = divmod(number, self._pass)
+        generator = torch.Generator().manual_seed(seed_of(self._seed, 0, turn))
         order = torch.randperm(len(self._labels), generator=generator)
         size = self._recipe.batch_size
         return order[batch * size : (batch + 1) * size].to(self._device)
@@ -454,6 +470,19 @@ class _Child:
         }
         groups = copy.deepcopy(optimizer["param_groups"])
         return Checkpoint(step, _weights(self._model), {"state": state, "param_groups": groups})
+
+
+def _most_images(given: int | None, epochs: int | None) -> int | None:
+    """How many images an epoch may have, as the user has said or not; None for all.
+
+    Raises:
+        ValueError: If it is out of range.
+    """
+    if given is None:
+        return EPOCH_IMAGES if epochs is None else None
+    if given < 2:
+        raise ValueError(f"epoch_images must be at least 2, got {given}")
+    return given
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:

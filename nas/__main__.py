@@ -1,6 +1,7 @@
 """``nas`` and ``python -m nas``: runs a command and turns errors into exit codes."""
 
 import io
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +16,8 @@ def main() -> None:
     if shadowed:
         say(f"error: {shadowed}")
         sys.exit(5)
+    # Threads of torch wait without spinning: beside a busy neighbour that is twenty times as fast.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from nas.cli import run  # noqa: PLC0415 - nothing else is needed to name an error
 
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -173,7 +173,8 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         interrupts.again()  # joining puts Ray's own handlers in place
         if ray is not None and address is not None and device == "auto":
             configuration = replace(configuration, device="cuda" if ray.gpus else "cpu")
-        prepared = prepare(configuration, elsewhere=address is not None)
+        cpus = execution.cpus(elsewhere=address is not None)
+        prepared = prepare(configuration, elsewhere=address is not None, cpus=cpus)
         if audit is not None:
             drawn(prepared, LEAST_AUDITED, purpose=SAMPLE)  # too few are told before the search
         if prepared.images.notice:
@@ -220,8 +221,9 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
 ) -> Result:
     """Go on with a run where its record ends, whatever ended it; or extend it.
 
-    Nothing that was scored is scored again. Children that were in training are trained again from
-    their start, under the same number and seed.
+    Nothing that was scored is scored again. Children that were in training are trained again, under
+    the same number and seed: from their start, or with halving from the rung they were at. With
+    halving an extension may also take up children that were stopped at a rung.
 
     Args:
         folder: The run folder.
@@ -305,6 +307,7 @@ def train(  # noqa: PLR0913 - the options of the command line, by name
     seed: int = 0,
     device: str = "auto",
     settings: Mapping[str, Any] | None = None,
+    trial: int | None = None,
 ) -> dict[str, Any]:
     """Train one network from fresh weights to the end, and export it with its weights.
 
@@ -321,11 +324,12 @@ def train(  # noqa: PLR0913 - the options of the command line, by name
         data_dir: See ``search``.
         download: See ``search``.
         epochs: Passes over the training images; None for those of the recipe.
-        max_hours: Time that the epochs are to fill, by the pace of one, which is written down;
-            not with ``epochs``.
+        max_hours: Time that the epochs are to fill, by the pace of some steps, which is written
+            down; not with ``epochs``.
         seed: Decides every random choice, at least 0.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         settings: Options of ``FullRecipe`` (see ``docs/training.md``), by name.
+        trial: Which member of the front, of a run for several objectives.
 
     Returns:
         ``summary.json`` of the folder.
@@ -353,6 +357,7 @@ def train(  # noqa: PLR0913 - the options of the command line, by name
         device=resolve_device(device),
         settings=chosen,
         hours=max_hours,
+        trial=trial,
     )
     folder = Path(out)
     check_plain(folder)

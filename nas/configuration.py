@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 import torch
@@ -121,13 +121,14 @@ class Prepared:
         }
 
 
-def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepared:
+def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int = 1) -> Prepared:
     """Check everything and make it.
 
     Args:
         configuration: What is asked for.
         elsewhere: Whether children are trained on other machines, which may have the device that
             this one lacks.
+        cpus: That the final training may use, unless an earlier session or the user has said so.
 
     Raises:
         NasError: If a value cannot be used (exit code 2), no network of the space is within the
@@ -204,7 +205,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
         rungs=rungs,
         **plan_numbers,
     )
-    recipe = _final_recipe(configuration, images, judge, plan)
+    recipe = _final_recipe(configuration, images, judge, plan, cpus=cpus)
     record = RunRecord(
         space=plugins.name_of("search_spaces", configuration.space),
         strategy=plugins.name_of("strategies", named),
@@ -234,7 +235,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False) -> Prepare
             estimator=dict(estimator.recipe),
             run={"finalists": finalists_of(len(objectives)), "fresh_seeds": FRESH_SEEDS},
             scales=dict(known),
-            train={} if recipe is None else asdict(recipe),
+            train={} if recipe is None else recipe.document(),
             rungs=rungs,
         ),
         genotypes=str(space.genome.size),
@@ -321,7 +322,12 @@ def resolve_device(device: str) -> str:
 
 
 def _final_recipe(
-    configuration: Configuration, images: ImageData, judge: Estimator, plan: Plan
+    configuration: Configuration,
+    images: ImageData,
+    judge: Estimator,
+    plan: Plan,
+    *,
+    cpus: int,
 ) -> FullRecipe | None:
     """How the winner is trained in the end; None for not at all.
 
@@ -344,11 +350,11 @@ def _final_recipe(
         return None
     if configuration.recipe:
         return FullRecipe(**configuration.recipe)
-    child_epochs = judge.recipe.get("epochs")
-    if not isinstance(child_epochs, int):  # an estimator that does not train
+    children = judge.recipe
+    if not isinstance(children.get("epochs"), int):  # an estimator that does not train
         training = Training()
         training.prepare(images, Classification(len(images.classes)))
-        child_epochs = int(training.recipe["epochs"])
+        children = training.recipe
     if options.get("merge_validation"):
         raise usage_error(
             "train.merge_validation must be off: a search compares by validation images; "
@@ -359,8 +365,10 @@ def _final_recipe(
     try:
         return final_recipe(
             images,
-            child_epochs=child_epochs,
+            child_epochs=int(children["epochs"]),
+            child_images=int(children.get("epoch_images", 0)),
             searched=plan.budget * plan.fidelity * cost_share(plan) if trains else 0.0,
+            cpus=cpus if plan.device == "cpu" else 1,
             options={**like_children, **options},
         )
     except (TypeError, ValueError) as error:

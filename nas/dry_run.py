@@ -1,16 +1,19 @@
-"""``nas search --dry-run``: what a search would cost, from one child that is trained."""
+"""``nas search --dry-run``: what a search would cost, from one child or a part of it."""
 
 import math
-import os
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 
 from estimators.data import ImageData
-from estimators.estimator import Estimator
+from estimators.determinism import cpus
+from estimators.estimator import Estimator, Evaluation, EvaluationError
+from estimators.full_training import FullTraining
+from estimators.training import Training
+from nas.calibration import calibrated
 from nas.configuration import Configuration, Prepared, prepare
+from nas.construction import make_estimator, prepare_estimator
 from nas.errors import NasError
 from nas.halving import cost_share
 from nas.latency import latency_ms
@@ -29,7 +32,8 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
     """Size of the space, share within the limits, costs of children, and expected hours.
 
     Nothing is written. One child is trained, of median MACs among the feasible samples, in this
-    process; the search would train ``budget`` children and the finalists on fresh seeds.
+    process; where that would take long, a part of it, from which the rest follows (``calibrated``).
+    The search would train ``budget`` children and the finalists on fresh seeds.
 
     Args:
         configuration: As for a search.
@@ -39,7 +43,8 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
         NasError: As a search does before its first child, and if the one child fails (exit
             code 3).
     """
-    prepared = prepare(configuration)
+    here = cpus() if workers == "auto" else max(1, min(workers, cpus()))
+    prepared = prepare(configuration, cpus=here)
     plan, children = prepared.plan, prepared.children
     rng = rng_of(plan.seed, PREFLIGHT, 1)
     drawn = [prepared.space.genome.sample_options(rng) for _ in range(SAMPLES)]
@@ -49,9 +54,15 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
     costs = _costs(prepared, feasible)
     middle = sorted(feasible, key=lambda genotype: children.child(genotype).macs)
     child = middle[len(middle) // 2]
-    calibration = final = _calibration(prepared, child, prepared.estimator)
+    options = configuration.settings.get("estimator", {})
+    calibration = final = _calibration(
+        prepared,
+        child,
+        prepared.estimator,
+        another=lambda: make_estimator(configuration.estimator, options),
+    )
     if prepared.judge is not prepared.estimator:
-        final = _calibration(prepared, child, prepared.judge)
+        final = _calibration(prepared, child, prepared.judge, another=Training)
     count = _count(plan.device, plan.budget) if workers == "auto" else max(1, workers)
     rescorings = finalists_of(len(plan.objectives)) * FRESH_SEEDS
     whole = math.ceil(plan.budget * cost_share(plan))
@@ -75,7 +86,7 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
         "device": plan.device,
         "seconds_per_child": calibration["seconds"],
         "final_training_epochs": 0 if prepared.recipe is None else prepared.recipe.epochs,
-        "expected_hours": (seconds / count + _last(prepared, final["seconds"])) / 3600,
+        "expected_hours": (seconds / count + _last(prepared, child)) / 3600,
     }
 
 
@@ -88,17 +99,21 @@ def _audited(prepared: Prepared) -> float:
     return size.children * (size.seeds + 0.25) + finals
 
 
-def _last(prepared: Prepared, seconds: float) -> float:
-    """Seconds of the final training, which one worker does.
+def _last(prepared: Prepared, genotype: Genotype) -> float:
+    """Seconds of the final training, were this the winner, by the pace of a few steps.
 
-    Args:
-        prepared: Of the run.
-        seconds: What a finalist takes for its epochs.
+    Raises:
+        NasError: If not even these can be taken (exit code 3).
     """
-    epochs = prepared.judge.recipe.get("epochs")
-    if prepared.recipe is None or not isinstance(epochs, int):
+    recipe, graph = prepared.recipe, prepared.children.child(genotype).graph
+    if recipe is None:
         return 0.0
-    return seconds * prepared.recipe.epochs / (epochs * prepared.plan.fidelity)
+    device = prepared.plan.device
+    try:
+        fit = FullTraining(graph, prepared.images, prepared.task, recipe, seed=0, device=device)
+        return fit.seconds_per_pass() * recipe.epochs
+    except EvaluationError as error:
+        raise NasError(f"dry run: the final training failed: {error}", exit_code=3) from error
 
 
 def text(document: Mapping[str, Any]) -> str:
@@ -115,12 +130,20 @@ def text(document: Mapping[str, Any]) -> str:
         "feasible": f"{share:.0%} of {samples} samples are within the limits",
         **{name: _spread(cost) for name, cost in document["costs"].items()},
         "one child": f"{format_quantity(child['params'])} parameters, "
-        f"{format_quantity(child['macs'])} MACs: {child['seconds']:.2f} s{latency}",
+        f"{format_quantity(child['macs'])} MACs: {_seconds(child)}{latency}",
         "expected": f"{duration(seconds)} ({document['expected_hours']:.2g} h) for "
         f"{document['trainings']} trainings, {document['workers']} at a time on "
         f"{document['device']}{_then(document['final_training_epochs'])}",
     }
     return "\n".join(f"{name:<11}{row}" for name, row in rows.items())
+
+
+def _seconds(child: Mapping[str, Any]) -> str:
+    """What a child takes, and whether that was seen."""
+    share = child["share_trained"]
+    if share == 1:
+        return f"{child['seconds']:.2f} s"
+    return f"about {child['seconds']:.0f} s, by the pace of the first {share:.1%} of its training"
 
 
 def _then(epochs: int) -> str:
@@ -169,20 +192,37 @@ def _costs(prepared: Prepared, genotypes: Sequence[Genotype]) -> dict[str, dict[
     return found
 
 
-def _calibration(prepared: Prepared, genotype: Genotype, estimator: Estimator) -> dict[str, Any]:
-    """Score one child as the search would.
+def _calibration(
+    prepared: Prepared,
+    genotype: Genotype,
+    estimator: Estimator,
+    *,
+    another: Callable[[], Estimator],
+) -> dict[str, Any]:
+    """What a child costs that is scored as the search would.
+
+    Args:
+        prepared: Of the run.
+        genotype: The child.
+        estimator: What scores it.
+        another: Makes one with the same options, not yet prepared.
 
     Raises:
         NasError: If it fails (exit code 3).
     """
     plan, child = prepared.plan, prepared.children.child(genotype)
-    job = Job(0, child.graph, plan.fidelity, training_seed(plan.seed, PREFLIGHT, 2))
-    begin = time.monotonic()
-    metrics = prepared.metrics(estimator)
-    result = run_job(estimator, job, device=plan.device, metrics=metrics)
-    seconds = time.monotonic() - begin
-    if isinstance(result, Failure):
-        raise NasError(f"dry run: the child failed: {result.cause}: {result.message}", exit_code=3)
+    seed, metrics = training_seed(plan.seed, PREFLIGHT, 2), prepared.metrics(estimator)
+
+    def on(images: ImageData) -> Estimator:
+        made = another()
+        prepare_estimator(made, images, prepared.task, children=prepared.children, seed=plan.seed)
+        return made
+
+    def score(scoring: Estimator, fidelity: float) -> Evaluation | Failure:
+        job = Job(0, child.graph, fidelity, seed)
+        return run_job(scoring, job, device=plan.device, metrics=metrics)
+
+    found = calibrated(estimator, prepared.images, prepared=on, score=score, fidelity=plan.fidelity)
     latency = None
     if plan.times_children:
         shape = child.graph.input_shape
@@ -190,14 +230,14 @@ def _calibration(prepared: Prepared, genotype: Genotype, estimator: Estimator) -
     return {
         "params": child.params,
         "macs": child.macs,
-        "seconds": seconds,
+        "seconds": found.seconds,
+        "share_trained": found.fidelity / plan.fidelity,
         "latency_ms": latency,
-        "metrics": dict(result.metrics),
+        "metrics": dict(found.metrics),
     }
 
 
 def _count(device: str, budget: int) -> int:
     """How many children this machine trains at a time."""
     cards = torch.cuda.device_count() if device == "cuda" else 1
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(budget, cards if device != "cpu" else (1 if cpus is None else cpus)))
+    return max(1, min(budget, cards if device != "cpu" else cpus()))

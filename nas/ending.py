@@ -22,6 +22,7 @@ from nas.finalists import Finalist, Rescoring
 from nas.front_chart import front_chart
 from nas.journal import Journal
 from nas.plan import FINAL, training_seed
+from nas.real_images import few_images
 from nas.record import FINAL_TRAINING, FULL, WEIGHTS, Kept, Reading, Record
 from nas.result import Exported, FinalFigures, Result, TestFigures, outline, summary
 from nas.run_folder import BEST, FRONT, FRONT_CHART, SUMMARY, TRIALS, tidy, write_json, write_text
@@ -236,7 +237,8 @@ class Ending:
         if folder.exists():  # of an earlier winner, or not known to be whole
             old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
             folder.rename(old)
-        check = export(self._winner(best, kept, test, recipe), folder)
+        winner, images = self._winner(best, kept, test, recipe), self._prepared.images
+        check = export(winner, folder, real=few_images(images, winner.graph))
         assert check is not None  # noqa: S101 - there are weights
         ordinal, sha256 = best.trial.ordinal, kept.sha256
         self._journal.append("exported", ordinal=ordinal, sha256=sha256, relative_error=check)

@@ -339,7 +339,13 @@ class Search:
         elif isinstance(result, Evaluation):
             reached = result.details.get("fidelity", trial.fidelity) >= trial.fidelity
             state: State = "complete" if reached else "stopped"
-            self._close(trial, state=state, metrics=result.metrics, seconds=seconds)
+            self._close(
+                trial,
+                state=state,
+                metrics=result.metrics,
+                seconds=seconds,
+                details=result.details,
+            )
         else:
             if result.cause in RETRIED:
                 attempt, message = record.attempts[ordinal], result.message
@@ -412,6 +418,7 @@ class Search:
         message: str = "",
         trace: str = "",
         of: int | None = None,
+        details: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         """Record a final state, then tell the strategy, unless it was told at a rung."""
         kept = self._record.checkpoints.get(trial.ordinal)
@@ -427,6 +434,7 @@ class Search:
             message=message,
             of=of,
             trace=trace,
+            details=dict(details),
         )
         if trial.ordinal in self._record.untold:
             self._tell(self._record.trials[trial.ordinal])

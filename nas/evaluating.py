@@ -9,19 +9,16 @@ import torch
 from torch import Tensor
 
 from estimators.calibration import calibration_error, confusion
-from estimators.data import ImageData, Split
-from estimators.normalisation import renormalised
-from estimators.scoring import resized, scored
+from estimators.scoring import scored
 from estimators.task import Classification
+from nas.as_read import SPLITS, readable
 from nas.configuration import resolve_device
-from nas.datasets import Data, is_path, options
+from nas.datasets import Data
 from nas.errors import usage_error
-from nas.images import images_of
+from nas.formats.running import network_of
 from nas.loading import find
 from nas.terminal import printable
-from search_spaces.modules import build
 
-SPLITS = ("test", "validation", "train", "all")
 SHOWN = 20  # classes in the text
 
 
@@ -34,6 +31,7 @@ def evaluate(  # noqa: PLR0913 - the options of the command line, by name
     data_dir: str | Path | None = None,
     download: bool = False,
     device: str = "auto",
+    format_: str | None = None,
     trial: int | None = None,
 ) -> dict[str, Any]:
     """Every metric of an exported network on labelled images.
@@ -49,6 +47,8 @@ def evaluate(  # noqa: PLR0913 - the options of the command line, by name
         data_dir: Folder with the files of a published data set.
         download: Whether to fetch published files that are not there.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        format_: ``onnx`` or ``int8``: that file of the folder, run by ONNX Runtime on the CPU; None
+            for the network with its weights.
         trial: Which member of a run's front; None where there is one winner.
 
     Returns:
@@ -63,24 +63,9 @@ def evaluate(  # noqa: PLR0913 - the options of the command line, by name
         raise usage_error(f"--split must be one of {', '.join(SPLITS)}, got {split[:40]!r}")
     place = resolve_device(device)
     winner = find(source, trial=trial).winner
-    if winner.weights is None or winner.preprocessing is None:
-        lacks = "weights" if winner.weights is None else "preprocessing and classes"
-        raise usage_error(f"{source} has no {lacks}; name a finished run or what it exported")
-    wanted = winner.preprocessing
-    size = None if wanted.size is None else "x".join(str(side) for side in wanted.size)
-    read = options(size if is_path(data) else None, group, data_dir, download=download)
-    images = images_of(data, read)
-    try:
-        fitted = renormalised(
-            images, channels=int(winner.graph.input_shape[0]), mean=wanted.mean, std=wanted.std
-        )
-    except ValueError as error:
-        raise usage_error(f"data: {error}, for {source}") from error
-    chosen = _matched(_chosen(fitted, split), images.classes, wanted.classes)
-    if wanted.size is not None:
-        chosen = Split(resized(chosen.images, wanted.size), chosen.labels)
-    model = build(winner.graph)
-    model.load_state_dict(dict(winner.weights), strict=True)
+    images = readable(winner, source, data, group=group, data_dir=data_dir, download=download)
+    chosen = images.split(split)
+    model = network_of(winner, source, format_)
     sides = tuple(int(side) for side in winner.graph.input_shape[1:])
     outputs = scored(model.to(place), chosen, size=sides, device=place)
     if outputs.ndim == 4:  # a fully convolutional network at the size of its training
@@ -89,9 +74,10 @@ def evaluate(  # noqa: PLR0913 - the options of the command line, by name
         raise usage_error("weights: the network yields scores that are not finite")
     return {
         "source": str(source),
-        "data": images.name,
+        "data": images.images.name,
         "split": split,
-        **figures(outputs, chosen.labels, wanted.classes),
+        "format": format_,
+        **figures(outputs, chosen.labels, images.wanted.classes),
     }
 
 
@@ -114,30 +100,6 @@ def figures(outputs: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str
         ],
         "confusion": confusion(outputs, labels).tolist(),
     }
-
-
-def _chosen(data: ImageData, split: str) -> Split:
-    if split != "all":
-        found: Split = getattr(data, split)
-        return found
-    parts = (data.train, data.validation, data.test)
-    return Split(
-        torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts])
-    )
-
-
-def _matched(split: Split, theirs: tuple[str, ...], ours: tuple[str, ...]) -> Split:
-    """The split with labels by the network's classes.
-
-    Raises:
-        NasError: If the data have a class that the network does not know (exit code 2).
-    """
-    unknown = [name for name in theirs if name not in ours]
-    if unknown:
-        known = ", ".join(ours[:5]) + (", ..." if len(ours) > 5 else "")
-        raise usage_error(f"data: class {unknown[0]!r:.80} must be one of the network's: {known}")
-    positions: Tensor = torch.tensor([ours.index(name) for name in theirs])
-    return Split(split.images, positions[split.labels])
 
 
 def text(document: Mapping[str, Any]) -> str:

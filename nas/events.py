@@ -108,6 +108,7 @@ class _Finished(_Event):
     message: str
     of: Count | None
     trace: str
+    details: Metrics = {}  # runs of old have none
 
 
 class _Told(_Event):
@@ -126,6 +127,12 @@ class _Rescored(_Event):
     weights: _Weights | None
     cause: str
     message: str
+
+
+class _Finishing(_Event):
+    event: Literal["finishing"]
+    ordinal: Count
+    epochs: Annotated[int, Field(ge=1)]
 
 
 class _FinalTraining(_Event):
@@ -204,6 +211,7 @@ _ANY: TypeAdapter[Any] = TypeAdapter(
         | _Finished
         | _Told
         | _Rescored
+        | _Finishing
         | _FinalTraining
         | _TestRead
         | _Exported

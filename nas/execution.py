@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, final
 
 import torch
 
+from estimators.determinism import cpus
 from estimators.estimator import Estimator
 from nas.configuration import Prepared
 from nas.interrupts import Interrupts
@@ -38,6 +39,15 @@ class Execution:
     grace: float = 30.0
     max_hours: float | None = None
     study: bool = True
+
+    def cpus(self, *, elsewhere: bool = False) -> int:
+        """CPUs of this machine that workers hold; 1 where these are on others.
+
+        One for each worker: a training that is alone may use them all.
+        """
+        if elsewhere:
+            return 1
+        return cpus() if self.workers is None else max(1, min(self.workers, cpus()))
 
     def gpus(self, device: str) -> float:
         """Cards that each worker reserves on a device."""

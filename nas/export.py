@@ -15,6 +15,7 @@ from nas.drawing import draw
 from nas.errors import NasError, usage_error
 from nas.fresh_process import Check, compare, save_tensors
 from nas.limits import format_quantity
+from nas.real_images import RealImages
 from nas.run_folder import write_text
 from nas.terminal import printable
 from search_spaces import graph_json
@@ -49,9 +50,9 @@ def run(images):
         return model(torch.from_numpy(images)).numpy()
 """
 
-# Writes further files into the folder of a network and its weights, checks them, and returns
-# lines of the model card by name; see ``nas.formats``.
-Format = Callable[[Graph, Mapping[str, Tensor], Path], Mapping[str, str]]
+# Writes further files into the folder of a network and its weights, checks them, on images of the
+# data too if there are any, and returns lines of the model card by name; see ``nas.formats``.
+Format = Callable[[Graph, Mapping[str, Tensor], Path, RealImages | None], Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +108,19 @@ def check_new(folder: Path) -> None:
         raise NasError(f"{folder} is there already; choose another folder", exit_code=2)
 
 
-def export(winner: Winner, folder: Path, formats: Sequence[Format] = ()) -> float | None:
+def export(
+    winner: Winner,
+    folder: Path,
+    formats: Sequence[Format] = (),
+    real: RealImages | None = None,
+) -> float | None:
     """Write the folder, after its source and weights were checked in a fresh interpreter.
 
     Args:
         winner: What to write.
         folder: Where; must not exist yet, or be empty.
         formats: What to write beside source and weights, from ``nas.formats.chosen``.
+        real: Images of the data to check on; None for random ones alone.
 
     Returns:
         The largest difference of outputs between ``model.py`` and the network that was trained,
@@ -141,13 +148,15 @@ def export(winner: Winner, folder: Path, formats: Sequence[Format] = ()) -> floa
         if winner.weights is not None:
             weights = {name: value.contiguous() for name, value in winner.weights.items()}
             save_tensors(weights, staging / WEIGHTS)
-            error_found = check_in_fresh_process(winner.graph, weights, staging)
+            few = None if real is None else real.few
+            error_found = check_in_fresh_process(winner.graph, weights, staging, few)
+            kinds = "random images" + (f" and {len(few)} of the data" if few is not None else "")
             rows["Checked"] = (
-                f"{MODEL} with {WEIGHTS} was run in a fresh process: its outputs differ from the "
-                f"trained network's by {error_found:.1e} of the largest one"
+                f"{MODEL} with {WEIGHTS} was run in a fresh process on {kinds}: its outputs differ "
+                f"from the trained network's by {error_found:.1e} of the largest one"
             )
             for write in formats:
-                rows.update(write(winner.graph, weights, staging))
+                rows.update(write(winner.graph, weights, staging, real))
         write_text(staging / CARD, _card(winner, staging, rows))
         write_text(staging / SUMS, _sums(staging))
         staging.chmod(0o755)
@@ -161,16 +170,18 @@ def export(winner: Winner, folder: Path, formats: Sequence[Format] = ()) -> floa
     return error_found
 
 
-def check_in_fresh_process(graph: Graph, weights: Mapping[str, Tensor], folder: Path) -> float:
+def check_in_fresh_process(
+    graph: Graph, weights: Mapping[str, Tensor], folder: Path, real: Tensor | None = None
+) -> float:
     """Compare ``model.py`` and the weights in ``folder`` with the network built from ``graph``.
 
     Returns:
-        The largest difference of outputs on random images, relative to the largest output.
+        As ``fresh_process.compare``, which is handed ``real``.
 
     Raises:
         RuntimeError: If it exceeds ``TOLERANCE``, or ``model.py`` needs a package of ours.
     """
-    return compare(source_check(graph, MODEL, WEIGHTS), graph, weights, folder)
+    return compare(source_check(graph, MODEL, WEIGHTS), graph, weights, folder, real=real)
 
 
 def source_check(graph: Graph, source: str, weights: str) -> Check:

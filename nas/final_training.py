@@ -1,13 +1,17 @@
 """The last training: the winner to the end, with a recipe of its own."""
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
 from estimators.data import ImageData
+from estimators.estimator import EvaluationError
 from estimators.full_recipe import FullRecipe, default_recipe
+from estimators.full_training import FullTraining
+from estimators.task import Task
 from nas.engine import RETRIED, RETRIES
 from nas.finalists import Finalist
 from nas.journal import Journal
@@ -16,31 +20,74 @@ from nas.run_folder import TRIALS
 from nas.trial import Trial
 from nas.weights import keep
 from nas.workers import Failure, Job, Outcome
+from search_spaces.graph import Graph
 
-TIMES = 10  # epochs of the final training for each epoch of a child, at least
-SHARE = 0.25  # of all epochs of the search, at least
+TIMES = 10  # passes over the images for each epoch of a child, at least
+MOST_IMAGES = 1_000_000  # that these see in all
+USED = 0.95  # of the time that is left, at most: test images and export come after it
+SHARE = 0.25  # of all images that the search's children see, at least
 
 
 def final_recipe(
     images: ImageData,
     *,
     child_epochs: int,
+    child_images: int,
     searched: float,
+    cpus: int = 1,
     options: Mapping[str, Any],
 ) -> FullRecipe:
     """How the winner is trained: as long as ``SHARE`` of the search, or ``TIMES`` a child.
 
+    The latter is no more than ``MOST_IMAGES`` see, but a pass over all images at least.
+
     Args:
         images: The data.
         child_epochs: Epochs of a child at fidelity 1.
+        child_images: Training images that each of them sees; 0 for all.
         searched: Children that the search trains, in units of such a one.
+        cpus: That may compute.
         options: Fields of the recipe that the user set.
 
     Raises:
         ValueError: If one is out of range.
     """
-    epochs = max(TIMES * child_epochs, math.ceil(SHARE * searched * child_epochs))
-    return replace(default_recipe(images, epochs=epochs), **options)
+    number = len(images.train)
+    part = child_images / number if child_images else 1.0
+    long = min(TIMES * child_epochs, max(1, MOST_IMAGES // number))
+    epochs = max(long, math.ceil(SHARE * searched * child_epochs * part))
+    return replace(default_recipe(images, epochs=epochs, cpus=cpus), **options)
+
+
+def affordable(
+    graph: Graph,
+    images: ImageData,
+    task: Task,
+    recipe: FullRecipe,
+    *,
+    device: str,
+    seconds: float,
+) -> int:
+    """Epochs of a recipe that fit into some seconds, by the pace of a few steps on this machine.
+
+    All of them where not even these steps can be taken: the training itself will say why.
+
+    Args:
+        graph: The network.
+        images: The data.
+        task: What is asked of them.
+        recipe: How the network is to be trained.
+        device: Where.
+        seconds: What is left, of which this takes some.
+    """
+    begin = time.monotonic()
+    try:
+        fit = FullTraining(graph, images, task, recipe, seed=0, device=device)
+        pace = fit.seconds_per_pass()
+    except EvaluationError:
+        return recipe.epochs
+    left = USED * (seconds - (time.monotonic() - begin))
+    return max(0, min(recipe.epochs, int(left / pace)))
 
 
 def checkpoint_of(folder: Path, ordinal: int) -> Path:
@@ -76,6 +123,12 @@ class FinalTraining:
         self._seed = training_seed(plan.seed, FINAL, best.trial.ordinal)
         self._open = self._done = False
         self._losses = 0
+        self._failure: Failure | None = None
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why it has come to a bad end; None if it has not."""
+        return self._failure
 
     @property
     def over(self) -> bool:
@@ -123,4 +176,5 @@ class FinalTraining:
         )
         checkpoint_of(self._folder, ordinal).unlink(missing_ok=True)
         self._done = True
+        self._failure = result if isinstance(result, Failure) else None
         return []

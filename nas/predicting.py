@@ -18,9 +18,9 @@ from estimators.image_files import read_image
 from estimators.scoring import resized
 from nas.errors import usage_error
 from nas.export import Preprocessing
+from nas.formats.running import network_of
 from nas.loading import find
 from search_spaces.graph import Graph
-from search_spaces.modules import build
 
 MAX_MAP_PIXELS = 2**22  # of an image that a map is computed for
 
@@ -68,16 +68,19 @@ class Predictor:
         preprocessing: Classes, mean and standard deviation.
     """
 
-    def __init__(self, source: str, *, trial: int | None = None) -> None:
+    def __init__(
+        self, source: str, *, format_: str | None = None, trial: int | None = None
+    ) -> None:
         """Load an exported folder or a finished run.
 
         Args:
             source: The folder.
+            format_: ``onnx`` or ``int8``: that file of the folder; None for the network itself.
             trial: Which member of the front, of a run for several objectives.
 
         Raises:
             NasError: If it is damaged, has no weights, or does not say what images must be
-                (exit code 2).
+                (exit code 2), or ONNX Runtime is needed and not installed (5).
         """
         winner = find(source, trial=trial).winner
         if winner.weights is None or winner.preprocessing is None:
@@ -85,9 +88,7 @@ class Predictor:
             raise usage_error(f"{source} has {lacks}; name a finished run or what it exported")
         self.preprocessing: Preprocessing = winner.preprocessing
         self._graph: Graph = winner.graph
-        self._model: nn.Module = build(winner.graph)
-        self._model.load_state_dict(dict(winner.weights), strict=True)
-        self._model.eval()
+        self._model: nn.Module = network_of(winner, source, format_)
 
     @property
     def slides(self) -> bool:

@@ -21,7 +21,7 @@ from nas.record import Record
 from nas.status import Standing, values_of
 from nas.terminal import printable, say
 from nas.trial import Trial
-from nas.workers import Workers
+from nas.workers import Failure, Workers
 
 TRACE_LINES = 12
 
@@ -59,6 +59,10 @@ class Progress(ABC):
         """A finalist has all its fresh scores."""
 
     @abstractmethod
+    def failed(self, title: str, failure: Failure) -> None:
+        """A training that is no child's has failed for good."""
+
+    @abstractmethod
     def tick(self) -> None:
         """Something may have changed."""
 
@@ -92,6 +96,9 @@ class Silent(Progress):
         """Do nothing."""
 
     def rescored(self, finalist: Finalist) -> None:
+        """Do nothing."""
+
+    def failed(self, title: str, failure: Failure) -> None:
         """Do nothing."""
 
     def tick(self) -> None:
@@ -165,13 +172,18 @@ class Lines(Progress):
         )
         if trial.trace and not self._traced:  # the first one; the record has them all
             self._traced = True
-            for line in trace_tail(trial):
+            for line in trace_tail(trial.trace):
                 say(line)
 
     def rescored(self, finalist: Finalist) -> None:
         """Show a finalist."""
         if self._record is not None:
             say(_rescored(finalist, self._record))
+
+    def failed(self, title: str, failure: Failure) -> None:
+        """Say why, with the end of its traceback."""
+        for line in _failed(title, failure):
+            say(line)
 
     def tick(self) -> None:
         """Do nothing."""
@@ -238,7 +250,7 @@ class LivePanel(Progress):
             self._say(line[:300])
         if trial.trace and not self._traced:
             self._traced = True
-            for line in trace_tail(trial):
+            for line in trace_tail(trial.trace):
                 self._say(line)
         self._note()
 
@@ -246,6 +258,14 @@ class LivePanel(Progress):
         """Show a finalist."""
         if self._run is not None:
             self._say(_rescored(finalist, self._run[1]))
+        self._note()
+
+    def failed(self, title: str, failure: Failure) -> None:
+        """Show why above the panel, and that it has below."""
+        lines = _failed(title, failure)
+        for line in lines:
+            self._say(line)
+        self._notice = printable(lines[0])
         self._note()
 
     def tick(self) -> None:
@@ -299,9 +319,15 @@ def for_this_terminal() -> Progress:
     return Lines()
 
 
-def trace_tail(trial: Trial) -> list[str]:
+def trace_tail(trace: str) -> list[str]:
     """The last lines of a traceback, indented."""
-    return [f"    {line}" for line in trial.trace.splitlines()[-TRACE_LINES:]]
+    return [f"    {line}" for line in trace.splitlines()[-TRACE_LINES:]]
+
+
+def _failed(title: str, failure: Failure) -> list[str]:
+    """Why a training has failed: a line, and the end of its traceback."""
+    line = f"{title} failed: {failure.cause}: {failure.message}"
+    return [line[:300], *trace_tail(failure.trace)]
 
 
 def _free(record: Record) -> int:

@@ -82,6 +82,11 @@ class RaySession:
         elif not ray.is_initialized():
             self._start_here()
 
+    @property
+    def here(self) -> bool:
+        """Whether workers are on this machine."""
+        return self._address is None
+
     def nodes(self) -> dict[str, dict[str, float]]:
         """Resources of each node that is alive, by its identifier.
 
@@ -181,7 +186,7 @@ class RaySession:
             started = True
         except SystemExit as error:  # Ray has put its own handler of SIGTERM in place by then
             raise Interrupted(signal.SIGTERM) from error
-        except (RayError, OSError, RuntimeError, ValueError) as error:
+        except Exception as error:  # of a busy machine Ray tells by a plain one
             raise NasError(
                 f"ray: cannot start on this machine: {_line(error)}; --workers 0 does without",
                 exit_code=5,

@@ -82,6 +82,7 @@ class Record:
     ``finished``          its final ``state``, with metrics or cause
     ``told``              the strategy was told ``rewards``, or null
     ``rescored``          a finalist's score on fresh seed ``repeat``, or why there is none
+    ``finishing``         the winner's full training has ``epochs`` that fit into the time limit
     ``final_training``    the winner was trained for its weights
     ``test_read``         the test images were read, with these ``metrics``
     ``exported``          the folder of that winner is whole; ``relative_error`` of its check
@@ -111,10 +112,12 @@ class Record:
         failures: Failed children by cause and message, since the search last ended.
         failures_in_a_row: The last of them, without a success between.
         judged: Trials that count against the budget and are over, since the search last ended.
-        best: The best complete trial, by the first objective.
+        best: The best complete trial at the highest fidelity reached, by the first objective; with
+            halving, a trial at a rung counts as complete there, as in ``ranking``.
         front: Complete trials at the highest fidelity that no other one is as good as everywhere.
         readings: Fresh scores by ordinal and repeat, final trainings by ordinal and
             ``FINAL_TRAINING`` or ``WEIGHTS``.
+        finishing: Epochs of full trainings that a time limit has cut, by ordinal.
         test_reads: Every reading of the test images.
         exported: The last export, or None.
         exports: The last export of each trial that was a winner.
@@ -150,6 +153,7 @@ class Record:
         self.best: Trial | None = None
         self.front: list[Trial] = []
         self.readings: dict[tuple[int, int], Reading] = {}
+        self.finishing: dict[int, int] = {}
         self.test_reads: list[Event] = []
         self.exported: Event | None = None
         self.exports: dict[int, Event] = {}
@@ -175,6 +179,7 @@ class Record:
             "finished": self._finished,
             "told": self._told,
             "rescored": self._rescored,
+            "finishing": self._finishing,
             "final_training": self._final_training,
             "test_read": self._test_read,
             "exported": self._exported,
@@ -228,7 +233,10 @@ class Record:
         ]
 
     def scored(self, digest: str, fidelity: float) -> Sequence[int]:
-        """Complete trials of networks with that digest, at that fidelity."""
+        """Trials of networks with that digest that have a score at that fidelity.
+
+        They are complete, or with halving have reached it as their first rung.
+        """
         return self._scored.get((digest, fidelity), ())
 
     def ranking(self) -> list[Trial]:
@@ -435,6 +443,9 @@ class Record:
 
     def _rescored(self, event: Event) -> None:
         self.readings[event["ordinal"], event["repeat"]] = _reading(event)
+
+    def _finishing(self, event: Event) -> None:
+        self.finishing[event["ordinal"]] = int(event["epochs"])
 
     def _final_training(self, event: Event) -> None:
         full = event["recipe"].get("estimator") == FULL

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, Protocol, final
 
 from estimators.estimator import Estimator, Pretrained
 from estimators.finishing import Finishing
+from estimators.full_recipe import FullRecipe
 from nas.configuration import Prepared
 from nas.ending import Ending
 from nas.engine import BUDGET_SPENT, Search, SearchFailed
 from nas.errors import NasError
-from nas.execution import Execution, workers_for
+from nas.execution import Execution, device_here, workers_for
 from nas.export import ARCHITECTURE
-from nas.final_training import FinalTraining, checkpoint_of
-from nas.finalists import Rescoring
+from nas.final_training import FinalTraining, affordable, checkpoint_of
+from nas.finalists import Finalist, Rescoring
 from nas.interrupts import Interrupted, Interrupts
 from nas.journal import Journal, read_events
 from nas.pretraining import pretrain
@@ -181,8 +182,13 @@ class Session:
             self._progress.notice(f"final training left out: {reason}; nas resume does it")
             return
         best = finalists[0]
-        assert prepared.recipe is not None  # noqa: S101 - it is to be finished
-        finishing = Finishing(prepared.recipe, checkpoint_of(self._folder, best.trial.ordinal))
+        recipe = self._final_recipe(best)
+        if recipe is None:
+            self._progress.notice(
+                "final training left out: there is no time for one epoch; nas resume does it"
+            )
+            return
+        finishing = Finishing(recipe, checkpoint_of(self._folder, best.trial.ordinal))
         finishing.prepare(prepared.images, prepared.task)
         stage = FinalTraining(
             self._plan, best, recipe=finishing.recipe, journal=self._journal, folder=self._folder
@@ -190,6 +196,32 @@ class Session:
         with self._workers(finishing, most=1, timed=False) as workers:
             self._progress.begin(self._folder, self._record, workers)
             self._drive(stage, workers)
+        if stage.failure is not None:
+            self._progress.failed(stage.title(best.trial.ordinal), stage.failure)
+
+    def _final_recipe(self, best: Finalist) -> FullRecipe | None:
+        """How the winner is trained in what is left of the time; None if it is too little.
+
+        Once its epochs are in the record they stay: a checkpoint is of them.
+        """
+        prepared, ordinal, hours = self._prepared, best.trial.ordinal, self._execution.max_hours
+        recipe, device = prepared.recipe, device_here(self._plan.device)
+        assert recipe is not None  # noqa: S101 - it is to be finished
+        here = device == self._plan.device and (self._ray is None or self._ray.here)
+        if hours is not None and here and ordinal not in self._record.finishing:
+            epochs = affordable(
+                best.child.graph,
+                prepared.images,
+                prepared.task,
+                recipe,
+                device=device,
+                seconds=3600 * hours - (time.monotonic() - self._begin),
+            )
+            if not epochs:
+                return None
+            if epochs < recipe.epochs:
+                self._journal.append("finishing", ordinal=ordinal, epochs=epochs)
+        return replace(recipe, epochs=self._record.finishing.get(ordinal, recipe.epochs))
 
     def _opened(self) -> None:
         self._journal.append("opened", **opened(self._plan.budget, self._execution.workers))

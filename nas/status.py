@@ -32,7 +32,8 @@ class Standing:
             same after a time limit; ``failed``, without a winner; or ``stopped`` in between.
         budget: Trials to start in all.
         states: Number of trials in each state.
-        best: The best complete trial of the search, by the first objective.
+        best: The best complete trial of the search, by the first objective, at the highest fidelity
+            reached: with halving that of a rung, as long as none went further.
         front: With several objectives, complete trials that no other is as good as everywhere.
         hypervolume: What the front covers, in [0, 1].
         objectives: What is searched for, by name.

@@ -12,9 +12,8 @@ milliseconds per trial. The tables are those of Optuna 5, on which this project 
 import json
 import math
 import sqlite3
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,6 +35,7 @@ from nas.limits import Objective
 from nas.terminal import say
 from nas.trial import Trial
 from search_spaces.genome import Decision, Genome, OptionValue
+from strategies.optuna_study import silent
 
 BUSY_SECONDS = 1.0  # to wait for a reader during the search
 LAST_BUSY_SECONDS = 10.0  # and at its end
@@ -208,7 +208,7 @@ class StudyMirror:
             raise sqlite3.DatabaseError("database of another program")
         # A connection that is handed over needs no URL, which some paths cannot be written in.
         arguments = {"creator": lambda: _connect(self._path, patience), "poolclass": NullPool}
-        with _silent():
+        with silent():
             return RDBStorage("sqlite://", engine_kwargs=arguments)
 
     def _agrees(self, study_id: int) -> bool:
@@ -261,7 +261,7 @@ class StudyMirror:
             for table in (*_OF_STUDIES, _STUDIES):
                 connection.execute(delete(table).where(table.c.study_id.in_(mine)))
         directions = [StudyDirection[one.upper()] for one in self._directions]
-        with _silent():
+        with silent():
             self._study_id = storage.create_new_study(directions, self._name)
         storage.set_study_system_attr(self._study_id, _METRIC_NAMES, self._metrics)
         self._first, self._states, self._reports = self._next_id(), [], []
@@ -421,7 +421,7 @@ def load_study(path: Path, name: str) -> optuna.Study:
         raise usage_error(f"study: there is no {path}")
     arguments = {"creator": lambda: _connect(path, BUSY_SECONDS), "poolclass": NullPool}
     try:
-        with _silent():
+        with silent():
             storage = RDBStorage("sqlite://", engine_kwargs=arguments)
             names = [study.study_name for study in storage.get_all_studies()]
             alone = names[0] if len(names) == 1 else name
@@ -471,19 +471,6 @@ def _connect(path: Path, patience: float) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Without Optuna's notices of what it makes and what is experimental."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        optuna.logging.set_verbosity(before)
 
 
 def _move_aside(path: Path) -> Path:

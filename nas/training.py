@@ -1,6 +1,7 @@
 """One network trained to the end in a folder of its own: ``nas train``."""
 
 import hashlib
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -12,6 +13,7 @@ from torch import Tensor
 from estimators.calibration import BINS
 from estimators.class_figures import ClassFigures
 from estimators.data import ImageData
+from estimators.determinism import cpus
 from estimators.estimator import EvaluationError
 from estimators.full_recipe import FullRecipe, default_recipe
 from estimators.full_training import FullTraining
@@ -25,6 +27,7 @@ from nas.evaluating import figures
 from nas.export import ARCHITECTURE, Preprocessing, Winner, export
 from nas.journal import Journal, read_events
 from nas.loading import find
+from nas.real_images import few_images
 from nas.run_folder import (
     BEST,
     EVENTS,
@@ -90,7 +93,7 @@ class Order:
         }
 
 
-def order_of(
+def order_of(  # noqa: PLR0913 - the options of the command line, by name
     source: str | Path,
     images: ImageData,
     *,
@@ -98,6 +101,7 @@ def order_of(
     device: str,
     settings: Mapping[str, Any],
     hours: float | None,
+    trial: int | None = None,
 ) -> Order:
     """What to train, checked before anything is written.
 
@@ -108,6 +112,7 @@ def order_of(
         device: See ``Order``.
         settings: See ``Order``.
         hours: See ``Order``.
+        trial: Which member of the front, of a run for several objectives.
 
     Raises:
         NasError: If there is no such network, it does not fit the images, or an option cannot be
@@ -117,10 +122,10 @@ def order_of(
         raise usage_error(f"--seed must be at least 0, got {seed}")
     recipe_of(images, settings)
     classes = len(images.classes)
-    if str(source) in REFERENCES:
+    if str(source) in REFERENCES and trial is None:
         named = find(source, input_shape=images.input_shape, num_classes=classes)
     else:
-        named = find(source)
+        named = find(source, trial=trial)
     graph = named.winner.graph
     channels = int(graph.input_shape[0])
     if channels != images.input_shape[0] or graph.output_shape != (classes,):
@@ -140,15 +145,15 @@ def order_of(
     )
 
 
-def recipe_of(images: ImageData, settings: Mapping[str, Any]) -> FullRecipe:
-    """The default recipe for the data with a user's options.
+def recipe_of(images: ImageData, settings: Mapping[str, Any], *, cpus: int = 1) -> FullRecipe:
+    """The default recipe for the data and so many CPUs, with a user's options.
 
     Raises:
         NasError: If an option is unknown, or a value cannot be (exit code 2).
     """
     check_recipe_options(settings)
     try:
-        return replace(default_recipe(images), **settings)
+        return replace(default_recipe(images, cpus=cpus), **settings)
     except ValueError as error:
         raise usage_error(f"train: {error}") from error
 
@@ -191,7 +196,7 @@ def work(order: Order, folder: Path) -> dict[str, Any]:
         "params": order.graph.params,
         "macs": order.graph.macs,
         "epochs": len(fit.curve),
-        "recipe": asdict(recipe),
+        "recipe": recipe.document(),
         "classes": list(order.images.classes),
         "validation": dict(validation),
         "test": found,
@@ -231,31 +236,39 @@ def _begun(order: Order, folder: Path) -> tuple[FullRecipe, str]:
                 f"--out: {folder} is not empty, it holds {odd[0]}; choose another folder",
                 exit_code=4,
             )
-        recipe = recipe_of(order.images, order.settings)
+        recipe = recipe_of(order.images, order.settings, cpus=_cpus(order.device))
         if order.hours is not None:
             recipe = replace(recipe, epochs=_affordable(order, recipe))
-        document = {"schema_version": SCHEMA_VERSION, "order": here, "recipe": asdict(recipe)}
+        document = {"schema_version": SCHEMA_VERSION, "order": here, "recipe": recipe.document()}
         write_json(place, {**document, "versions": versions()})
-    return recipe, hashlib.sha256(dumps([here, asdict(recipe)]).encode()).hexdigest()
+    return recipe, hashlib.sha256(dumps([here, recipe.document()]).encode()).hexdigest()
+
+
+def _cpus(device: str) -> int:
+    """All there are, where threads wait for each other without spinning, as on the command line.
+
+    Spinning ones beside a busy neighbour are far slower than one alone.
+    """
+    passive = os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
+    return cpus() if device == "cpu" and passive else 1
 
 
 def _affordable(order: Order, recipe: FullRecipe) -> int:
-    """How many epochs fill the hours, by the pace of one; at least 1.
+    """How many epochs fill the hours, by the pace of some steps; at least 1.
 
     Raises:
-        NasError: If that one diverges (exit code 3).
+        NasError: If not even these fit the memory of the device (exit code 3).
     """
     assert order.hours is not None  # noqa: S101 - the caller has looked
-    task = Classification(len(order.images.classes))
-    trial = replace(recipe, epochs=1)
-    fit = FullTraining(order.graph, order.images, task, trial, seed=order.seed, device=order.device)
-    begin = time.monotonic()
+    begin, task = time.monotonic(), Classification(len(order.images.classes))
+    fit = FullTraining(
+        order.graph, order.images, task, recipe, seed=order.seed, device=order.device
+    )
     try:
-        next(fit.passes())
+        pace = fit.seconds_per_pass()
     except EvaluationError as error:
         raise NasError(f"training of {order.name} failed: {error}", exit_code=3) from error
-    seconds = time.monotonic() - begin
-    return max(1, int((order.hours * 3600 - seconds) / seconds))
+    return max(1, int((order.hours * 3600 - (time.monotonic() - begin)) / pace))
 
 
 def _restore(fit: FullTraining, place: Path, of: str) -> None:
@@ -327,7 +340,7 @@ def _export(
     metrics = found["metrics"]
     times = "read once" if reads == 1 else f"read {reads} times"
     values = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-    steps = ", ".join(f"{name} {value}" for name, value in asdict(recipe).items())
+    steps = ", ".join(f"{name} {value}" for name, value in recipe.document().items())
     by_class = tuple(
         ClassFigures(**{name: value for name, value in row.items() if name != "class"})
         for row in found["classes"]
@@ -353,4 +366,4 @@ def _export(
     if target.exists():  # of a process that was killed before its summary
         target.rename(folder / f".{BEST}.old-0")
         tidy(folder)
-    export(winner, target)
+    export(winner, target, real=few_images(images, order.graph))

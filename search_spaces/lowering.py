@@ -68,11 +68,14 @@ class BlockSpec(ABC):
     Attributes:
         variants: The same line for each title that ``emit`` may give its scope.
         maps: How many of the last feature maps ``emit`` is handed; two for a cell.
+        family: What kind of network the block makes, such as ``dense``; empty for what networks
+            of any kind have. It holds for blocks inside, too; see ``families``.
     """
 
     __slots__ = ()
     variants: ClassVar[Mapping[str, str]] = {}
     maps: ClassVar[int] = 1
+    family: ClassVar[str] = ""
 
     @abstractmethod
     def emit(self, scope: "ScopeBuilder", inputs: tuple[Value, ...]) -> Value:

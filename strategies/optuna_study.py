@@ -56,7 +56,7 @@ class OptunaStudy:
             for name, levels in zip(genome.names, genome.levels, strict=True)
         }
         self._storage = InMemoryStorage()
-        with _silent():
+        with silent():
             self._study = self._storage.create_new_study([StudyDirection.MAXIMIZE] * objectives)
         self._name = self._storage.get_study_name_from_id(self._study)
         self._asked = 0
@@ -88,7 +88,7 @@ class OptunaStudy:
         genome, history = self._genome, self._history
         if len(history.genotypes) >= genome.size:
             return None
-        with _silent():
+        with silent():
             self._follow(sampler, note)
             for _ in range(MAX_SAMPLES):
                 if prepare is not None:
@@ -163,7 +163,7 @@ class OptunaStudy:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """Without Optuna's notices of what it makes and what is experimental."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -1,4 +1,4 @@
-"""``nas export``, ``nas predict``, ``nas show`` and ``nas references``: one network at a time."""
+"""One network at a time: ``nas export``, ``predict``, ``evaluate``, ``show``, ``references``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,8 +21,18 @@ from nas.errors import usage_error
 from nas.terminal import say
 from search_spaces.strict_json import dumps
 
+RunFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help="Run that file of the folder by ONNX Runtime: onnx or int8.",
+        show_default="the network itself",
+    ),
+]
 
-def export(
+
+def export(  # noqa: PLR0913 - one parameter per flag
     source: Annotated[
         str, typer.Argument(help="Run folder, exported folder, architecture.json or reference.")
     ],
@@ -34,23 +44,49 @@ def export(
     ] = False,
     format_: Annotated[
         list[str] | None,
-        typer.Option("--format", metavar="NAME", help="Also as pt2, onnx or folded; repeatable."),
+        typer.Option(
+            "--format", metavar="NAME", help="Also as pt2, onnx, folded or int8; repeatable."
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Images to check and calibrate with, as for nas search.", show_default="random"
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+    download: Download = False,
+    group: Group = None,
+    calibration: Annotated[
+        int | None,
+        typer.Option(min=1, help="Training images to calibrate int8 with.", show_default="200"),
     ] = None,
     trial: TrialFlag = None,
     json: JsonFlag = False,
 ) -> None:
     """Write a network as plain PyTorch, checked in a fresh process."""
-    from nas import export as exporting  # noqa: PLC0415
-    from nas import formats, loading  # noqa: PLC0415
-
+    if data is None and (group is not None or data_dir is not None or download):
+        raise usage_error("--group, --data-dir and --download need --data")
     names = list(dict.fromkeys(format_ or ()))
-    also = formats.chosen(names)
+    if calibration is not None and "int8" not in names:
+        raise usage_error("--calibration needs --format int8")
+    from nas import as_read, formats, loading  # noqa: PLC0415
+    from nas import export as exporting  # noqa: PLC0415
+
+    also = formats.chosen(names, has_data=data is not None)
     winner = loading.find(source, trial=trial).winner
     if sliding:
         from nas.sliding import slide  # noqa: PLC0415
 
         winner = slide(winner)
-    error = exporting.export(winner, out, also)
+    real = None
+    if data is not None:
+        exporting.check_new(out)  # told before the images are read
+        images = as_read.readable(
+            winner, source, data, group=group, data_dir=data_dir, download=download
+        )
+        real = images.sample(winner.graph, calibration=calibration)
+    error = exporting.export(winner, out, also, real)
     if json:
         document = {"folder": str(out), "relative_error": error, "formats": names}
         answer(dumps(document, indent=2))
@@ -74,6 +110,7 @@ def predict(  # noqa: PLR0913 - one parameter per flag
         str | None,
         typer.Option("--class", help="What the map is of.", show_default="the most probable"),
     ] = None,
+    format_: RunFormat = None,
     trial: TrialFlag = None,
     json: JsonFlag = False,
 ) -> None:
@@ -82,7 +119,7 @@ def predict(  # noqa: PLR0913 - one parameter per flag
 
     if heat is None and label is not None:
         raise usage_error("--class has a meaning with --map only")
-    predictor = predicting.Predictor(folder, trial=trial)
+    predictor = predicting.Predictor(folder, format_=format_, trial=trial)
     shown = None if heat is None else heat_map.write(heat, predictor, images, label=label)
     document = predicting.predict(predictor, images, top=top)
     if shown is not None:
@@ -99,6 +136,7 @@ def evaluate(  # noqa: PLR0913 - one parameter per flag
     split: Annotated[str, typer.Option(help="test, validation, train or all.")] = "test",
     group: Group = None,
     device: Device = "auto",
+    format_: RunFormat = None,
     trial: TrialFlag = None,
     json: JsonFlag = False,
 ) -> None:
@@ -113,6 +151,7 @@ def evaluate(  # noqa: PLR0913 - one parameter per flag
         data_dir=data_dir,
         download=download,
         device=device,
+        format_=format_,
         trial=trial,
     )
     answer(dumps(document, indent=2) if json else evaluating.text(document))

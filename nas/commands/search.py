@@ -1,5 +1,6 @@
 """``nas search``, ``nas resume`` and ``nas status``."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -255,7 +256,16 @@ def status(
 ) -> None:
     """Show how a run stands, from any shell: running, stopped or finished."""
     from nas import status as standings  # noqa: PLC0415 - pydantic
+    from nas.run_folder import RUN  # noqa: PLC0415 - as above
 
+    if not os.path.isfile(run_folder / RUN) and not failed:  # noqa: PTH113 - False for any odd name
+        from nas import folder_status  # noqa: PLC0415 - torch
+
+        found = folder_status.document(run_folder)
+        if found is not None:
+            found = folder_status.watched(run_folder, found) if watch else found
+            answer(dumps(found, indent=2) if json else folder_status.text(found))
+            return
     if failed:
         rows = standings.failures(standings.read(run_folder)[1])
         answer(dumps(rows, indent=2) if json else _failures(rows))

@@ -14,6 +14,7 @@ from nas.commands.flags import (
     ImageSize,
     JsonFlag,
     Seed,
+    TrialFlag,
     answer,
 )
 from nas.terminal import stdout_kept
@@ -35,7 +36,7 @@ def train(  # noqa: PLR0913 - one parameter per flag
         int | None, typer.Option(help="Passes over the training images.", show_default="100")
     ] = None,
     max_hours: Annotated[
-        float | None, typer.Option(help="As many epochs as fill that, by the pace of one.")
+        float | None, typer.Option(help="As many epochs as fill that, by the pace of some steps.")
     ] = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -43,6 +44,7 @@ def train(  # noqa: PLR0913 - one parameter per flag
         list[str] | None,
         typer.Option("--set", metavar="train.OPTION=VALUE", help="Such as train.flip=true."),
     ] = None,
+    trial: TrialFlag = None,
     json: JsonFlag = False,
 ) -> None:
     """Train one network from fresh weights to the end, and export it."""
@@ -63,6 +65,7 @@ def train(  # noqa: PLR0913 - one parameter per flag
             seed=seed,
             device=device,
             settings=options["train"],
+            trial=trial,
         )
     answer(dumps(summary, indent=2) if json else _found(summary, out))
 

@@ -13,20 +13,29 @@ FORMATS = {
     "pt2": "nas.formats.torch_program",
     "onnx": "nas.formats.onnx_model",
     "folded": "nas.formats.folded",
+    "int8": "nas.formats.int8_model",
 }
 _EXTRA = ("onnx", "onnxruntime", "onnxscript")  # what nas-engine[onnx] brings
-_NEEDS_EXTRA = frozenset({"onnx"})
+_NEEDS_EXTRA = frozenset({"onnx", "int8"})
+_NEEDS_DATA = frozenset({"int8"})
 
 
-def chosen(names: Sequence[str]) -> tuple[Format, ...]:
+def chosen(names: Sequence[str], *, has_data: bool = False) -> tuple[Format, ...]:
     """The formats of those names, each once.
 
+    Args:
+        names: Of ``FORMATS``.
+        has_data: Whether there will be images of the data.
+
     Raises:
-        NasError: If there is no such format (exit code 2), or what it needs is not installed (5).
+        NasError: If there is no such format, or it needs images (exit code 2), or what it needs is
+            not installed (5).
     """
     for name in names:
         if name not in FORMATS:
             raise usage_error(f"--format: {unknown(name, FORMATS)}")
+        if name in _NEEDS_DATA and not has_data:
+            raise usage_error(f"--format {name} needs --data, with images to calibrate with")
         missing = [module for module in _EXTRA if find_spec(module) is None]
         if name in _NEEDS_EXTRA and missing:
             raise NasError(

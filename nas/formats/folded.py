@@ -10,6 +10,7 @@ from nas.errors import usage_error
 from nas.export import source_check
 from nas.fresh_process import compare, loaded, save_tensors
 from nas.latency import latency_ms
+from nas.real_images import RealImages
 from nas.run_folder import write_text
 from search_spaces.folding import folded, folded_norms, folded_state
 from search_spaces.graph import Graph
@@ -22,7 +23,9 @@ MODEL, WEIGHTS = "model_folded.py", "model_folded.safetensors"
 _NOTE = "# Batch norms that followed a convolution are part of its weights and bias here.\n"
 
 
-def write(graph: Graph, weights: Mapping[str, Tensor], folder: Path) -> dict[str, str]:
+def write(
+    graph: Graph, weights: Mapping[str, Tensor], folder: Path, real: RealImages | None
+) -> dict[str, str]:
     """Write, check and time the folded network.
 
     Returns:
@@ -40,7 +43,8 @@ def write(graph: Graph, weights: Mapping[str, Tensor], folder: Path) -> dict[str
     tensors = {name: torch.from_numpy(value) for name, value in state.items()}
     write_text(folder / MODEL, _NOTE + model_source(after))
     save_tensors(tensors, folder / WEIGHTS)
-    error = compare(source_check(after, MODEL, WEIGHTS), graph, weights, folder)
+    few = None if real is None else real.few
+    error = compare(source_check(after, MODEL, WEIGHTS), graph, weights, folder, real=few)
     shape = tuple(int(side) for side in graph.input_shape)
     before_ms = latency_ms(loaded(graph, weights), shape, device="cpu")
     after_ms = latency_ms(loaded(after, tensors), shape, device="cpu")

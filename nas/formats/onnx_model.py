@@ -8,6 +8,7 @@ from torch import Tensor
 
 from nas.formats.torch_program import program
 from nas.fresh_process import Check, compare
+from nas.real_images import RealImages
 from nas.run_folder import write_bytes
 from search_spaces.graph import Graph
 from search_spaces.primitives import AdaptiveAvgPool2d, Flatten, Linear
@@ -17,18 +18,22 @@ OPSET = 20  # version of the operators; ONNX Runtime reads it from 1.17 on
 TOLERANCE = 1e-4  # largest difference of outputs, relative to the largest one
 IMAGES, SCORES = "images", "scores"  # names of input and output
 
-_RUN = """
+RUN = """
 import sys
 import onnxruntime
+options = onnxruntime.SessionOptions()
+options.add_session_config_entry("session.x64quantprecision", "1")
 session = onnxruntime.InferenceSession(
-    sys.argv[1] + "/model.onnx", providers=["CPUExecutionProvider"]
+    sys.argv[1] + "/" + sys.argv[2], options, providers=["CPUExecutionProvider"]
 )
 def run(images):
     return session.run(["scores"], {"images": images})[0]
 """
 
 
-def write(graph: Graph, weights: Mapping[str, Tensor], folder: Path) -> dict[str, str]:
+def write(
+    graph: Graph, weights: Mapping[str, Tensor], folder: Path, real: RealImages | None
+) -> dict[str, str]:
     """Write and check the model.
 
     Returns:
@@ -38,8 +43,9 @@ def write(graph: Graph, weights: Mapping[str, Tensor], folder: Path) -> dict[str
         RuntimeError: If it differs from the network, which is a defect of ours.
     """
     save(graph, weights, folder / MODEL)
-    check = Check(MODEL, _RUN, tolerance=TOLERANCE)
-    error = compare(check, graph, weights, folder, _batches(graph))
+    check = Check(MODEL, RUN, (MODEL,), tolerance=TOLERANCE)
+    few = None if real is None else real.few
+    error = compare(check, graph, weights, folder, _batches(graph), few)
     _, height, width = (int(side) for side in graph.input_shape)
     return {
         "ONNX": f"{MODEL}, opset {OPSET}, for any number of images of "

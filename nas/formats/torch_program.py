@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nas.fresh_process import Check, compare, loaded
+from nas.real_images import RealImages
 from nas.run_folder import write_bytes
 from search_spaces.graph import Graph
 
@@ -24,7 +25,9 @@ def run(images):
 """
 
 
-def write(graph: Graph, weights: Mapping[str, Tensor], folder: Path) -> dict[str, str]:
+def write(
+    graph: Graph, weights: Mapping[str, Tensor], folder: Path, real: RealImages | None
+) -> dict[str, str]:
     """Write and check the program.
 
     A fully convolutional network reads images of one size here all the same: torch asserts of
@@ -41,7 +44,8 @@ def write(graph: Graph, weights: Mapping[str, Tensor], folder: Path) -> dict[str
     file = io.BytesIO()
     torch.export.save(traced, file)
     write_bytes(folder / PROGRAM, file.getvalue())
-    error = compare(Check(PROGRAM, _RUN), graph, weights, folder, batches)
+    few = None if real is None else real.few
+    error = compare(Check(PROGRAM, _RUN), graph, weights, folder, batches, few)
     _, height, width = batches[0][1:]
     return {
         "torch.export": f"{PROGRAM}, for any number of images of {height} x {width}, read by "

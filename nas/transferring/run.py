@@ -14,6 +14,7 @@ from nas.datasets import Data, is_path, options
 from nas.errors import usage_error
 from nas.export import Preprocessing, Winner, check_new, export
 from nas.images import images_of
+from nas.real_images import few_images
 from nas.transferring.choice import MODES, Choice, Probed, choose
 from nas.transferring.network import Transfer
 from nas.transferring.source import Source, source_of
@@ -59,6 +60,7 @@ class Outcome:
         validation: Every metric on the validation images.
         test: Every metric on the test images, which are read once.
         seconds: Time it took.
+        images: The data as the network reads them.
         winner: The network.
     """
 
@@ -68,6 +70,7 @@ class Outcome:
     validation: Mapping[str, float]
     test: Mapping[str, float]
     seconds: float
+    images: ImageData
     winner: Winner
 
 
@@ -129,7 +132,7 @@ def transfer(  # noqa: PLR0913 - the options of the command line, by name
         seed=seed,
         device=place,
     )
-    export(outcome.winner, folder)
+    export(outcome.winner, folder, real=few_images(outcome.images, outcome.winner.graph))
     return outcome
 
 
@@ -194,7 +197,8 @@ def adapt(
             "Validation accuracy": f"{validation['accuracy']:.4g}, which chose",
         },
     )
-    return Outcome(choice, kept, curve, validation, test, time.monotonic() - begin, winner)
+    seconds = time.monotonic() - begin
+    return Outcome(choice, kept, curve, validation, test, seconds, data, winner)
 
 
 def document(outcome: Outcome, folder: Path) -> dict[str, Any]:

@@ -142,6 +142,7 @@ class Cell(BlockSpec):
     """
 
     maps: ClassVar[int] = 2
+    family: ClassVar[str] = "cell"
     variants: ClassVar[Mapping[str, str]] = {
         "FirstCell": "Adds two edges at each node, over the one map before it.",
         "NormalCell": "Adds two edges at each node, over the two maps before it.",

@@ -1,7 +1,7 @@
 """Dense connectivity: layers that append channels, and transitions between stages."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 from search_spaces.blocks.squeeze_excite import INPUT, SCALED, check_squeeze, squeeze_excite
 from search_spaces.lowering import BlockSpec, ScopeBuilder, Value
@@ -30,6 +30,8 @@ class DenseLayer(BlockSpec):
     Source: DenseNet (arXiv:1608.06993), section 3: dense connectivity, growth rate, bottleneck
     layers (with 4 times the growth).
     """
+
+    family: ClassVar[str] = "dense"
 
     growth: int
     bottleneck: int = 4
@@ -85,6 +87,8 @@ class Transition(BlockSpec):
 
     Source: DenseNet (arXiv:1608.06993), section 3: pooling layers, compression.
     """
+
+    family: ClassVar[str] = "dense"
 
     compression: float = 0.5
     stride: int = 2

@@ -28,6 +28,7 @@ class DepthwiseSeparable(BlockSpec):
     Source: MobileNet (arXiv:1704.04861), equation (5) and figure 3.
     """
 
+    family: ClassVar[str] = "depthwise_separable"
     variants: ClassVar[Mapping[str, str]] = {
         "DilatedSeparable": "Dilated depthwise convolution, then a 1x1 one.",
     }

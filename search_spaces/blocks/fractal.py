@@ -34,6 +34,7 @@ class FractalBlock(BlockSpec):
     authors' released generator places them: each column is pooled, then the mean is taken.
     """
 
+    family: ClassVar[str] = "fractal"
     variants: ClassVar[Mapping[str, str]] = {
         f"FractalBlock{columns}": f"Fractal block of {columns} columns."
         for columns in range(1, MAX_COLUMNS + 1)
@@ -84,6 +85,8 @@ class FractalColumn(BlockSpec):
         pool: Side and step of the max pooling at the end; 1 leaves it out.
         activation: A key of ``primitives.ACTIVATIONS``.
     """
+
+    family: ClassVar[str] = "fractal"
 
     width: int
     column: int

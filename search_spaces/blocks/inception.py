@@ -1,7 +1,7 @@
 """The inception module."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 from search_spaces.blocks.conv import ConvNormAct
 from search_spaces.blocks.pool import MaxPool
@@ -35,6 +35,8 @@ class Inception(BlockSpec):
     Source: GoogLeNet (arXiv:1409.4842), figure 2 (b); batch norm: arXiv:1502.03167;
     squeeze-excite: arXiv:1709.01507, figure 2.
     """
+
+    family: ClassVar[str] = "inception"
 
     point: int
     reduce3: int

@@ -40,6 +40,7 @@ class MBConv(BlockSpec):
     EfficientNetV2 (arXiv:2104.00298), figure 2.
     """
 
+    family: ClassVar[str] = "mbconv"
     variants: ClassVar[Mapping[str, str]] = {
         "ResidualMBConv": "Mobile inverted bottleneck that is added to its input.",
         "SeparableConv": "Depthwise separable convolution.",

@@ -45,6 +45,8 @@ class _Residual(BlockSpec):
     figure 3.
     """
 
+    family: ClassVar[str] = "residual"
+
     width: int
     kernel_size: int = 3
     stride: int = 1

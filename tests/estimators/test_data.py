@@ -72,7 +72,7 @@ def test_every_image_is_in_one_split_with_its_label() -> None:
     assert seen == dict(enumerate(labels.tolist()))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(7, 60), min_size=2, max_size=12), st.integers(0, 99))
 def test_every_class_is_in_every_split(counts: list[int], seed: int) -> None:
     data = from_arrays(*arrays(tuple(counts), (1, 1), seed))

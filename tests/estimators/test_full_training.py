@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from estimators.data import ImageData, from_arrays
+from estimators.augmentation import Augmentation
+from estimators.data import ImageData, Split, from_arrays
 from estimators.estimator import EvaluationError
 from estimators.full_recipe import FullRecipe, default_recipe
 from estimators.full_training import FullTraining
@@ -97,6 +98,51 @@ def test_the_caller_keeps_its_random_numbers_and_threads() -> None:
     list(training().passes())
     assert torch.equal(before, torch.random.get_rng_state())
     assert torch.get_num_threads() == threads
+
+
+@pytest.mark.slow  # threads that wait here spin, which takes long where others work
+def test_with_two_threads_it_goes_on_to_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = FullRecipe(epochs=2, batch_size=32, threads=2)
+    seen, augment = [], Augmentation.__call__
+
+    def watched(self: Augmentation, images: Tensor, generator: torch.Generator) -> Tensor:
+        seen.append(torch.get_num_threads())
+        return augment(self, images, generator)
+
+    monkeypatch.setattr(Augmentation, "__call__", watched)
+    whole, first, second = (training(recipe) for _ in range(3))
+    list(whole.passes())
+    next(first.passes())
+    second.restore(Snapshot.from_bytes(first.snapshot().to_bytes(of="this"), of="this"))
+    list(second.passes())
+    assert second.curve == whole.curve
+    assert equal(second.weights(), whole.weights())
+    assert set(seen) == {2}
+
+
+def test_the_pace_of_a_pass_is_that_of_its_steps_and_scores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fit = training(FullRecipe(epochs=1, batch_size=16))
+    now = [0.0]
+
+    def step(number: int) -> float:
+        assert number < fit._batches
+        now[0] += 2.0 if now[0] else 30.0  # the first one takes longer
+        return 0.0
+
+    monkeypatch.setattr(fit, "_step", step)
+    monkeypatch.setattr("estimators.full_training.time.monotonic", lambda: now[0])
+    assert fit.seconds_per_pass() == 2.0 * fit._batches
+
+
+def test_without_options_no_more_images_are_seen_than_a_laptop_can_take() -> None:
+    def epochs(count: int) -> int:
+        images = torch.zeros(1, 1, 2, 2).expand(count, 1, 2, 2)
+        train = Split(images, torch.zeros(count, dtype=torch.int64))
+        return default_recipe(replace(DATA, train=train)).epochs
+
+    assert [epochs(count) for count in (30_000, 51_000, 3_000_000)] == [100, 58, 10]
 
 
 def test_it_learns_and_its_weights_are_those_that_were_scored() -> None:

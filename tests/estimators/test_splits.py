@@ -26,7 +26,7 @@ def test_what_is_given_stays_and_what_is_missing_comes_off_the_training_images()
     assert [len(part) for part in without_test] == [51, 20, 9]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(14, 40), st.integers(1, 5), st.integers(0, 99))
 def test_groups_are_never_divided(count: int, most: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

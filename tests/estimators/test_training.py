@@ -15,6 +15,7 @@ from estimators.estimator import Evaluation, EvaluationError
 from estimators.scoring import measure, resized
 from estimators.task import Classification
 from estimators.training import (
+    EPOCH_IMAGES,
     STATISTICS_BATCHES,
     Recipe,
     Training,
@@ -622,3 +623,55 @@ def test_the_recipe_holds_what_was_derived() -> None:
     large = Training()
     large.prepare(digits(), Classification(10))
     assert large.recipe["epochs"] == 3
+
+
+# Large sets --------------------------------------------------------------------------------
+
+
+def large(count: int) -> ImageData:
+    """So many training images that are their own numbers."""
+    images = torch.arange(float(count)).reshape(count, 1, 1, 1).expand(count, 1, 2, 2)
+    split = Split(images, torch.zeros(count, dtype=torch.int64))
+    return dataclasses.replace(DATA, train=split)
+
+
+@pytest.mark.parametrize(
+    ("count", "options", "epochs", "part"),
+    [
+        (1_000, {}, 4, None),
+        (EPOCH_IMAGES, {}, 3, None),
+        (EPOCH_IMAGES + 1, {}, 3, EPOCH_IMAGES),
+        (51_000, {"batch_size": 1_000}, 5, EPOCH_IMAGES),
+        (51_000, {"epochs": 2}, 2, None),
+        (51_000, {"epochs": 2, "epoch_images": 500}, 2, 500),
+        (400, {"epoch_images": 500}, 8, None),
+    ],
+)
+def test_an_epoch_of_a_large_set_is_a_part_of_it_unless_epochs_are_asked_for(
+    count: int, options: dict[str, Any], epochs: int, part: int | None
+) -> None:
+    training = Training(**options)
+    training.prepare(large(count), Classification(CLASSES))
+    assert training.recipe["epochs"] == epochs
+    assert training.recipe.get("epoch_images") == part
+
+
+def test_epochs_go_on_with_other_images_until_all_had_their_turn() -> None:
+    recipe = Recipe(4, 8, 4e-3, 0.02, epoch_images=24)
+    task = Classification(CLASSES)
+    child = _Child(network(2), large(60), task, recipe, seed=0, device="cpu")
+    assert (child._batches, child._schedule.total) == (3, 12)
+    chosen = torch.cat([child._chosen(number) for number in range(7)])
+    assert len(chosen.unique()) == 56  # a pass, less the odd rest
+    assert len(torch.cat([child._chosen(number) for number in (6, 7)]).unique()) > 8
+    again = torch.cat([child._chosen(number) for number in range(7, 14)])
+    assert not torch.equal(chosen, again)
+    assert len(again.unique()) == 56
+
+
+def test_a_part_of_a_set_can_be_trained_in_rungs_too() -> None:
+    training = prepared(epochs=3, batch_size=8, epoch_images=16)
+    whole = evaluate(training)
+    assert whole.details["steps"] == 6
+    first = evaluate(training, fidelity=1 / 3)
+    assert_same(evaluate(training, start=first.checkpoint), whole)

@@ -617,6 +617,7 @@ def test_importing_the_package_offers_these_names() -> None:
         getattr(nas, "ser" + "ch")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["evolution", "random"])
 def test_the_limit_that_a_refusal_advises_can_be_met(strategy: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)

@@ -123,6 +123,7 @@ def mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "mnist"
 
 
+@pytest.mark.slow
 def test_a_run_on_published_data_goes_on_where_they_lie_now(
     mnist: Path, mini: type[SearchSpace], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +144,7 @@ def test_a_run_on_published_data_goes_on_where_they_lie_now(
     assert len(nas.resume(tmp_path / "run", **again, data_dir=moved).trials) == 3
 
 
+@pytest.mark.slow
 def test_a_run_on_samples_of_python_goes_on_when_handed_them(
     mini: type[SearchSpace], tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from estimators.data import ImageData
 from estimators.estimator import Estimator, Evaluation, EvaluationError
+from estimators.full_training import FullTraining
 from estimators.task import Task
 from nas.cli import run
 from nas.configuration import Configuration
@@ -59,15 +60,27 @@ def test_it_says_size_costs_and_expected_hours(
 
 
 def test_the_final_training_is_one_long_job_after_the_others(
-    configuration: dict[str, Any],
+    configuration: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(FullTraining, "seconds_per_pass", lambda self: 7.0)
     trained = {**configuration, "estimator": "training", "final_training": "auto"}
     trained["settings"] = {"estimator": {"epochs": 2, "batch_size": 16}}
     found = dry_run(Configuration(**trained), workers=4)
     assert found["final_training_epochs"] == 20
-    seconds = found["seconds_per_child"] * (16 / 4 + 20 / 2)
+    seconds = found["seconds_per_child"] * 16 / 4 + 20 * 7.0
     assert found["expected_hours"] == pytest.approx(seconds / 3600)
     assert "at a time on cpu, then 20 epochs of the winner" in text(found)
+
+
+def test_it_says_where_a_part_of_a_training_told_the_rest(
+    configuration: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = {**configuration, "estimator": "training"}
+    trained["settings"] = {"estimator": {"epochs": 60, "batch_size": 16}}
+    monkeypatch.setattr("nas.calibration.LIMIT", 0.0)
+    found = dry_run(Configuration(**trained), workers=1)
+    assert 0 < found["calibration"]["share_trained"] < 1
+    assert " s, by the pace of the first " in text(found)
 
 
 def test_limits_lower_the_share_and_the_costs(configuration: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,15 @@ def states(search: Record) -> list[str]:
 
 def params_of(bench: Bench, rank: int) -> int:
     return Children(bench.space, Limits()).child(bench.space.genome.unrank(rank)).params
+
+
+def test_what_an_evaluation_tells_beside_its_metrics_is_in_the_journal(bench: Bench) -> None:
+    def in_halves(job: Job) -> Evaluation:
+        return replace(by_size(job), details={"fidelity": 1.0, "batch_parts": 2.0})
+
+    bench.run(score=in_halves, budget=1)
+    [finished] = bench.of("finished")
+    assert finished["details"] == {"fidelity": 1.0, "batch_parts": 2.0}
 
 
 # Foresight ---------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """The winner is trained to the end: once, whatever interrupts it, and never for the worse."""
 
+import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,16 +15,19 @@ from safetensors.torch import load_file
 
 import nas
 from estimators import finishing
-from estimators.data import ImageData, from_arrays
+from estimators.data import ImageData, Split, from_arrays
 from estimators.estimator import Evaluation, EvaluationError
 from estimators.finishing import Finishing
 from estimators.full_recipe import FullRecipe
 from estimators.full_training import FullTraining
 from estimators.snapshot import Epoch
 from estimators.task import Classification
+from nas.configuration import Configuration, prepare
 from nas.errors import NasError
+from nas.execution import Execution
 from nas.final_training import final_recipe
 from nas.journal import read_events
+from nas.progress import Lines
 from nas.record import FULL
 from search_spaces.architecture import lower
 from search_spaces.space import SearchSpace
@@ -92,15 +97,20 @@ def test_weights_that_are_worse_are_not_used(options: dict[str, Any], tmp_path: 
     assert "not used" in (folder / "best" / "README.md").read_text()
 
 
-def test_a_final_training_that_fails_leaves_the_weights_as_they_were(
-    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_final_training_that_fails_leaves_the_weights_as_they_were_and_is_told(
+    options: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def evaluate(*_: Any, **__: Any) -> Evaluation:
         raise EvaluationError("the loss became nan", cause="nan")
 
     monkeypatch.setattr(Finishing, "evaluate", evaluate)
     folder = tmp_path / "run"
-    search(folder, options)
+    search(folder, {**options, "progress": Lines()})
+    told = capsys.readouterr().err
+    assert re.search(r"trial \d+, final training, 4 epochs failed: nan: .*became nan\n    ", told)
     assert best(folder)["final_training"] == {"epochs": 4, "score": None, "used": False}
     nas.resume(folder, **options)
     assert kinds(folder)["final_training"] == 1
@@ -186,8 +196,72 @@ def test_it_takes_a_quarter_of_the_search_or_ten_times_a_child(
 ) -> None:
     options = {"label_smoothing": 0.2}
     data = from_arrays(*images)
-    recipe = final_recipe(data, child_epochs=child_epochs, searched=searched, options=options)
+    recipe = final_recipe(
+        data, child_epochs=child_epochs, child_images=0, searched=searched, options=options
+    )
     assert (recipe.epochs, recipe.label_smoothing) == (epochs, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("count", "searched", "epochs"),
+    [(30_000, 12, 30), (51_000, 12, 19), (51_000, 1000, 148), (2_000_000, 12, 1)],
+)
+def test_on_large_sets_images_count(count: int, searched: float, epochs: int) -> None:
+    split = Split(torch.zeros(1, 1, 2, 2).expand(count, 1, 2, 2), torch.zeros(count).long())
+    data = ImageData("large", split, split, split, ("a",), (0.0,), (1.0,), "0")
+    given = {"child_epochs": 3, "child_images": 10_000, "searched": searched, "options": {}}
+    assert final_recipe(data, **given).epochs == epochs  # type: ignore[arg-type]
+
+
+# A limit on time --------------------------------------------------------------------------------
+
+
+def test_a_time_limit_leaves_as_many_epochs_as_fit(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FullTraining, "seconds_per_pass", lambda self: 1000.0)
+    folder = tmp_path / "run"
+    search(folder, {**options, "max_hours": 1.0})  # 0.95 * 3600 s
+    assert best(folder)["final_training"]["epochs"] == 3
+    assert kinds(folder)["finishing"] == 1
+    lines = (folder / "events.jsonl").read_bytes().splitlines(keepends=True)
+    place = next(at for at, line in enumerate(lines) if b'"final_training"' in line)
+    (folder / "events.jsonl").write_bytes(b"".join(lines[:place]))
+    (folder / "summary.json").unlink()
+    nas.resume(folder, **options)  # without a limit: what was begun is kept
+    assert best(folder)["final_training"]["epochs"] == 3
+
+
+def test_time_that_is_plenty_changes_nothing_and_too_little_leaves_it_out(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search(tmp_path / "long", {**options, "max_hours": 1.0})
+    assert best(tmp_path / "long")["final_training"]["epochs"] == 4
+    assert kinds(tmp_path / "long")["finishing"] == 0
+    monkeypatch.setattr(FullTraining, "seconds_per_pass", lambda self: 4000.0)
+    search(tmp_path / "short", {**options, "max_hours": 1.0})
+    assert best(tmp_path / "short")["final_training"] is None
+    nas.resume(tmp_path / "short", **options)
+    assert best(tmp_path / "short") == best(tmp_path / "long")
+
+
+def test_a_final_training_has_as_many_threads_as_there_were_workers(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.execution.cpus", lambda: 3)
+    assert Execution().cpus(elsewhere=True) == 1
+    for workers, threads in ((None, 3), (2, 2), (8, 3), (0, 1)):
+        assert Execution(workers=workers).cpus() == threads
+    configuration = Configuration(
+        space=options["space"], data=options["data"], final_training="auto"
+    )
+    for pixels, threads in ((0, 3), (10**9, 1)):
+        monkeypatch.setattr("estimators.full_recipe.THREADED", pixels)
+        recipe = prepare(configuration, cpus=3).recipe
+        assert recipe is not None
+        assert recipe.threads == threads
+    search(tmp_path / "run", options)
+    assert "threads" not in loads((tmp_path / "run" / "run.json").read_text())["derived"]["train"]
 
 
 # Where it stands --------------------------------------------------------------------------------
@@ -240,6 +314,24 @@ def test_it_goes_on_from_its_checkpoint_to_the_same_weights(
     assert calm.weights is not None
     assert again.weights is not None
     assert all(torch.equal(again.weights[name], value) for name, value in calm.weights.items())
+
+
+def test_a_checkpoint_is_on_the_disk_before_its_name_and_a_full_disk_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, synced = tmp_path / "checkpoint", list[bool]()
+    writer = Finishing(FullRecipe(epochs=1), place)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(place.exists()))
+    writer._write(b"one")
+    assert (place.read_bytes(), synced) == (b"one", [False])
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    writer._write(b"two")
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+    assert place.read_bytes() == b"one"
 
 
 @pytest.mark.parametrize("damage", [b"", b"x" * 100, None])

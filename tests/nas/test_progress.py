@@ -15,7 +15,7 @@ from nas.limits import Limits, Objective
 from nas.progress import Lines, LivePanel, Progress, Silent, for_this_terminal
 from nas.record import Record
 from nas.trial import Trial
-from nas.workers import Activity, Job, Outcome, Workers
+from nas.workers import Activity, Failure, Job, Outcome, Workers
 from search_spaces.space import SearchSpace
 
 FOLDER = Path("runs/one")
@@ -257,3 +257,21 @@ def test_a_notice_of_a_signal_is_shown_by_both(run: Run, capfd: pytest.CaptureFi
     progress.notice("stopping: soon")
     drawn(progress, run)
     assert "stopping: soon" in out.getvalue()
+
+
+def test_a_training_beside_the_search_that_fails_is_told_with_its_trace(
+    run: Run, capfd: pytest.CaptureFixture[str]
+) -> None:
+    failure = Failure("user_code", "ValueError: odd\x1b[2J", "Traceback\n  line 7\nValueError: odd")
+    Lines().failed("trial 3, final training", failure)
+    first, *trace = capfd.readouterr().err.splitlines()
+    assert first == "trial 3, final training failed: user_code: ValueError: odd [2J"
+    assert trace == ["    Traceback", "      line 7", "    ValueError: odd"]
+    out = StringIO()
+    progress = LivePanel(Console(file=out, force_terminal=True, width=100))
+    progress.failed("trial 3, final training", failure)
+    assert "      line 7" in out.getvalue()
+    before = len(out.getvalue())
+    drawn(progress, run)
+    assert "trial 3, final training failed: user_code" in out.getvalue()[before:]
+    assert "odd\x1b" not in out.getvalue()

@@ -521,6 +521,20 @@ def test_a_ray_that_was_there_before_is_left_alone(session: RaySession) -> None:
         RaySession("127.0.0.1:6379").start()
 
 
+def test_a_ray_that_does_not_start_is_an_error_of_the_surroundings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def late(**_: object) -> None:
+        raise Exception("The node timed out during startup.")  # noqa: TRY002 - as Ray does
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", late)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    with pytest.raises(NasError, match=r"cannot start on this machine: .* timed out") as caught:
+        RaySession().start()
+    assert caught.value.exit_code == 5
+
+
 def test_a_dead_address_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     with socket.socket() as taken:

@@ -133,6 +133,7 @@ def cut(run: Path, folder: Path, lines: int, *, bare: bool) -> Path:
 # After a kill --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bare", [True, False])
 def test_a_run_killed_at_any_event_ends_like_the_calm_one(
     options: dict[str, Any], tmp_path: Path, *, bare: bool

@@ -1,6 +1,7 @@
 """``nas train``: to the end whatever comes between, and one reading of the test images."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from safetensors.torch import load_file
 
 import nas
 from estimators.snapshot import Epoch
-from nas import training
+from nas import folder_status, training
 from nas.curve_picture import confusion_picture, curve_picture
 from nas.errors import NasError
 from nas.export import Winner, export
 from nas.journal import read_events
+from nas.lock import RunLock
 from search_spaces.architecture import Architecture, lower
 from search_spaces.blocks import Classifier, ConvNormAct
 
@@ -91,6 +93,54 @@ def test_a_finished_folder_answers_without_reading_test_images_again(
     again = train(network, images, finished)
     assert again == json.loads((finished / "summary.json").read_text())
     assert reads(finished) == 1
+
+
+def test_the_status_of_a_finished_training_has_its_figures(finished: Path) -> None:
+    found = folder_status.document(finished)
+    assert found is not None
+    summary = json.loads((finished / "summary.json").read_text())
+    assert (found["kind"], found["state"], found["done"]) == ("training", "finished", 3)
+    assert found["test"] == summary["test"]["metrics"]
+    text = folder_status.text(found)
+    assert "a training, finished, 3 of 3 epochs" in text
+    assert f"test images: accuracy {found['test']['accuracy']:.4f}" in text
+
+
+def test_the_status_of_a_killed_or_running_training_says_how_far_it_is(
+    network: Path, images: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "_test", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(network, images, tmp_path)
+    found = folder_status.document(tmp_path)
+    assert found is not None
+    assert (found["state"], found["done"], found["epochs"]) == ("stopped", 3, 3)
+    assert "the command that began it goes on with it" in folder_status.text(found)
+    with RunLock(tmp_path):
+        running = folder_status.document(tmp_path)
+    assert running is not None
+    assert (running["state"], running["validation"]) == ("running", found["validation"])
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"nothing")
+    broken = folder_status.document(tmp_path)
+    assert broken is not None
+    assert broken["done"] == 0
+
+
+def interrupted(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_member_of_a_front_is_trained_by_its_number(
+    network: Path, images: Data, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    for ordinal in (1, 4):
+        shutil.copytree(network, run / "front" / f"trial-{ordinal}")
+    (run / "run.json").write_text("{}")
+    with pytest.raises(NasError, match="choose one by --trial \\(1, 4\\)"):
+        train(run, images, tmp_path / "out")
+    summary = train(run, images, tmp_path / "out", epochs=1, trial=4)
+    assert summary["network"] == f"{run}, trial 4"
 
 
 def test_a_training_that_was_killed_goes_on_with_the_same_result(
@@ -169,11 +219,31 @@ def test_a_damaged_checkpoint_is_told(
 def test_hours_become_epochs_that_are_written_down(
     network: Path, images: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = iter([0.0, 10.0, *([0.0] * 100)])
+    monkeypatch.setattr(training.FullTraining, "seconds_per_pass", lambda self: 10.0)
+    clock = iter([0.0, 5.0, *([0.0] * 100)])
     monkeypatch.setattr(training.time, "monotonic", lambda: next(clock))
     summary = train(network, images, tmp_path / "out", epochs=None, max_hours=40 / 3600)
-    assert summary["epochs"] == 3  # 40 seconds, less the 10 that the measurement took
+    assert summary["epochs"] == 3  # 40 seconds, less the 5 that the measurement took
     assert json.loads((tmp_path / "out" / "training.json").read_text())["recipe"]["epochs"] == 3
+
+
+@pytest.mark.parametrize(("policy", "threads"), [("PASSIVE", 3), ("ACTIVE", 1)])
+def test_all_cpus_train_where_they_wait_without_spinning_and_that_is_written_down(
+    policy: str,
+    threads: int,
+    network: Path,
+    images: Data,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", policy)
+    monkeypatch.setattr(training, "cpus", lambda: 3)
+    monkeypatch.setattr("estimators.full_recipe.THREADED", 0)
+    monkeypatch.setattr(training.FullTraining, "weights", lambda self: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(network, images, tmp_path / "out", epochs=1, settings={"batch_size": 64})
+    recipe = json.loads((tmp_path / "out" / "training.json").read_text())["recipe"]
+    assert recipe.get("threads", 1) == threads
 
 
 @pytest.mark.parametrize(

@@ -128,10 +128,10 @@ def test_a_block_that_does_not_fit_is_refused_when_lowered(
 
 
 def test_a_network_too_long_is_refused_soon() -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(ValueError, match=f"at most {MAX_NODES} nodes"):
         lower(small(stages=((MBConv(8),) * 5_000,)))
-    assert time.perf_counter() - begin < 3
+    assert time.process_time() - begin < 3
 
 
 @pytest.mark.parametrize(

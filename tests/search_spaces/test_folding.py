@@ -48,7 +48,7 @@ def difference(graph: Graph, liven: Liven) -> float:
     return float((one - two).abs().max() / one.abs().max().clamp(min=1e-12))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_random_networks_have_equal_outputs(
     data: st.DataObject, networks: st.SearchStrategy[Graph], liven: Liven

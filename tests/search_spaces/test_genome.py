@@ -89,7 +89,7 @@ def excess(counts: Counter[Genotype], expected: dict[Genotype, float]) -> float:
     return sum((counts[g] - mean) ** 2 / mean for g, mean in expected.items())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(genomes())
 def test_size_and_unrank_agree_with_brute_force(genome: Genome) -> None:
     everything = listed(genome.decisions)
@@ -100,7 +100,7 @@ def test_size_and_unrank_agree_with_brute_force(genome: Genome) -> None:
     ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(genomes())
 def test_encoding_is_injective_and_decodes(genome: Genome) -> None:
     codes = set()
@@ -115,7 +115,7 @@ def test_encoding_is_injective_and_decodes(genome: Genome) -> None:
     assert len(codes) == genome.size
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(genomes())
 def test_genotypes_survive_json_in_any_order(genome: Genome) -> None:
     for rank in range(min(genome.size, 50)):
@@ -125,7 +125,7 @@ def test_genotypes_survive_json_in_any_order(genome: Genome) -> None:
         genome.check(genotype)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(genomes(), st.integers(0, 2**32))
 def test_mutation_changes_one_decision_and_what_it_opens(genome: Genome, seed: int) -> None:
     assume(genome.size > 1)
@@ -139,7 +139,7 @@ def test_mutation_changes_one_decision_and_what_it_opens(genome: Genome, seed: i
         assert sum(child[name] != parent[name] for name in both) == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(genomes(), st.integers(0, 2**32))
 def test_crossover_takes_every_answer_from_a_parent_that_has_it(genome: Genome, seed: int) -> None:
     assume(genome.size > 1)
@@ -154,7 +154,7 @@ def test_crossover_takes_every_answer_from_a_parent_that_has_it(genome: Genome, 
             assert not offered or child[name] in offered
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(genomes(), st.integers(-5, 2**70))
 def test_grid_visits_every_genotype_once_for_any_seed(genome: Genome, seed: int) -> None:
     grid = genome.grid(seed)

@@ -29,7 +29,7 @@ def read_back(graph: Graph) -> Graph:
     return from_document(loads(dumps(to_document(graph))))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_a_graph_is_read_back_with_its_digest_and_its_source(
     data: st.DataObject, networks: st.SearchStrategy[Graph]
@@ -45,9 +45,9 @@ def test_a_graph_is_read_back_with_its_digest_and_its_source(
 @pytest.mark.parametrize("name", ["efficientnet_b0", "efficientnet_b7"])
 def test_a_reference_is_read_back(name: str) -> None:
     graph = lower(REFERENCES[name]())
-    begin = time.perf_counter()
+    begin = time.process_time()
     again = read_back(graph)
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1
     assert again == graph
     assert model_source(again) == model_source(graph)
     assert (again.params, again.macs) == (graph.params, graph.macs)
@@ -491,10 +491,10 @@ def test_a_hostile_document_is_refused_in_one_line_with_a_place_and_at_once(name
     plant(document)
     text = dumps(document)
     assert text != dumps(sound())
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(JsonError) as caught:
         from_document(loads(text))
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1
     told = str(caught.value)
     assert message in told
     assert told.startswith("graph")

@@ -85,7 +85,7 @@ def with_node(graph: Graph, position: int, node: Node) -> Graph:
     return replace(graph, nodes=(*graph.nodes[:position], node, *graph.nodes[position + 1 :]))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(data=st.data())
 def test_names_scopes_and_order_of_emission_do_not_matter(
     data: st.DataObject, networks: st.SearchStrategy[Graph]
@@ -96,7 +96,7 @@ def test_names_scopes_and_order_of_emission_do_not_matter(
     assert same_network(graph, other)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_every_attribute_matters(data: st.DataObject, networks: st.SearchStrategy[Graph]) -> None:
     graph = data.draw(networks)
@@ -107,7 +107,7 @@ def test_every_attribute_matters(data: st.DataObject, networks: st.SearchStrateg
             assert digest(other) != before, (node, primitive)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_every_wire_matters(data: st.DataObject, networks: st.SearchStrategy[Graph]) -> None:
     graph = data.draw(networks)

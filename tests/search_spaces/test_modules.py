@@ -31,7 +31,7 @@ def network(emit: Callable[[ScopeBuilder, Value], Value]) -> Graph:
     return builder.graph(emit(builder.root, builder.image))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(data=st.data())
 def test_values_freed_early_do_not_change_the_output(
     data: st.DataObject,

@@ -176,7 +176,7 @@ def along(
     return outputs[-1]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data(), seed=st.integers(0, 1_000))
 def test_any_network_computes_the_means_of_what_is_kept(
     data: st.DataObject, seed: int, networks: st.SearchStrategy[Graph], liven: Liven

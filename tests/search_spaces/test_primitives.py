@@ -81,7 +81,7 @@ def compare_with_torch(graph: Graph, model: nn.Module, every_output_of: EveryOut
     assert graph.activation_bytes == sum(4 * output.numel() for output in outputs)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(data=st.data())
 def test_torch_computes_the_inferred_shapes_and_the_counted_costs(
     data: st.DataObject,
@@ -135,7 +135,7 @@ def test_random_networks_reach_every_primitive(fixed_networks: list[Graph]) -> N
     assert any(graph.input_shape[1] != graph.input_shape[2] for graph in fixed_networks)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     kind=st.sampled_from([MaxPool2d, AvgPool2d]),
     kernel=st.integers(1, 6),
@@ -166,7 +166,7 @@ def test_pooling_agrees_with_torch_wherever_it_is_allowed(
         assert pool.infer((3, *sides)) == expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     kernel=st.integers(1, 6),
     stride=st.integers(1, 4),

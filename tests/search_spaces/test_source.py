@@ -250,7 +250,7 @@ EMITTED: dict[str, Emit] = {
 }
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_source_and_module_are_one_network(
     data: st.DataObject,

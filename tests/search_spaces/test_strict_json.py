@@ -99,10 +99,10 @@ HOSTILE: dict[str, tuple[str | bytes, str]] = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_text_is_refused_in_one_line_and_at_once(name: str) -> None:
     text, message = HOSTILE[name]
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(JsonError) as caught:
         loads(text)
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1
     assert message in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
     assert len(str(caught.value)) < 200

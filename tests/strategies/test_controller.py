@@ -172,6 +172,7 @@ def test_a_small_space_is_asked_to_the_end() -> None:
     assert strategy.ask(np.random.default_rng(0)) is None
 
 
+@pytest.mark.slow
 def test_it_beats_random_search_on_additive_landscapes() -> None:
     # Sixteen landscapes, fixed seeds, 60 queries. A strategy no better than random search would
     # win 13 or more with probability 0.011.

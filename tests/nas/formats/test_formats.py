@@ -14,11 +14,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from estimators.data import Split
 from nas import formats, fresh_process
 from nas.commands.network import export as command
 from nas.errors import NasError
 from nas.export import Winner, export
 from nas.loading import find
+from nas.real_images import RealImages, real_images
 from nas.sliding import slide
 from search_spaces import SEARCH_SPACES
 from search_spaces.architecture import lower
@@ -51,13 +53,13 @@ def test_no_format_is_not_one_and_none_is_made_twice() -> None:
     assert len(formats.chosen(["pt2", "pt2"])) == 1
 
 
-@pytest.mark.parametrize("name", ["onnx"])
+@pytest.mark.parametrize("name", ["onnx", "int8"])
 def test_what_is_not_installed_is_said_in_one_line(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(formats, "find_spec", lambda module: None)
     with pytest.raises(NasError, match=r"needs onnx; pip install 'nas-engine\[onnx\]'") as caught:
-        formats.chosen(["pt2", name])
+        formats.chosen(["pt2", name], has_data=True)
     assert caught.value.exit_code == 5
     assert formats.chosen(["pt2"])
 
@@ -74,7 +76,9 @@ def test_a_format_that_fails_leaves_nothing(
 ) -> None:
     monkeypatch.setattr("nas.export.check_in_fresh_process", lambda *_: 0.0)
 
-    def failing(graph: Graph, weights: Mapping[str, Tensor], folder: Path) -> dict[str, str]:
+    def failing(
+        graph: Graph, weights: Mapping[str, Tensor], folder: Path, real: RealImages | None
+    ) -> dict[str, str]:
         (folder / "model.x").write_text("x")
         raise RuntimeError("differs")
 
@@ -174,7 +178,7 @@ def test_a_network_without_batch_norms_is_not_folded(tmp_path: Path) -> None:
     graph = lower(REFERENCES["siamese_branch"]())
     (write,) = formats.chosen(["folded"])
     with pytest.raises(NasError, match="needs a batch norm after a convolution; leave it out"):
-        write(graph, {}, tmp_path)
+        write(graph, {}, tmp_path, None)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -188,7 +192,11 @@ def test_a_child_of_every_space_passes_every_check(name: str, tmp_path: Path) ->
     children = [child for child in children if folded_norms(child)]  # others refuse one format
     graph = min(children, key=lambda child: len(child.nodes))  # seconds instead of minutes
     weights = random_weights(graph)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn((80, 1, 8, 8), generator=generator)
+    some = Split(images, torch.arange(80) % 4)
+    real = real_images("noise", some, some, size=graph.input_shape[1:])
     for format_ in formats.FORMATS:
-        if format_ != "onnx" or EXTRA:
-            (write,) = formats.chosen([format_])
-            assert write(graph, weights, tmp_path)
+        if format_ not in {"onnx", "int8"} or EXTRA:
+            (write,) = formats.chosen([format_], has_data=True)
+            assert write(graph, weights, tmp_path, real)
