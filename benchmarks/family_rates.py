@@ -9,10 +9,9 @@ is at 14x14: 1,400 images to train on. Scores are accuracies on validation and t
 together, 540 of the digits and 1,200 of Fashion-MNIST.
 
 Each training is a line of ``--out``; what stands there is not done again. The table tells, for
-each data set, length and family, the mean accuracy at each rate, and what the common rate costs:
-the mean accuracy that the family's best rate has more. The best rate is taken from the *other*
-children, so that the difference is not made by the choice; its interval is that of a bootstrap
-over children. The seeds' own standard deviation stands beside it.
+each data set, all of them together, and each length and family, the mean accuracy at the common
+rate, and what each other rate has more, paired by child and seed, with an interval of 95 % over
+children.
 """
 
 import argparse
@@ -28,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import stats
 
 from estimators.data import ImageData, Split, digits, from_arrays
 from estimators.published import fashion_mnist
@@ -41,11 +41,11 @@ FAMILIES = ("mbconv", "residual", "dense", "fractal")
 COMMON = 4e-3
 RATES = (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)
 MOST_MACS = 30_000  # for a pixel of the image: cheap enough for hundreds of trainings
+TOGETHER = "together"  # of all data sets
 FASHION_IMAGES, FASHION_TRAINED = 4_000, 1_400
-DRAWS = 2_000  # of a bootstrap
 
-# Accuracy of each child and seed at each rate, of one data set, length and family.
-Scores = Mapping[tuple[int, int], Mapping[float, float]]
+# Accuracy of each child, told by data set and number, and seed at each rate.
+Scores = Mapping[tuple[tuple[str, int], int], Mapping[float, float]]
 
 
 def images(name: str) -> ImageData:
@@ -108,58 +108,42 @@ def measure(options: argparse.Namespace, done: Sequence[Mapping[str, Any]]) -> I
             yield line | {"seconds": time.process_time() - begin}
 
 
-def loss_of_common(scores: Scores, rng: np.random.Generator) -> tuple[float, float, float]:
-    """What the common rate costs, with its interval of 95 %.
+def against_common(scores: Scores, rate: float) -> tuple[float, float]:
+    """What a rate gains over the common one: the mean over children, and half its interval.
 
-    The best rate for a child is that of all other children.
+    The interval is that of Student's t for 95 %; seeds of one child are averaged first.
     """
-    by_child: dict[int, list[Mapping[float, float]]] = defaultdict(list)
+    gains: dict[tuple[str, int], list[float]] = defaultdict(list)
     for (child, _), line in scores.items():
-        by_child[child].append(line)
-    means = {
-        child: {rate: statistics.mean(line[rate] for line in lines) for rate in lines[0]}
-        for child, lines in by_child.items()
-    }
-    gains = []
-    for child, own in means.items():
-        others = [line for other, line in means.items() if other != child]
-        best = max(own, key=lambda rate: statistics.mean(line[rate] for line in others))
-        gains.append(own[best] - own[COMMON])
-    drawn = rng.choice(gains, size=(DRAWS, len(gains))).mean(axis=1)
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return statistics.mean(gains), float(low), float(high)
+        gains[child].append(line[rate] - line[COMMON])
+    means = [statistics.mean(found) for found in gains.values()]
+    half = float(stats.t.ppf(0.975, len(means) - 1)) * statistics.stdev(means) / len(means) ** 0.5
+    return statistics.mean(means), half
 
 
-def seed_noise(scores: Scores) -> float | None:
-    """Standard deviation between seeds of one child at one rate, pooled; None with one seed."""
-    values: dict[tuple[int, float], list[float]] = defaultdict(list)
-    for (child, _), line in scores.items():
-        for rate, value in line.items():
-            values[child, rate].append(value)
-    variances = [statistics.variance(found) for found in values.values() if len(found) > 1]
-    return statistics.mean(variances) ** 0.5 if variances else None
-
-
-def report(lines: Sequence[Mapping[str, Any]]) -> None:
-    """Print a row for each data set, length and family of which two children are complete."""
-    tables: dict[tuple[str, int, str], dict[tuple[int, int], dict[float, float]]] = {}
+def report(lines: Sequence[Mapping[str, Any]], rates: Sequence[float]) -> None:
+    """Print a row where two children of a family have been trained at each of the rates."""
+    tables: dict[tuple[str, int, str], dict[tuple[tuple[str, int], int], dict[float, float]]] = {}
     for line in lines:
-        table = tables.setdefault((line["data"], line["epochs"], line["family"]), {})
-        table.setdefault((line["child"], line["seed"]), {})[line["rate"]] = line["accuracy"]
-    rng = np.random.default_rng(0)
+        child = line["data"], line["child"]
+        for data in (line["data"], TOGETHER):
+            table = tables.setdefault((data, line["epochs"], line["family"]), {})
+            table.setdefault((child, line["seed"]), {})[line["rate"]] = line["accuracy"]
     for (data, epochs, family), table in sorted(tables.items()):
-        rates = sorted({rate for line in table.values() for rate in line})
-        scores = {place: line for place, line in table.items() if len(line) == len(rates)}
-        if len({child for child, _ in scores}) < 2:
+        scores = {
+            place: {rate: line[rate] for rate in rates}
+            for place, line in table.items()
+            if all(rate in line for rate in rates)
+        }
+        children = {child for child, _ in scores}
+        if len(children) < 2:
             continue
-        means = [statistics.mean(line[rate] for line in scores.values()) for rate in rates]
-        each = " ".join(f"{rate:g}:{mean:.3f}" for rate, mean in zip(rates, means, strict=True))
-        gain, low, high = loss_of_common(scores, rng)
-        noise = seed_noise(scores)
-        seeds = "" if noise is None else f", seeds {noise:.3f}"
+        common = statistics.mean(line[COMMON] for line in scores.values())
+        gains = [(rate, *against_common(scores, rate)) for rate in rates if rate != COMMON]
+        others = "  ".join(f"{rate:g}: {gain:+.3f} +- {half:.3f}" for rate, gain, half in gains)
         print(
-            f"{data} {epochs:2} {family:9} {each}  "
-            f"costs {gain:+.3f} ({low:+.3f} to {high:+.3f}, {len(scores)} trainings{seeds})"
+            f"{data:8}{epochs:3} {family:9} {COMMON:g}: {common:.3f}  {others}  "
+            f"({len(children)} children, {len(scores)} trainings at each rate)"
         )
 
 
@@ -182,7 +166,7 @@ def main() -> None:
                 out.write(json.dumps(line) + "\n")
                 out.flush()
                 lines.append(line)
-    report(lines)
+    report(lines, options.rates)
 
 
 if __name__ == "__main__":

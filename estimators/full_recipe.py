@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, final
 
 from estimators.data import ImageData
+from estimators.parameter_groups import FACTORS_OF_ONE, FamilyFactors
 
 # Published sets of photographs, whose images mean the same when mirrored. Digits and letters do
 # not, and of data of a user's own nobody but the user knows.
@@ -31,13 +32,17 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "patience": (0, 1_000_000),
     "threads": (1, 256),
 }
+# Parts that earlier recipes had not, with what they mean there.
+_SINCE = {"threads": 1, **FACTORS_OF_ONE}
 CHOICES = {"optimizer": ("adamw", "sgd"), "class_weights": ("none", "balanced")}
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FullRecipe:
+class FullRecipe(FamilyFactors):
     """How one network is trained to the end; ``docs/training.md`` says what each part brings.
+
+    Factors of families multiply those that ``FullTraining`` is handed.
 
     Attributes:
         epochs: Passes over the training images, at least 1.
@@ -93,6 +98,7 @@ class FullRecipe:
     threads: int = 1
 
     def __post_init__(self) -> None:
+        self.check_range()
         for name, (least, most) in RANGES.items():
             value = getattr(self, name)
             if not least <= value <= most:
@@ -109,14 +115,15 @@ class FullRecipe:
             )
 
     def document(self) -> dict[str, Any]:
-        """All parts by name, as files have it; without ``threads`` where there is one.
+        """All parts by name, as files have it; without parts of ``_SINCE`` that are as ever.
 
-        So what was written before there were more is still the same recipe.
+        So what was written before there were such parts is still the same recipe.
         """
-        parts = asdict(self)
-        if self.threads == 1:
-            del parts["threads"]
-        return parts
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in _SINCE or value != _SINCE[name]
+        }
 
 
 def default_recipe(data: ImageData, *, epochs: int | None = None, cpus: int = 1) -> FullRecipe:

@@ -16,7 +16,7 @@ from estimators.data import ImageData, Split
 from estimators.determinism import alone, seed_of
 from estimators.estimator import EvaluationError
 from estimators.full_recipe import FullRecipe
-from estimators.parameter_groups import Factors, check_factors, freeze, groups
+from estimators.parameter_groups import Factors, check_factors, factor_of, freeze, groups
 from estimators.scoring import SCORING_BATCH, average_statistics, measure, resized
 from estimators.snapshot import Epoch, Snapshot
 from estimators.task import Task
@@ -86,7 +86,7 @@ class FullTraining:
         check_factors(self._model, factors)
         self._model.to(device).to(memory_format=torch.channels_last)
         self._frozen_norms = freeze(self._model, factors)
-        self._optimizer = _optimizer(self._model, recipe, factors)
+        self._optimizer = _optimizer(self._model, recipe, factors, recipe.of_layers(graph))
         self._average = {name: one.detach().clone() for name, one in self._trained()}
         paths = Paths(graph)
         dropping = recipe.drop_path > 0 and paths.columns > 1
@@ -369,8 +369,15 @@ def _trained_on(data: ImageData, recipe: FullRecipe) -> Split:
     return Split(torch.cat([one.images for one in both]), torch.cat([one.labels for one in both]))
 
 
-def _optimizer(model: nn.Module, recipe: FullRecipe, factors: Factors) -> torch.optim.Optimizer:
-    parts = groups(model, recipe, factors)
+def _optimizer(
+    model: nn.Module, recipe: FullRecipe, factors: Factors, by_layer: Mapping[str, float]
+) -> torch.optim.Optimizer:
+    parts = groups(
+        model,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        factor=lambda name: factor_of(name, factors) * by_layer.get(name.rpartition(".")[0], 1.0),
+    )
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(
             parts, lr=recipe.learning_rate, momentum=MOMENTUM, nesterov=True, foreach=True

@@ -1,14 +1,63 @@
 """Which parameters of a network are trained, how fast, and with which decay."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import nn
 
-from estimators.full_recipe import FullRecipe
+from search_spaces.families import families
+from search_spaces.graph import Graph
 
 # Pairs of a prefix of parameter names and what the learning rate is multiplied by for them.
 Factors = Sequence[tuple[str, float]]
+
+LEAST_FACTOR, LARGEST_FACTOR = 0.01, 100.0  # of a family
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyFactors:
+    """What the learning rate is multiplied by for blocks of one family, from 0.01 to 100.
+
+    Attributes:
+        mbconv_rate_factor: Of MBConv blocks.
+        residual_rate_factor: Of basic and bottleneck blocks.
+        dense_rate_factor: Of dense layers and transitions.
+        fractal_rate_factor: Of fractal blocks.
+    """
+
+    mbconv_rate_factor: float = 1.0
+    residual_rate_factor: float = 1.0
+    dense_rate_factor: float = 1.0
+    fractal_rate_factor: float = 1.0
+
+    def check_range(self) -> None:
+        """Check every factor.
+
+        Raises:
+            ValueError: If one is out of range.
+        """
+        for name in FACTORS_OF_ONE:
+            factor = getattr(self, name)
+            if not LEAST_FACTOR <= factor <= LARGEST_FACTOR:
+                raise ValueError(
+                    f"{name} must be from {LEAST_FACTOR:g} to {LARGEST_FACTOR:g}, got {factor}"
+                )
+
+    def of_layers(self, graph: Graph) -> dict[str, float]:
+        """The factor of each layer whose family has one, by its path; it is 1 for all others."""
+        factors = {
+            "mbconv": self.mbconv_rate_factor,
+            "residual": self.residual_rate_factor,
+            "dense": self.dense_rate_factor,
+            "fractal": self.fractal_rate_factor,
+        }
+        found = families(graph)
+        return {layer: factors[family] for layer, family in found.items() if family in factors}
+
+
+# A recipe says nothing of factors of 1: those of before families had any stay as they are.
+FACTORS_OF_ONE: Mapping[str, float] = asdict(FamilyFactors())
 
 
 def factor_of(name: str, factors: Factors) -> float:
@@ -58,25 +107,37 @@ def freeze(model: nn.Module, factors: Factors) -> frozenset[str]:
     )
 
 
-def groups(model: nn.Module, recipe: FullRecipe, factors: Factors) -> list[dict[str, Any]]:
-    """Groups for an optimizer, one for each factor and whether weights decay.
+def groups(
+    model: nn.Module,
+    *,
+    learning_rate: float,
+    weight_decay: float,
+    factor: Callable[[str], float],
+) -> list[dict[str, Any]]:
+    """Groups for an optimizer, one for each factor and whether weights decay, weights first.
 
-    Biases and norms have no decay. Each group has its ``factor``; the learning rate is that of the
-    recipe times the factor.
+    Biases and norms have no decay. Each group has its ``factor``; its learning rate is the given
+    one times the factor.
+
+    Args:
+        model: What is trained; parameters that need no gradient are left out.
+        learning_rate: Peak rate for a factor of 1.
+        weight_decay: Of parameters of two or more dimensions.
+        factor: What the rate of a parameter is multiplied by, by its name.
     """
-    found: dict[tuple[float, float], list[nn.Parameter]] = {}
+    found: dict[tuple[bool, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
-            found.setdefault((factor_of(name, factors), decay), []).append(parameter)
+            place = parameter.ndim <= 1, factor(name)
+            found.setdefault(place, []).append(parameter)
     return [
         {
-            "params": parameters,
-            "lr": recipe.learning_rate * factor,
-            "weight_decay": decay,
-            "factor": factor,
+            "params": found[plain, times],
+            "lr": learning_rate * times,
+            "weight_decay": 0.0 if plain else weight_decay,
+            "factor": times,
         }
-        for (factor, decay), parameters in found.items()
+        for plain, times in sorted(found)
     ]
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from estimators.data import ImageData
 from estimators.determinism import alone, seed_of
 from estimators.estimator import Checkpoint, Estimator, Evaluation, EvaluationError, Report
 from estimators.folds import fold, fold_positions
+from estimators.parameter_groups import FACTORS_OF_ONE, FamilyFactors, groups
 from estimators.schedule import Schedule
 from estimators.scoring import average_statistics, keep_statistics, measure, resized
 from estimators.splits import Positions
@@ -38,11 +39,11 @@ STEPS_WITH_DROP_PATH = 1_000
 
 
 # Parts that earlier recipes had not, with what they mean there: so runs of old go on.
-_SINCE = {"class_weights": "none", "folds": 1, "epoch_images": 0}
+_SINCE = {"class_weights": "none", "folds": 1, "epoch_images": 0, **FACTORS_OF_ONE}
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class Recipe(FamilyFactors):
     """How every child is trained.
 
     Attributes:
@@ -62,6 +63,8 @@ class Recipe:
             of batch norms and scores are float32.
         layout: How feature maps lie in memory; it changes sums in their last digits.
         statistics: Which steps the running statistics of batch norms come from.
+
+    Factors of families multiply the learning rate of their blocks.
     """
 
     epochs: int
@@ -112,6 +115,11 @@ class Training(Estimator):
             network is trained for each on all the others and scored on it. Metrics are the mean;
             weights are those of the first fold's network. For sets of less than about 2,000
             images, whose validation images alone are too few to tell children apart.
+        mbconv_rate_factor: What the learning rate is multiplied by for MBConv blocks, from 0.01 to
+            100; likewise for other families.
+        residual_rate_factor: Likewise.
+        dense_rate_factor: Likewise.
+        fractal_rate_factor: Likewise.
         epoch_images: Images of an epoch, at least 2; the next epoch goes on with others until all
             had their turn. By default 10,000 where ``epochs`` is left out too, else all. Where
             there are not more than that, an epoch is a pass over all of them.
@@ -132,6 +140,10 @@ class Training(Estimator):
         precision: str = "float32",
         class_weights: str = "none",
         folds: int = 1,
+        mbconv_rate_factor: float = 1.0,
+        residual_rate_factor: float = 1.0,
+        dense_rate_factor: float = 1.0,
+        fractal_rate_factor: float = 1.0,
         epoch_images: int | None = None,
     ) -> None:
         if epochs is not None and epochs < 1:
@@ -155,6 +167,13 @@ class Training(Estimator):
             raise ValueError(f"folds must be from 1 to {MOST_FOLDS}, got {folds}")
         self._epoch_images = _most_images(epoch_images, epochs)
         self._class_weights, self._folds = class_weights, folds
+        self._factors = FamilyFactors(
+            mbconv_rate_factor=mbconv_rate_factor,
+            residual_rate_factor=residual_rate_factor,
+            dense_rate_factor=dense_rate_factor,
+            fractal_rate_factor=fractal_rate_factor,
+        )
+        self._factors.check_range()
         self._options = (epochs, batch_size, learning_rate, weight_decay)
         self._precision = precision
         self._drop_path, self._stochastic_depth = drop_path, stochastic_depth
@@ -190,6 +209,7 @@ class Training(Estimator):
             precision=self._precision,
             class_weights=self._class_weights,
             folds=self._folds,
+            **asdict(self._factors),
             epoch_images=part,
         )
         self._prepared = data, task, recipe
@@ -329,7 +349,9 @@ class _Child:
         thinning = recipe.stochastic_depth > 0 and paths.residuals
         self._paths = paths if dropping or thinning else None
         self._model = build(graph).to(device).to(memory_format=torch.channels_last)
-        self._optimizer = _adamw(self._model, recipe)
+        self._optimizer = _adamw(self._model, recipe, recipe.of_layers(graph))
+        # A checkpoint of before factors brings groups without them.
+        self._factors = [float(group["factor"]) for group in self._optimizer.param_groups]
         self._fine_tuning = False
         self._images = data.train.images.to(device, memory_format=torch.channels_last)
         self._labels = data.train.labels.to(device)
@@ -399,8 +421,9 @@ class _Child:
             keep_statistics(self._model)
         total = torch.zeros((), device=self._device)
         for number in range(step, end):
-            for group in self._optimizer.param_groups:
-                group["lr"] = self._recipe.learning_rate * self._schedule.factor(number, fidelity)
+            rate = self._recipe.learning_rate * self._schedule.factor(number, fidelity)
+            for group, factor in zip(self._optimizer.param_groups, self._factors, strict=True):
+                group["lr"] = rate * factor
             chosen = self._chosen(number)
             # Dropout draws from the global generator: seeded per step, so that a continued
             # training takes the same steps as one in a single piece.
@@ -493,14 +516,17 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def _adamw(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def _adamw(
+    model: nn.Module, recipe: Recipe, by_layer: Mapping[str, float]
+) -> torch.optim.Optimizer:
     """AdamW (arXiv:1711.05101) that decays weights of two or more dimensions only."""
-    groups: list[dict[str, Any]] = [{"params": []}, {"params": [], "weight_decay": 0.0}]
-    for parameter in model.parameters():
-        groups[0 if parameter.ndim > 1 else 1]["params"].append(parameter)
-    return torch.optim.AdamW(
-        groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, foreach=True
+    parts = groups(
+        model,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        factor=lambda name: by_layer.get(name.rpartition(".")[0], 1.0),
     )
+    return torch.optim.AdamW(parts, lr=recipe.learning_rate, foreach=True)
 
 
 def _each_once(report: Report) -> Report:

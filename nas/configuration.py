@@ -10,6 +10,7 @@ import torch
 from estimators.data import ImageData
 from estimators.estimator import STAND_IN, Estimator
 from estimators.full_recipe import FullRecipe
+from estimators.parameter_groups import FACTORS_OF_ONE
 from estimators.task import Classification, Metric, Task
 from estimators.training import Training
 from nas import plugins
@@ -361,7 +362,10 @@ def _final_recipe(
             "nas train has no need to"
         )
     trains = plan.asked is None  # the search itself, not only its finalists
-    like_children = {"class_weights": judge.recipe.get("class_weights", "none")}
+    like_children = {
+        name: judge.recipe.get(name, usual)
+        for name, usual in {"class_weights": "none", **FACTORS_OF_ONE}.items()
+    }
     try:
         return final_recipe(
             images,

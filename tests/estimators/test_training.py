@@ -512,6 +512,7 @@ def test_a_fidelity_out_of_range_is_refused(fidelity: float) -> None:
         ({"learning_rate": 11.0}, r"learning_rate must be in \(0, 10\]"),
         ({"precision": "half"}, "precision must be float32 or bfloat16, got 'half'"),
         ({"class_weights": "yes"}, "class_weights must be none or balanced, got 'yes'"),
+        ({"dense_rate_factor": 0.0}, "dense_rate_factor must be from 0.01 to 100, got 0.0"),
         ({"weight_decay": -1.0}, r"weight_decay must be in \[0, 10\]"),
         ({"drop_path": -0.1}, r"drop_path must be in \[0, 1\), got -0.1"),
         ({"drop_path": 1.0}, r"drop_path must be in \[0, 1\)"),
@@ -567,7 +568,7 @@ def test_a_report_may_stop_the_training() -> None:
 
 def test_weights_decay_and_biases_and_norms_do_not() -> None:
     model = build(network())
-    decaying, others = _adamw(model, Recipe(1, 16, 0.1, weight_decay=0.25)).param_groups
+    decaying, others = _adamw(model, Recipe(1, 16, 0.1, weight_decay=0.25), {}).param_groups
     assert (decaying["weight_decay"], others["weight_decay"]) == (0.25, 0.0)
     assert {parameter.ndim for parameter in decaying["params"]} == {2, 4}
     assert {parameter.ndim for parameter in others["params"]} == {1}

@@ -355,3 +355,16 @@ def test_the_record_knows_a_full_training_by_its_recipe(tmp_path: Path, images: 
     estimator = Finishing(FullRecipe(epochs=1), tmp_path / "x.checkpoint")
     estimator.prepare(from_arrays(*images), Classification(2))
     assert estimator.recipe["estimator"] == FULL
+
+
+def test_the_winner_is_trained_by_the_factors_of_the_search_unless_told_otherwise() -> None:
+    settings = {"estimator": {"dense_rate_factor": 2.0, "fractal_rate_factor": 0.5}}
+    options: dict[str, Any] = {"space": "mixed", "budget": 2, "final_training": "auto"}
+    recipe = prepare(Configuration(**options, settings=settings)).recipe
+    assert recipe is not None
+    assert (recipe.dense_rate_factor, recipe.fractal_rate_factor) == (2.0, 0.5)
+    assert recipe.mbconv_rate_factor == 1.0
+    told = {**settings, "train": {"dense_rate_factor": 1.0}}
+    recipe = prepare(Configuration(**options, settings=told)).recipe
+    assert recipe is not None
+    assert (recipe.dense_rate_factor, recipe.fractal_rate_factor) == (1.0, 0.5)

@@ -15,13 +15,14 @@ from search_spaces.dense import DenseSpace
 from search_spaces.fractal import FractalSpace
 from search_spaces.graph import Graph
 from search_spaces.identity import digest
+from search_spaces.mbconv import MBConvSpace
 from search_spaces.mixed import MixedSpace
 from search_spaces.modules import build
 from search_spaces.residual import ResidualSpace
 from search_spaces.space import SearchSpace
 from search_spaces.strict_json import dumps, loads
 
-SPACES = [FractalSpace, CellSpace, ResidualSpace, DenseSpace, MixedSpace]
+SPACES = [MBConvSpace, FractalSpace, CellSpace, ResidualSpace, DenseSpace, MixedSpace]
 SMALL = (1, 8, 8)
 
 Space = Callable[[tuple[int, int, int], int], SearchSpace]
