@@ -1,6 +1,6 @@
 """Processor seconds that each untrained score takes for a child, on one core.
 
-    python benchmarks/proxies.py [--children 8] [--side 28]
+    python benchmarks/proxies.py [--space mbconv] [--children 8] [--side 28]
 
 Noise will do for images: what a score costs does not depend on them.
 """
@@ -43,13 +43,14 @@ def seconds_of(proxy: Proxy, graphs: list[Graph]) -> list[float]:
 def main() -> None:
     """Print a line for each space and score."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--space", choices=plugins.names("search_spaces"), action="append")
     parser.add_argument("--children", type=int, default=8)
     parser.add_argument("--side", type=int, default=28)
     options = parser.parse_args()
     torch.set_num_threads(1)
     pixels = np.random.default_rng(0).random((400, options.side, options.side), dtype=np.float32)
     data = from_arrays(pixels, np.arange(400) % CLASSES)
-    for space in plugins.names("search_spaces"):
+    for space in options.space or plugins.names("search_spaces"):
         graphs = graphs_of(space, options.side, options.children)
         macs = statistics.median(graph.macs for graph in graphs) / 1e6
         for score in SCORES:

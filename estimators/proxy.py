@@ -29,6 +29,8 @@ from search_spaces.identity import digest
 from search_spaces.modules import build
 
 REFERENCES = 32  # networks that AZ-NAS ranks a child among
+# Training images in a batch: passes backward are dear, and ``zico`` takes two batches.
+BATCH, BATCHES = 32, {"grad_norm": 16, "snip": 16, "zico": 8}
 NOISE_BATCH = 16  # images of noise that AZ-NAS looks at
 
 
@@ -75,8 +77,9 @@ class Proxy(Estimator, Relative):
         score: ``naswot`` (arXiv:2006.04647), ``log_synflow`` (arXiv:2006.05467), ``grad_norm``,
             ``snip``, ``jacob_cov`` (arXiv:2101.08134), ``zico`` (arXiv:2301.11300), ``az_nas``
             (arXiv:2403.19232), ``params`` or ``macs``; larger is taken for better in all.
-        batch_size: Training images that are looked at, at least 2; ``zico`` takes two batches.
-            Also ``az_nas`` takes noise and ``log_synflow`` an image of ones instead.
+        batch_size: Training images that are looked at, at least 2; ``zico`` takes two batches. By
+            default 32, for ``grad_norm`` and ``snip`` 16, for ``zico`` 8. Also ``az_nas`` takes
+            noise and ``log_synflow`` an image of ones instead.
 
     Raises:
         ValueError: If a value is out of range.
@@ -84,11 +87,12 @@ class Proxy(Estimator, Relative):
 
     stand_in: ClassVar[Metric | None] = Metric("maximize")
 
-    def __init__(self, *, score: str = "log_synflow", batch_size: int = 32) -> None:
+    def __init__(self, *, score: str = "log_synflow", batch_size: int | None = None) -> None:
         if score not in SCORES:
             near = difflib.get_close_matches(score, SCORES, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(SCORES)}"
             raise ValueError(f"score must be a known one, got {score[:40]!r}; {hint}")
+        batch_size = BATCHES.get(score, BATCH) if batch_size is None else batch_size
         if batch_size < 2:
             raise ValueError(f"batch_size must be at least 2, got {batch_size}")
         self._score, self._batch_size = score, batch_size

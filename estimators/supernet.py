@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar, final
 
@@ -19,8 +19,10 @@ from estimators.estimator import (
     EvaluationError,
     Pretrained,
     Pretraining,
+    Relative,
     Report,
 )
+from estimators.filling import Source, read_source, shares_of
 from estimators.inherited import STATISTICS_IMAGES, inherited
 from estimators.supernet_training import (
     AUTO,
@@ -31,14 +33,15 @@ from estimators.supernet_training import (
 )
 from estimators.task import Metric, Task
 from estimators.training import DROP_PATH, STEPS_WITH_DROP_PATH
-from estimators.weight_bank import SHARINGS, WeightBank
+from estimators.weight_bank import ELASTIC, SEPARATE, SHARINGS, WeightBank
 from search_spaces.graph import Graph
 
 LEAST_STEPS, LEAST_EPOCHS = 1_000, 10
+COMPARED = 16  # networks of the space that one to fill it from is compared with
 
 
 @final
-class Supernet(Pretrained):
+class Supernet(Pretrained, Relative):
     """Trains shared weights once and scores each child with its part of them.
 
     Batch norms of a child take their statistics anew from training images, on a copy: scoring
@@ -52,8 +55,12 @@ class Supernet(Pretrained):
             cells, elastic for others. See ``search_spaces.slots``.
         sampling: ``uniform``: one child a step, each option as likely; ``sandwich``: the largest,
             the smallest and two others a step, the others taught by the largest.
+        filled_from: A trained network whose weights the shared ones begin with, as far as it has
+            them: an exported folder, a run's, or ``REFERENCE:FILE`` with its state dict as
+            safetensors; see ``estimators.filling``. Sharing is elastic then. None for fresh ones.
         epochs: Passes over the training images; by default as many as make 1,000 steps, at least
-            10. It follows from the data alone, so that a run can be extended.
+            10. It follows from the data alone, so that a run can be extended. At least 1, with
+            ``filled_from`` at least 0.
         batch_size: Images per step, at most the number of training images.
         learning_rate: Peak rate of AdamW, in (0, 10]; falls linearly to zero.
         weight_decay: Decoupled weight decay, in [0, 10]; biases and norms have none.
@@ -76,6 +83,7 @@ class Supernet(Pretrained):
         *,
         sharing: str = AUTO,
         sampling: str = UNIFORM,
+        filled_from: str | None = None,
         epochs: int | None = None,
         batch_size: int = 64,
         learning_rate: float = 2e-3,
@@ -87,8 +95,11 @@ class Supernet(Pretrained):
             raise ValueError(f"sharing must be {AUTO}, {' or '.join(SHARINGS)}, got {sharing!r}")
         if sampling not in SAMPLINGS:
             raise ValueError(f"sampling must be {' or '.join(SAMPLINGS)}, got {sampling!r}")
-        if epochs is not None and epochs < 1:
-            raise ValueError(f"epochs must be at least 1, got {epochs}")
+        if filled_from is not None and sharing == SEPARATE:
+            raise ValueError(f"filled_from needs sharing {ELASTIC}, got {sharing}; leave one out")
+        least = 1 if filled_from is None else 0
+        if epochs is not None and epochs < least:
+            raise ValueError(f"epochs must be at least {least}, got {epochs}")
         if batch_size < 2:
             raise ValueError(f"batch_size must be at least 2, got {batch_size}")
         if not 0 < learning_rate <= 10:
@@ -99,7 +110,13 @@ class Supernet(Pretrained):
             raise ValueError(f"drop_path must be in [0, 1), got {drop_path}")
         if not 0 <= stochastic_depth < 1:
             raise ValueError(f"stochastic_depth must be in [0, 1), got {stochastic_depth}")
+        sharing = sharing if filled_from is None else ELASTIC
         self._words, self._lengths = (sharing, sampling), (epochs, batch_size)
+        self._filled_from = filled_from
+        self._source: Source | None = None
+        self._digest = ""
+        self._sample: Sequence[Graph] = ()
+        self._shares: Sequence[float] = ()
         self._rates = (learning_rate, weight_decay)
         self._drop_path, self._stochastic_depth = drop_path, stochastic_depth
         self._prepared: tuple[ImageData, Task, SupernetRecipe] | None = None
@@ -108,11 +125,28 @@ class Supernet(Pretrained):
         self._bank: WeightBank | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what is made of the arrays."""
-        return {**self.__dict__, "_bank": None}
+        """Leave out what is made of the arrays, and what they began with."""
+        return {**self.__dict__, "_bank": None, "_source": None, "_sample": ()}
+
+    @property
+    def references(self) -> int:
+        """Networks of the space to which one that fills the shared weights must be like."""
+        return 0 if self._filled_from is None else COMPARED
+
+    def refer(self, graphs: Sequence[Graph]) -> None:
+        """Take them."""
+        self._sample = tuple(graphs)
 
     def prepare(self, data: ImageData, task: Task) -> None:
-        """Take the data and settle the recipe; see the contract."""
+        """Take the data and settle the recipe; see the contract.
+
+        Raises:
+            ValueError: If ``filled_from`` names nothing that fits, or something damaged.
+        """
+        if self._filled_from is not None:
+            self._source = read_source(self._filled_from)
+            self._digest = self._source.digest
+            self._shares = shares_of(self._source, self._sample)
         epochs, batch_size = self._lengths
         batch_size = min(batch_size, len(data.train))
         batches = len(data.train) // batch_size
@@ -132,6 +166,7 @@ class Supernet(Pretrained):
         return {
             "estimator": "supernet",
             **asdict(recipe),
+            **({} if self._filled_from is None else {"filled_from": self._digest}),
             "statistics_images": STATISTICS_IMAGES,
             "data": data.fingerprint,
         }
@@ -140,7 +175,13 @@ class Supernet(Pretrained):
         """Train the shared weights; see the contract."""
         with alone(given.device):
             data, task, recipe = self._ready()
-            training = SupernetTraining(data, task, recipe, given=given)
+            if self._shares:
+                given.tell(
+                    f"supernet: {self._filled_from} fills {min(self._shares):.0%} to "
+                    f"{max(self._shares):.0%} of the weights of {len(self._shares)} networks "
+                    "drawn; the rest is freshly initialised"
+                )
+            training = SupernetTraining(data, task, recipe, given=given, source=self._source)
             if not training.run():
                 return None
             self._trained = training.finish()

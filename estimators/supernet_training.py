@@ -15,6 +15,7 @@ from torch.nn import functional
 from estimators.data import ImageData, Split
 from estimators.determinism import seed_of
 from estimators.estimator import EvaluationError, Pretraining
+from estimators.filling import Source, fill
 from estimators.inherited import inherited
 from estimators.scoring import resized
 from estimators.shared_adam import SharedAdamW, Update
@@ -64,9 +65,16 @@ class SupernetTraining:
     """
 
     def __init__(
-        self, data: ImageData, task: Task, recipe: SupernetRecipe, *, given: Pretraining
+        self,
+        data: ImageData,
+        task: Task,
+        recipe: SupernetRecipe,
+        *,
+        given: Pretraining,
+        source: Source | None = None,
     ) -> None:
         self._data, self._task, self._recipe, self._given = data, task, recipe, given
+        self._source = source
         self._file = SupernetFile(given.folder)
         self._draw = given.population.draw
         self._batches = max(1, len(data.train) // recipe.batch_size)  # the odd rest is left out
@@ -248,7 +256,11 @@ class SupernetTraining:
 
     def _document(self, layout: Mapping[str, Any]) -> dict[str, Any]:
         return {
-            "recipe": {**asdict(self._recipe), "data": self._data.fingerprint},
+            "recipe": {
+                **asdict(self._recipe),
+                **({} if self._source is None else {"filled_from": self._source.digest}),
+                "data": self._data.fingerprint,
+            },
             "seed": self._given.seed,
             "step": self.step,
             "seconds": round(self.seconds, 3),
@@ -265,13 +277,15 @@ class SupernetTraining:
         )
 
     def _restore(self) -> None:
-        """Go on from what is in the folder, if there is anything.
+        """Go on from what is in the folder; if there is nothing, begin with the source.
 
         Raises:
             ValueError: If it is damaged or of another training.
         """
         found = self._file.read()
         if found is None:
+            if self._source is not None:
+                fill(self.bank, self._source, self._task.output_shape)
             return
         document, tensors = found
         recipe, seed = self._document({})["recipe"], self._given.seed

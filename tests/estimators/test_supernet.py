@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from estimators.data import ImageData, from_arrays
 from estimators.estimator import Evaluation, EvaluationError, Population, Pretraining
+from estimators.filling import read_source
 from estimators.shared_adam import SharedAdamW, Update
 from estimators.supernet import Supernet
 from estimators.task import Classification
 from estimators.weight_bank import WeightBank
+from search_spaces import graph_json
 from search_spaces.architecture import Architecture, lower
 from search_spaces.blocks import (
     Cell,
@@ -30,6 +33,7 @@ from search_spaces.blocks import (
 )
 from search_spaces.graph import Graph
 from search_spaces.lowering import BlockSpec
+from search_spaces.modules import build
 
 OPTIONS = {"epochs": 2, "batch_size": 16}
 
@@ -113,6 +117,49 @@ def score(estimator: Supernet, graph: Graph, seed: int = 0) -> Evaluation:
 def weights(folder: Path) -> bytes:
     (path,) = folder.glob("*.safetensors")
     return path.read_bytes()
+
+
+def test_shared_weights_that_are_filled_begin_with_the_source(tmp_path: Path) -> None:
+    graph = CHILDREN[1]
+    place = tmp_path / "source"
+    place.mkdir()
+    document = {"schema_version": 1, "graph": graph_json.to_document(graph)}
+    (place / "architecture.json").write_text(json.dumps(document))
+    save_file(build(graph).state_dict(), place / "model.safetensors")
+    before = {path: path.read_bytes() for path in place.iterdir()}
+
+    def filled(epochs: int, folder: Path, source: Path = place) -> tuple[Supernet, list[str]]:
+        estimator = Supernet(filled_from=str(source), **{**OPTIONS, "epochs": epochs})
+        estimator.refer(CHILDREN[:2])
+        assert estimator.references > 0
+        estimator.prepare(DATA, Classification(2))
+        told: list[str] = []
+        assert estimator.pretrain(given(folder, tell=told.append)) is not None
+        return estimator, told
+
+    estimator, told = filled(0, tmp_path / "none")
+    assert told[0].endswith("of the weights of 2 networks drawn; the rest is freshly initialised")
+    assert "to 100 %" in told[0].replace("100%", "100 %")
+    source = read_source(str(place)).weights
+    bank = estimator._shared()
+    assert all(
+        torch.equal(value, source[name])
+        for name, value in bank.state_dict(graph).items()
+        if "running" not in name
+    )
+    again = pickle.loads(pickle.dumps(estimator))  # noqa: S301 - as it goes to workers
+    assert score(again, graph) == score(estimator, graph)
+    assert again.recipe == estimator.recipe != prepared(epochs=1).recipe
+    score(estimator, CHILDREN[2])  # of which the source has hardly anything
+    trained_on, _ = filled(1, tmp_path / "one")
+    assert not torch.equal(
+        trained_on._shared().state_dict(graph)["stem.conv.weight"], source["stem.conv.weight"]
+    )
+    assert {path: path.read_bytes() for path in place.iterdir()} == before
+    other = shutil.copytree(place, tmp_path / "other")
+    save_file(build(graph).state_dict(), other / "model.safetensors")
+    with pytest.raises(ValueError, match="holds another training"):
+        filled(1, tmp_path / "one", other)
 
 
 @pytest.mark.parametrize(

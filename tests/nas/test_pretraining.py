@@ -1,11 +1,13 @@
 """Searches whose estimator trains before the first child: stopped, resumed, refused."""
 
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 import nas
 from estimators.estimator import Pretraining
@@ -87,6 +89,36 @@ def test_a_damaged_supernet_is_one_line(
     with pytest.raises(NasError, match=r"supernet\.json: must have schema version") as caught:
         nas.resume(folder, space=mini, data=images, workers=0, study=False, budget=4)
     assert caught.value.exit_code == 4
+
+
+@pytest.mark.slow
+def test_a_search_begins_with_a_trained_network_and_resume_reads_it_again(
+    options: dict[str, Any],
+    mini: type[SearchSpace],
+    images: Data,
+    exported: Path,
+    tmp_path: Path,
+) -> None:
+    source = shutil.copytree(exported, tmp_path / "source")
+    before = {path: path.read_bytes() for path in source.rglob("*") if path.is_file()}
+    filled = {"filled_from": str(source), "epochs": 0}
+    options |= {"settings": {"estimator": {**options["settings"]["estimator"], **filled}}}
+    folder = tmp_path / "run"
+    result = nas.search(out=folder, **options)
+    assert {path: path.read_bytes() for path in source.rglob("*") if path.is_file()} == before
+    again = {"space": mini, "data": images, "workers": 0, "study": False, "budget": 4}
+    weights = source / "model.safetensors"
+    changed = load_file(weights)
+    save_file({name: value + 1 for name, value in changed.items()}, weights)
+    with pytest.raises(NasError, match=r"filled_from is .* in the run") as caught:
+        nas.resume(folder, **again)
+    assert caught.value.exit_code == 4
+    weights.write_bytes(before[weights])
+    assert history(nas.resume(folder, **again))[:3] == history(result)
+    shutil.rmtree(source)
+    with pytest.raises(NasError, match="estimator: filled_from must be an exported folder"):
+        nas.search(**{**options, "out": tmp_path / "other"})
+    assert not (tmp_path / "other").exists()
 
 
 def test_children_are_drawn_within_the_limits(mini: type[SearchSpace]) -> None:
