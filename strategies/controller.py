@@ -2,7 +2,8 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeAlias, final
 
 import numpy as np
@@ -35,6 +36,9 @@ class Reinforce(Strategy):
     seen the answers so far, gives the chances of the options. What no answer opens is never
     visited. It starts even, and after every ``batch_size`` successes one step of Adam makes the
     answers of those that beat a moving average likelier. Failed children teach nothing.
+
+    It computes in one thread: workers train beside it, and threads that wait for each other on busy
+    cores take many times as long as one.
 
     It learns from whatever is told, so any number of children can run; they may have been
     proposed by the policy of some steps ago. A sample that was asked before or is beyond the
@@ -101,8 +105,9 @@ class Reinforce(Strategy):
     def _propose(self, rng: np.random.Generator) -> Proposal | None:
         if len(self.history.genotypes) >= self.genome.size:
             return None
-        self._learn()
-        genotype = self._sampled(rng)
+        with _one_thread():
+            self._learn()
+            genotype = self._sampled(rng)
         if genotype is None:
             genotype = draw_new(
                 self.genome, self.history, features=self.features, rng=rng, uniform="options"
@@ -272,3 +277,14 @@ class _Learner:
             return torch.zeros(len(rewards))
         standard = (np.array(rewards) - baseline) / math.sqrt(variance)
         return torch.tensor(standard.clip(-MAX_ADVANTAGE, MAX_ADVANTAGE), dtype=torch.float32)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """With one thread of torch, whatever there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -4,13 +4,14 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from search_spaces.genome import Decision, Genome, Genotype, Option
-from strategies.controller import MAX_SAMPLES, Reinforce
+from strategies.controller import MAX_SAMPLES, Reinforce, _Policy
 from strategies.random import RandomSearch
 from strategies.strategy import Proposal, Strategy
 
@@ -189,6 +190,26 @@ def test_it_beats_random_search_on_additive_landscapes() -> None:
             best.append(max(success.rewards[0] for success in strategy.history.successes))
         wins += best[0] > best[1]
     assert wins >= 13
+
+
+def test_it_computes_in_one_thread_and_leaves_torch_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = set()
+    before, sample = torch.get_num_threads(), _Policy.sample
+
+    def watched(*arguments: Any, **options: Any) -> Genotype:
+        seen.add(torch.get_num_threads())
+        return sample(*arguments, **options)
+
+    monkeypatch.setattr(_Policy, "sample", watched)
+    torch.set_num_threads(3)
+    try:
+        ask(Reinforce(GENOME, 60, ("maximize",), None), 0)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {1}
 
 
 def test_listing_strategies_and_the_others_do_without_torch() -> None:
