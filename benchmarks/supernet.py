@@ -88,7 +88,7 @@ def steps(name: str) -> None:
         images = torch.randn(BATCH, *graph.input_shape).to(memory_format=torch.channels_last)
         batch = images, torch.randint(10, (BATCH,))
         alone = build(graph).to(memory_format=torch.channels_last)
-        adam = _adamw(alone, Recipe(1, BATCH, 1e-4, 0.02))
+        adam = _adamw(alone, Recipe(1, BATCH, 1e-4, 0.02), {})
         shared, single, made_in = [], [], []
         for _ in range(2):  # the better one counts
             begin = time.process_time()

@@ -20,7 +20,7 @@ from search_spaces.primitives import BatchNorm2d, Conv2d, Linear
 from search_spaces.reference import REFERENCES
 from search_spaces.reference.adaptation import adapted
 from search_spaces.slots import Dimension, Slot, slots
-from search_spaces.strict_json import JsonError, loads, member
+from search_spaces.strict_json import JsonError, dumps, loads, member
 
 ARCHITECTURE, WEIGHTS, BEST = "architecture.json", "model.safetensors", "best"
 LEAST_COVERED = 0.25  # of a child's weights, for a network to count as one of the space
@@ -65,15 +65,18 @@ def read_source(name: str) -> Source:
         ValueError: If there is no such network, or the file is damaged or of another one.
     """
     network, colon, file = name.partition(":")
-    if colon and network in REFERENCES:
-        path = Path(file)
-        graph = _reference(network, path)
-    else:
-        folder = Path(name)
-        folder = folder / BEST if (folder / BEST / ARCHITECTURE).is_file() else folder
-        path, graph = folder / WEIGHTS, _graph(folder / ARCHITECTURE)
-    weights = _weights(path, graph)
-    state = blake2b(digest_size=16)
+    try:
+        if colon and network in REFERENCES:
+            path = Path(file)
+            graph = _reference(network, path)
+        else:
+            folder = Path(name)
+            folder = folder / BEST if (folder / BEST / ARCHITECTURE).is_file() else folder
+            path, graph = folder / WEIGHTS, _graph(folder / ARCHITECTURE)
+        weights = _weights(path, graph)
+    except OSError as error:  # such as a name that is too long
+        raise ValueError(f"filled_from: {name[:80]}: {error.strerror}") from error
+    state = blake2b(dumps(graph_json.to_document(graph)).encode(), digest_size=16)
     for key, value in weights.items():
         state.update(f"{key} {tuple(value.shape)}\n".encode())
         state.update(value.contiguous().numpy().tobytes())
@@ -228,7 +231,7 @@ def _reference(name: str, path: Path) -> Graph:
     try:
         with safe_open(str(path), framework="pt") as file:
             classes = int(file.get_slice(f"{last}.bias").get_shape()[0])
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, IndexError) as error:
         raise ValueError(f"filled_from: {path}: {error}") from error
     return lower(adapted(REFERENCES[name](), name=name, num_classes=classes))
 

@@ -13,6 +13,7 @@ PHOTOGRAPHS = frozenset({"fashion-mnist", "cifar10", "cifar100"})
 MOST_EPOCHS, LEAST_EPOCHS = 100, 10  # by default
 MOST_IMAGES = 3_000_000  # that they see in all
 THREADED = 2**15  # pixels of a batch, from which on several threads pay
+MOST_THREADS = 256
 # Least and largest values of options that are numbers.
 RANGES: Mapping[str, tuple[float, float]] = {
     "epochs": (1, 1_000_000),
@@ -30,7 +31,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "stochastic_depth": (0, 0.99),
     "average": (0, 0.99),
     "patience": (0, 1_000_000),
-    "threads": (1, 256),
+    "threads": (1, MOST_THREADS),
 }
 # Parts that earlier recipes had not, with what they mean there.
 _SINCE = {"threads": 1, **FACTORS_OF_ONE}
@@ -143,5 +144,5 @@ def default_recipe(data: ImageData, *, epochs: int | None = None, cpus: int = 1)
         epochs=epochs,
         batch_size=batch_size,
         flip=data.name in PHOTOGRAPHS,
-        threads=cpus if batch_size * height * width >= THREADED else 1,
+        threads=min(cpus, MOST_THREADS) if batch_size * height * width >= THREADED else 1,
     )

@@ -209,6 +209,9 @@ class FullTraining:
         """How long a pass takes on this machine, by a few steps and some images that are scored.
 
         These steps are taken, so a training whose result is wanted is another one.
+
+        Raises:
+            EvaluationError: If the device has no room for them, or the loss is not finite.
         """
         total = self._recipe.epochs * self._batches
         with self._alone():
@@ -219,7 +222,10 @@ class FullTraining:
             step = (time.monotonic() - begin) / PACE_STEPS
             few = Split(self._images[:PACE_IMAGES], self._labels[:PACE_IMAGES])
             begin = time.monotonic()
-            scored(self._model, few, graph=self._graph, device=self._device)
+            try:
+                scored(self._model, few, graph=self._graph, device=self._device)
+            except torch.OutOfMemoryError as error:
+                raise EvaluationError(str(error), cause="oom_device") from error
             image = (time.monotonic() - begin) / len(few)
         images = 0 if self._validation is None else len(self._validation)
         images += min(STATISTICS_BATCHES, self._batches) * self._batch

@@ -20,7 +20,7 @@ def for_inference(model: nn.Module, graph: Graph, *, device: str) -> nn.Module:
     which stays as it is; train neither of them while the other is in use.
 
     Args:
-        model: What ``build(graph)`` returned, with float32 weights.
+        model: What ``build(graph)`` returned, in eval mode, with float32 weights.
         graph: Of the network before folding.
         device: Where ``model`` is.
     """

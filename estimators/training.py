@@ -32,7 +32,7 @@ from estimators.ways import (
     candidates,
     fastest,
 )
-from search_spaces.families import shares
+from search_spaces.families import family_of
 from search_spaces.graph import Graph
 from search_spaces.modules import build, choose_paths
 from search_spaces.paths import PathChoice, Paths
@@ -113,8 +113,8 @@ class Training(Estimator):
     all children, rates as in ``Schedule``.
 
     Args:
-        epochs: Passes over the training images at fidelity 1; by default as many as make 50
-            steps, at least 3, of ``epoch_images`` each.
+        epochs: Of ``epoch_images`` each, at fidelity 1; by default as many as make 50 steps, at
+            least 3.
         batch_size: Images per step, at most the number of training images.
         learning_rate: Peak rate of AdamW, in (0, 10].
         weight_decay: Decoupled weight decay, in [0, 10]; biases and norms have none.
@@ -240,7 +240,7 @@ class Training(Estimator):
     def is_open(self) -> bool:
         """Whether ``fastest_way`` is worth asking: options leave a choice, training is long."""
         data, _, recipe = self._ready()
-        images = recipe.epochs * (recipe.epoch_images or len(data.train))
+        images = self._folds * recipe.epochs * (recipe.epoch_images or len(data.train))
         pixels = images * math.prod(data.input_shape[1:])
         return len(self._candidates) > 1 and pixels >= TIMED_PIXELS
 
@@ -259,6 +259,7 @@ class Training(Estimator):
         few = replace(data, train=Split(data.train.images[:count], data.train.labels[:count]))
         plain = replace(recipe, class_weights="none")  # a class may not be among so few
         with alone(device, seed=0):
+            children: dict[Way, _Child] = {}
             try:
                 children = {
                     way: _Child(
@@ -270,6 +271,10 @@ class Training(Estimator):
                 return str(fastest(self._candidates, seconds))
             except (torch.OutOfMemoryError, EvaluationError):
                 return str(self._candidates[0])
+            finally:  # workers on the same device need what they hold
+                children.clear()
+                gc.collect()
+                torch.cuda.empty_cache()
 
     def settle(self, ways: Mapping[str, str]) -> None:
         """Train networks in the way of their family, after ``prepare``.
@@ -391,7 +396,7 @@ class Training(Estimator):
     def _recipe_of(self, graph: Graph) -> Recipe:
         """The recipe in the way of the network's family."""
         _, _, recipe = self._ready()
-        way = self._ways.get(next(iter(shares(graph)), "")) if self._ways else None
+        way = self._ways.get(family_of(graph)) if self._ways else None
         return recipe if way is None else replace(recipe, **asdict(way))
 
     def _ready(self) -> tuple[ImageData, Task, Recipe]:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nas.api import Result, load, resume, search, train, transfer
+    from nas.run_folder import AuditSize
 
-__all__ = ["Result", "load", "resume", "search", "train", "transfer"]
+__all__ = ["AuditSize", "Result", "load", "resume", "search", "train", "transfer"]
 
 
 def __getattr__(name: str) -> Any:

@@ -106,8 +106,8 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
             and exported with these weights unless those it was chosen by are better on validation
             images. ``off``: it keeps the latter. None for ``auto``; with several objectives
             ``off``.
-        audit: How large an audit of estimators to make at the end, as ``docs/estimators.md`` says;
-            None for none.
+        audit: How large an audit of estimators to make at the end, as ``docs/estimators.md`` says:
+            ``nas.AuditSize(children, seeds)``; None for none.
         halving: Train every child a little, and of those that have reached a rung only the best one
             in ``halving`` further, which is at least 2; None trains each in one piece.
         max_params: Most parameters, or None.

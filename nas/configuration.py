@@ -58,8 +58,9 @@ class Configuration:
 
     ``strategy`` is None for the default one, which depends on the number of objectives.
     ``derived`` are options of the strategy as an earlier session resolved them; they stay when the
-    budget changes. So do the ``scales`` of several objectives, the ``rungs`` of halving, the
-    ``recipe`` of the final training and the ``ways`` that were timed, which are None before.
+    budget changes. So do options of the estimator that the user left to it (``resolved``), the
+    ``scales`` of several objectives, the ``rungs`` of halving, the ``recipe`` of the final training
+    and the ``ways`` that were timed, which are None before.
     """
 
     space: str | type[SearchSpace] = "mbconv"
@@ -84,6 +85,7 @@ class Configuration:
     halving: int | None = None
     rungs: tuple[float, ...] = ()
     ways: Mapping[str, str] | None = None
+    resolved: Mapping[str, float] = field(default_factory=dict)
 
 
 @final
@@ -153,7 +155,9 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
         configuration.space, images.input_shape, len(images.classes), settings["space"]
     )
     children = Children(space, limits)
-    estimator = make_estimator(configuration.estimator, settings["estimator"])
+    estimator = make_estimator(
+        configuration.estimator, {**configuration.resolved, **settings["estimator"]}
+    )
     stand_in, asked = estimator.stand_in, None
     if stand_in is not None:
         if len(objectives) > 1:
@@ -305,7 +309,18 @@ def of_run(
         halving=run.halving,
         rungs=run.derived.rungs,
         ways=run.derived.ways,
+        resolved=_resolved(parts["estimator"], run.derived.estimator),
     )
+
+
+def _resolved(estimator: str | type[Estimator], recipe: Mapping[str, Any]) -> dict[str, float]:
+    """What options that are None by default were resolved to, by a recipe that names them."""
+    options = plugins.options(target_of("estimators", estimator))
+    return {
+        name: recipe[name]
+        for name, option in options.items()
+        if option.default is None and type(recipe.get(name)) in (int, float)
+    }
 
 
 def resolve_device(device: str) -> str:

@@ -21,6 +21,7 @@ from nas.limits import format_quantity
 from nas.panel import duration
 from nas.plan import FRESH_SEEDS, PREFLIGHT, finalists_of, rng_of, training_seed
 from nas.terminal import escaped
+from nas.ways import settled_ways
 from nas.workers import Failure, Job, run_job
 from search_spaces.genome import Genotype
 from search_spaces.modules import build
@@ -216,6 +217,12 @@ def _calibration(
     def on(images: ImageData) -> Estimator:
         made = another()
         prepare_estimator(made, images, prepared.task, children=prepared.children, seed=plan.seed)
+        settled_ways(  # as the search trains
+            *(made, prepared.record.derived.ways),
+            children=prepared.children,
+            seed=plan.seed,
+            device=plan.device,
+        )
         return made
 
     def score(scoring: Estimator, fidelity: float) -> Evaluation | Failure:

@@ -168,6 +168,7 @@ class Ending:
         prepared, ordinal = self._prepared, best.trial.ordinal
         training = Training()
         training.prepare(prepared.images, prepared.task)
+        training.settle(prepared.record.derived.ways)
         kept = self._kept_weights(best, WEIGHTS)
         if kept is not None:
             return replace(best, weights=kept), training.recipe

@@ -28,7 +28,7 @@ def document(folder: Path) -> dict[str, Any] | None:
         to say of that kind.
 
     Raises:
-        NasError: If it is damaged (exit code 2 or 4).
+        NasError: If it is damaged (exit code 4).
     """
     if os.path.isfile(folder / RUN) or not os.path.isdir(folder):  # noqa: PTH113, PTH112 - odd names
         return None
@@ -47,7 +47,10 @@ def watched(folder: Path, found: dict[str, Any]) -> dict[str, Any]:
     """The same once no process works on it."""
     while found["state"] == "running":
         time.sleep(WATCH_EVERY)
-        found = document(folder) or found
+        now = document(folder)
+        if now is None:  # it was moved or deleted
+            break
+        found = now
     return found
 
 
@@ -80,24 +83,32 @@ def _training(folder: Path) -> dict[str, Any]:
     if type(epochs) is not int:
         raise NasError(f"training: {folder / TRAINING} has no epochs; it is damaged", exit_code=4)
     found = {"folder": str(folder), "kind": "training", "epochs": epochs}
-    state = "finished" if (folder / SUMMARY).is_file() else "stopped"
-    if held(folder):
-        state = "running"
-    if state == "finished":
-        summary = read_json(folder / SUMMARY, what="summary")
-        done, validation = summary["epochs"], summary["validation"]
-        tested = {"test": summary["test"]["metrics"], "test_reads": summary["test_reads"]}
+    if (folder / SUMMARY).is_file():
+        state, figures = "finished", _figures(folder / SUMMARY)
     else:
-        curve = curve_of(folder / CHECKPOINT)
-        done, validation, tested = len(curve), dict(curve[-1].validation) if curve else {}, {}
+        state, curve = "running" if held(folder) else "stopped", curve_of(folder / CHECKPOINT)
+        validation = dict(curve[-1].validation) if curve else {}
+        figures = {"done": len(curve), "validation": validation}
     return {
         **found,
         "state": state,
-        "done": done,
-        "validation": validation,
-        **tested,
+        **figures,
         "holder": holder(folder) if state == "running" else None,
     }
+
+
+def _figures(path: Path) -> dict[str, Any]:
+    """What the summary of a training says."""
+    given = read_json(path, what="summary")
+    try:
+        return {
+            "done": member(given, "epochs", int, "document"),
+            "validation": member(given, "validation", dict, "document"),
+            "test": member(member(given, "test", dict, "document"), "metrics", dict, "test"),
+            "test_reads": member(given, "test_reads", int, "document"),
+        }
+    except JsonError as error:
+        raise NasError(f"summary: {path}: {error}", exit_code=4) from error
 
 
 def _training_lines(found: Mapping[str, Any], folder: str) -> list[str]:
@@ -119,7 +130,7 @@ def _network(folder: Path) -> dict[str, Any]:
         graph = graph_json.from_document(member(given, "graph", dict, "document"))
         figures = member(given, "figures", dict, "document") if "figures" in given else {}
     except JsonError as error:
-        raise NasError(f"architecture: {path}: {error}", exit_code=2) from error
+        raise NasError(f"architecture: {path}: {error}", exit_code=4) from error
     return {
         "input_shape": [int(side) for side in graph.input_shape],
         "params": graph.params,

@@ -202,13 +202,14 @@ class Session:
     def _final_recipe(self, best: Finalist) -> FullRecipe | None:
         """How the winner is trained in what is left of the time; None if it is too little.
 
-        Once its epochs are in the record they stay: a checkpoint is of them.
+        What was begun is not cut any more: its checkpoint is of so many epochs.
         """
         prepared, ordinal, hours = self._prepared, best.trial.ordinal, self._execution.max_hours
         recipe, device = prepared.recipe, device_here(self._plan.device)
         assert recipe is not None  # noqa: S101 - it is to be finished
         here = device == self._plan.device and (self._ray is None or self._ray.here)
-        if hours is not None and here and ordinal not in self._record.finishing:
+        begun = checkpoint_of(self._folder, ordinal).exists() or ordinal in self._record.finishing
+        if hours is not None and here and not begun:
             epochs = affordable(
                 best.child.graph,
                 prepared.images,

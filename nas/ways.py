@@ -9,7 +9,7 @@ from estimators.training import Training
 from nas.children import Child, Children
 from nas.errors import NasError
 from nas.plan import PREFLIGHT, rng_of
-from search_spaces.families import shares
+from search_spaces.families import family_of
 
 SAMPLES = 32  # children, of which the middling one of each family is timed
 
@@ -59,6 +59,6 @@ def _middling(children: list[Child]) -> dict[str, Child]:
     """The child of median MACs of each family."""
     found: dict[str, list[Child]] = {}
     for child in sorted(children, key=lambda child: child.macs):
-        for family in list(shares(child.graph))[:1]:
+        if family := family_of(child.graph):
             found.setdefault(family, []).append(child)
     return {family: some[len(some) // 2] for family, some in sorted(found.items())}

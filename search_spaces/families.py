@@ -25,6 +25,11 @@ def families(graph: Graph) -> dict[str, str]:
     return {node.name: by_scope[node.scope] for node in graph.nodes if by_scope[node.scope]}
 
 
+def family_of(graph: Graph) -> str:
+    """The family with most of the network's multiply-accumulates; empty where none has any."""
+    return next(iter(shares(graph)), "")
+
+
 def shares(graph: Graph) -> dict[str, float]:
     """Share of the network's multiply-accumulates in each family, the largest first.
 

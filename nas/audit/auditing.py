@@ -92,7 +92,12 @@ def audited(  # noqa: PLR0913 - by name, what a run at work has
     """
     finals = _finals_of(folder)
     place = folder / AUDIT
-    place.mkdir(exist_ok=True)
+    try:
+        place.mkdir(exist_ok=True)
+    except OSError as error:
+        raise NasError(f"audit: cannot make {place}: {error.strerror}", exit_code=5) from error
+    if linked := [path.name for path in place.iterdir() if path.is_symlink()]:
+        raise NasError(f"audit: {place / linked[0]} must not be a link", exit_code=4)
     tidy(place)
     with Measurements(place / MEASURED, show, until) as measurements:
         work = _Audit(folder, prepared, record, measurements, execution, interrupts, ray, show)

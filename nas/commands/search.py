@@ -283,10 +283,11 @@ def report(folder: Path, *, as_json: bool) -> None:
 
     document = read_json(folder / SUMMARY, what="summary")
     answer(dumps(document, indent=2) if as_json else _found(document, folder))
-    if document.get("audit") is not None and not as_json:
+    audit = folder / AUDIT / AUDIT_DOCUMENT
+    if document.get("audit") is not None and audit.is_file() and not as_json:
         from nas.audit import report as audit_report  # noqa: PLC0415 - numpy
 
-        found = read_json(folder / AUDIT / AUDIT_DOCUMENT, what="audit")
+        found = read_json(audit, what="audit")
         answer("\n" + audit_report.text(found))
     if "scaling" in document and not as_json:
         from nas.scaling import findings_text  # noqa: PLC0415 - torch

@@ -43,8 +43,10 @@ def network_of(winner: Winner, source: str | Path, format_: str | None) -> nn.Mo
     places = (Path(source, BEST, name), Path(source, name))
     file = next((place for place in places if place.is_file()), None)
     if file is None:
+        data = " --data ..." if format_ == "int8" else ""
         raise usage_error(
-            f"{source} holds no {name}; write one: nas export {source} --format {format_} --out ..."
+            f"{source} holds no {name}; write one into a folder and name that: "
+            f"nas export {source} --format {format_}{data} --out ..."
         )
     return OnnxNetwork(file, winner)
 

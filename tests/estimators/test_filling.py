@@ -193,6 +193,8 @@ def test_what_does_not_fit_is_one_clear_line(tmp_path: Path) -> None:
         shares_of(source, [child])
     with pytest.raises(ValueError, match="must be an exported folder or REFERENCE:FILE"):
         read_source(str(tmp_path / "nothing"))
+    with pytest.raises(ValueError, match="filled_from: aaa"):
+        read_source("a" * 300)
     with pytest.raises(ValueError, match=r"filled_from: .*nothing"):
         read_source(f"resnet18:{tmp_path / 'nothing'}")
     weights = folder / "model.safetensors"
@@ -211,6 +213,17 @@ def test_what_does_not_fit_is_one_clear_line(tmp_path: Path) -> None:
         Supernet(filled_from="x", epochs=-1)
     with pytest.raises(ValueError, match="epochs must be at least 1, got 0"):
         Supernet(epochs=0)
+
+
+def test_the_digest_is_of_network_and_weights(tmp_path: Path) -> None:
+    weights = trained(large())
+    other = network(*[MBConv(16, 5, expansion=3, activation="relu")] * 2, MBConv(16, 5))
+    assert set(build(other).state_dict()) == set(weights)
+    folders = [exported(tmp_path / "one", large(), weights)]
+    folders += [exported(tmp_path / "same", large(), weights)]
+    folders += [exported(tmp_path / "other", other, weights)]
+    one, same, unlike = (read_source(str(folder)).digest for folder in folders)
+    assert one == same != unlike
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:

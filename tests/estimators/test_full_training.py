@@ -145,6 +145,12 @@ def test_without_options_no_more_images_are_seen_than_a_laptop_can_take() -> Non
     assert [epochs(count) for count in (30_000, 51_000, 3_000_000)] == [100, 58, 10]
 
 
+def test_a_machine_of_many_cpus_takes_as_many_threads_as_a_recipe_may_have() -> None:
+    images = torch.zeros(1, 1, 64, 64).expand(64, 1, 64, 64)
+    train = Split(images, torch.zeros(64, dtype=torch.int64))
+    assert default_recipe(replace(DATA, train=train), cpus=1000).threads == 256
+
+
 def test_it_learns_and_its_weights_are_those_that_were_scored() -> None:
     fit = training(FullRecipe(epochs=12, batch_size=16, shift=0.0))
     last = list(fit.passes())[-1]

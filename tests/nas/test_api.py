@@ -611,7 +611,7 @@ def test_a_folder_that_holds_something_is_left_alone(
 
 
 def test_importing_the_package_offers_these_names() -> None:
-    assert nas.__all__ == ["Result", "load", "resume", "search", "train", "transfer"]
+    assert nas.__all__ == ["AuditSize", "Result", "load", "resume", "search", "train", "transfer"]
     assert all(callable(getattr(nas, name)) for name in nas.__all__)
     with pytest.raises(AttributeError, match="no attribute 'serch'"):
         getattr(nas, "ser" + "ch")

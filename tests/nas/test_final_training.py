@@ -25,7 +25,7 @@ from estimators.task import Classification
 from nas.configuration import Configuration, prepare
 from nas.errors import NasError
 from nas.execution import Execution
-from nas.final_training import final_recipe
+from nas.final_training import checkpoint_of, final_recipe
 from nas.journal import read_events
 from nas.progress import Lines
 from nas.record import FULL
@@ -230,6 +230,23 @@ def test_a_time_limit_leaves_as_many_epochs_as_fit(
     (folder / "summary.json").unlink()
     nas.resume(folder, **options)  # without a limit: what was begun is kept
     assert best(folder)["final_training"]["epochs"] == 3
+
+
+def test_a_final_training_that_was_begun_is_not_cut(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    search(folder, options)
+    lines = (folder / "events.jsonl").read_bytes().splitlines(keepends=True)
+    place = next(at for at, line in enumerate(lines) if b'"final_training"' in line)
+    (folder / "events.jsonl").write_bytes(b"".join(lines[:place]))
+    (folder / "summary.json").unlink()
+    ordinal = loads(lines[place])["ordinal"]
+    checkpoint_of(folder, ordinal).write_bytes(b"of some epochs")
+    monkeypatch.setattr(FullTraining, "seconds_per_pass", lambda self: 880.0)
+    nas.resume(folder, **options, max_hours=1.0)
+    assert best(folder)["final_training"]["epochs"] == 4
+    assert kinds(folder)["finishing"] == 0
 
 
 def test_time_that_is_plenty_changes_nothing_and_too_little_leaves_it_out(

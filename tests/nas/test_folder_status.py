@@ -58,3 +58,19 @@ def test_a_damaged_description_is_one_line(exported: Path, tmp_path: Path) -> No
     (tmp_path / "out" / "architecture.json").write_text('{"graph": []}')
     with pytest.raises(NasError, match="graph must be"):
         folder_status.document(tmp_path / "out")
+
+
+def test_a_damaged_summary_of_a_training_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "training.json").write_text('{"recipe": {"epochs": 3}}')
+    (tmp_path / "summary.json").write_text("{}")
+    with pytest.raises(NasError, match=r"summary: .*epochs") as caught:
+        folder_status.document(tmp_path)
+    assert caught.value.exit_code == 4
+
+
+def test_watching_ends_when_the_folder_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.folder_status.time.sleep", lambda _: None)
+    found = {"state": "running"}
+    assert folder_status.watched(tmp_path / "gone", found) is found

@@ -22,6 +22,7 @@ from nas.errors import NasError
 from nas.interrupts import Interrupted
 from nas.journal import Journal, read_events
 from nas.lock import RunLock
+from nas.run_folder import read_record
 from nas.session import opened
 from search_spaces.genome import Genotype
 from search_spaces.graph import Graph
@@ -257,6 +258,19 @@ def test_a_damaged_summary_is_written_anew(
     assert status.document(tmp_path / "run")["state"] == "stopped"
     resumed(tmp_path / "run", options)
     assert summary(tmp_path / "run")["best"] == before["best"]
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_options_that_an_estimator_resolved_stay_when_its_defaults_change(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {**options, "estimator": "proxy", "space": "mbconv"}
+    settings = {"estimator": {"score": "grad_norm"}}
+    begun(tmp_path / "run", options, budget=1, settings=settings)
+    monkeypatch.setattr("estimators.proxy.BATCHES", {"grad_norm": 4})
+    resumed(tmp_path / "run", options, budget=2)
+    assert read_record(tmp_path / "run").derived.estimator["batch_size"] == 16
+    assert kinds(tmp_path / "run")["opened"] == 2
 
 
 def test_an_option_that_was_left_to_the_budget_stays_what_it_became(
