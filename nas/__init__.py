@@ -9,8 +9,7 @@ Importing this package is cheap: torch is imported on first use.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.api import Result, load, resume, search, train, transfer
-    from nas.run_folder import AuditSize
+    from nas.api import AuditSize, Result, load, resume, search, train, transfer
 
 __all__ = ["AuditSize", "Result", "load", "resume", "search", "train", "transfer"]
 

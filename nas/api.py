@@ -37,7 +37,7 @@ from nas.transferring.run import transfer
 from search_spaces.space import SearchSpace
 from strategies.strategy import Strategy
 
-__all__ = ["Result", "load", "resume", "search", "train", "transfer"]
+__all__ = ["AuditSize", "Result", "load", "resume", "search", "train", "transfer"]
 
 Count = int | Literal["auto"]
 
