@@ -23,10 +23,11 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from estimators.child_training import ChildTraining
 from estimators.data import ImageData, Split, from_arrays
 from estimators.scoring import resized, scored
 from estimators.task import Classification
-from estimators.training import Training, _Child
+from estimators.training import Training
 from nas import plugins
 from search_spaces.architecture import lower
 from search_spaces.graph import Graph
@@ -81,7 +82,7 @@ def our_training(graph: Graph, data: ImageData, steps: int, **options: Any) -> C
     """As many steps of ours; each call goes on where the last one stopped."""
     training = Training(epochs=1_000, batch_size=BATCH, **options)
     training.prepare(data, Classification(CLASSES))
-    child = _Child(graph, *training._ready(), seed=0, device="cpu")  # noqa: SLF001 - what is timed
+    child = ChildTraining(graph, *training._ready(), seed=0, device="cpu")  # noqa: SLF001 - what is timed
     done = 0
 
     def run() -> None:

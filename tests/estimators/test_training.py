@@ -10,18 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from estimators.child_training import STATISTICS_BATCHES, ChildTraining, Recipe, adamw
 from estimators.data import ImageData, Split, digits, from_arrays
 from estimators.estimator import Evaluation, EvaluationError
 from estimators.scoring import measure, resized
 from estimators.task import Classification
-from estimators.training import (
-    EPOCH_IMAGES,
-    STATISTICS_BATCHES,
-    Recipe,
-    Training,
-    _adamw,
-    _Child,
-)
+from estimators.training import EPOCH_IMAGES, Training
 from estimators.ways import Way
 from search_spaces.architecture import Architecture, lower
 from search_spaces.blocks import Classifier, ConvNormAct, FractalBlock, MBConv
@@ -159,7 +153,7 @@ def test_generator_and_threads_are_restored_after_an_exception_too() -> None:
 
 def test_every_epoch_has_an_order_of_its_own_and_no_image_twice() -> None:
     recipe = Recipe(epochs=2, batch_size=16, learning_rate=0.1, weight_decay=0.0)
-    child = _Child(network(), DATA, Classification(CLASSES), recipe, seed=0, device="cpu")
+    child = ChildTraining(network(), DATA, Classification(CLASSES), recipe, seed=0, device="cpu")
     batches = len(DATA.train) // 16
     epochs = [
         torch.cat([child._chosen(epoch * batches + batch) for batch in range(batches)])
@@ -310,7 +304,7 @@ def test_the_score_is_the_last_one_reached_not_the_best(monkeypatch: pytest.Monk
     def measure_worse(*_: Any, **__: Any) -> dict[str, float]:
         return {"accuracy": left.pop(0), "log_loss": 1.0}
 
-    monkeypatch.setattr("estimators.training.measure", measure_worse)
+    monkeypatch.setattr("estimators.child_training.measure", measure_worse)
     found = evaluate(prepared(epochs=6), report=lambda *_: False)
     calls = len(falling) - len(left)
     assert calls >= 3
@@ -497,7 +491,7 @@ def test_memory_that_runs_out_has_a_cause_of_its_own(monkeypatch: pytest.MonkeyP
     def build_nothing(graph: Graph) -> None:
         raise torch.OutOfMemoryError("no room")
 
-    monkeypatch.setattr("estimators.training.build", build_nothing)
+    monkeypatch.setattr("estimators.child_training.build", build_nothing)
     with pytest.raises(EvaluationError, match="no room") as caught:
         evaluate(prepared())
     assert caught.value.cause == "oom_device"
@@ -557,7 +551,7 @@ def test_halves_of_unequal_size_add_up_to_the_gradient_of_the_batch() -> None:
     gradients = []
     for parts in (1, 2):
         training = prepared(batch_size=15)
-        child = _Child(graph, *training._ready(), seed=0, device="cpu", parts=parts)
+        child = ChildTraining(graph, *training._ready(), seed=0, device="cpu", parts=parts)
         child._train(0, 1, 1.0)
         gradients.append([parameter.grad for parameter in child._model.parameters()])
     for whole, halves in zip(*gradients, strict=True):
@@ -668,7 +662,7 @@ def test_a_report_may_stop_the_training() -> None:
 
 def test_weights_decay_and_biases_and_norms_do_not() -> None:
     model = build(network())
-    decaying, others = _adamw(model, Recipe(1, 16, 0.1, weight_decay=0.25), {}).param_groups
+    decaying, others = adamw(model, Recipe(1, 16, 0.1, weight_decay=0.25), {}).param_groups
     assert (decaying["weight_decay"], others["weight_decay"]) == (0.25, 0.0)
     assert {parameter.ndim for parameter in decaying["params"]} == {2, 4}
     assert {parameter.ndim for parameter in others["params"]} == {1}
@@ -760,7 +754,7 @@ def test_an_epoch_of_a_large_set_is_a_part_of_it_unless_epochs_are_asked_for(
 def test_epochs_go_on_with_other_images_until_all_had_their_turn() -> None:
     recipe = Recipe(4, 8, 4e-3, 0.02, epoch_images=24)
     task = Classification(CLASSES)
-    child = _Child(network(2), large(60), task, recipe, seed=0, device="cpu")
+    child = ChildTraining(network(2), large(60), task, recipe, seed=0, device="cpu")
     assert (child._batches, child._schedule.total) == (3, 12)
     chosen = torch.cat([child._chosen(number) for number in range(7)])
     assert len(chosen.unique()) == 56  # a pass, less the odd rest
