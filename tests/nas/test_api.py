@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import nas
-from estimators import training
+from estimators import child_training
 from estimators.data import ImageData, Split
 from estimators.estimator import Checkpoint, Estimator, Evaluation, EvaluationError, Report
 from estimators.task import Classification, Task
@@ -198,7 +198,7 @@ def test_the_test_images_are_read_once_and_by_the_winner(
     mini: type[SearchSpace], images: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    measure, scored, prepare = training.measure, ending.scored, api.prepare
+    measure, scored, prepare = child_training.measure, ending.scored, api.prepare
     tests: list[Split] = []
 
     def prepared(*arguments: Any, **options: Any) -> Any:
@@ -215,7 +215,7 @@ def test_the_test_images_are_read_once_and_by_the_winner(
 
     monkeypatch.setattr(api, "prepare", prepared)
     monkeypatch.setattr(ending, "scored", watched(scored))
-    monkeypatch.setattr(training, "measure", watched(measure))
+    monkeypatch.setattr(child_training, "measure", watched(measure))
     result = nas.search(out=tmp_path / "run", **small(mini, images))
     assert read.count("test") == 1
     assert read[-1] == "test"
