@@ -6,6 +6,7 @@ from typing import Any, Literal, final
 
 from estimators.data import ImageData
 from estimators.parameter_groups import FACTORS_OF_ONE, FamilyFactors
+from estimators.ways import AUTO, PRECISIONS
 
 # Published sets of photographs, whose images mean the same when mirrored. Digits and letters do
 # not, and of data of a user's own nobody but the user knows.
@@ -34,8 +35,12 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "threads": (1, MOST_THREADS),
 }
 # Parts that earlier recipes had not, with what they mean there.
-_SINCE = {"threads": 1, **FACTORS_OF_ONE}
-CHOICES = {"optimizer": ("adamw", "sgd"), "class_weights": ("none", "balanced")}
+_SINCE = {"threads": 1, "precision": AUTO, **FACTORS_OF_ONE}
+CHOICES = {
+    "optimizer": ("adamw", "sgd"),
+    "class_weights": ("none", "balanced"),
+    "precision": (AUTO, *PRECISIONS),
+}
 
 
 @final
@@ -71,6 +76,9 @@ class FullRecipe(FamilyFactors):
         merge_validation: Whether validation images are trained on, too; not with ``patience``.
         threads: What computes on a CPU, from 1 to 256; another number changes sums in their last
             digits, and with them the curve.
+        precision: What convolutions and linear layers compute in while training, ``float32`` or
+            ``bfloat16``; weights, statistics of batch norms and scores are float32. ``auto`` is
+            for whoever has timed them (``in_faster_precision``), and float32 where nobody has.
 
     Raises:
         ValueError: If a value is out of range.
@@ -97,6 +105,7 @@ class FullRecipe(FamilyFactors):
     class_weights: Literal["none", "balanced"] = "none"
     merge_validation: bool = False
     threads: int = 1
+    precision: str = AUTO
 
     def __post_init__(self) -> None:
         self.check_range()

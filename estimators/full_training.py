@@ -20,6 +20,7 @@ from estimators.parameter_groups import Factors, check_factors, factor_of, freez
 from estimators.scoring import average_statistics, measure, resized, scored
 from estimators.snapshot import Epoch, Snapshot
 from estimators.task import Task
+from estimators.ways import BFLOAT16
 from search_spaces.graph import Graph
 from search_spaces.modules import build, choose_paths
 from search_spaces.paths import Paths
@@ -78,6 +79,7 @@ class FullTraining:
             raise ValueError(f"network must return {task.output_shape}, got {graph.output_shape}")
         self._task, self._recipe, self._seed, self._device = task, recipe, seed, device
         self._validation = None if recipe.merge_validation else data.validation
+        self._mixed = recipe.precision == BFLOAT16
         self._graph = graph
         self._size = tuple(int(side) for side in graph.input_shape[1:])
         with alone(device, seed=seed):
@@ -205,21 +207,31 @@ class FullTraining:
         self._epoch, self._curve = len(snapshot.curve), list(snapshot.curve)
         self._parts = snapshot.parts
 
+    def try_steps(self, steps: int) -> None:
+        """Take the first steps, to see how long they take.
+
+        They are taken, so a training whose result is wanted is another one.
+
+        Raises:
+            EvaluationError: If the device has no room for them.
+        """
+        with self._alone():
+            for number in range(steps):
+                self._step(number % (self._recipe.epochs * self._batches))
+
     def seconds_per_pass(self) -> float:
         """How long a pass takes on this machine, by a few steps and some images that are scored.
 
-        These steps are taken, so a training whose result is wanted is another one.
+        A training whose result is wanted is another one: see ``try_steps``.
 
         Raises:
-            EvaluationError: If the device has no room for them, or the loss is not finite.
+            EvaluationError: If the device has no room for them.
         """
-        total = self._recipe.epochs * self._batches
+        self.try_steps(1)  # the first one takes longer
+        begin = time.monotonic()
+        self.try_steps(PACE_STEPS)
+        step = (time.monotonic() - begin) / PACE_STEPS
         with self._alone():
-            self._step(0)  # the first one takes longer
-            begin = time.monotonic()
-            for number in range(1, 1 + PACE_STEPS):
-                self._step(number % total)
-            step = (time.monotonic() - begin) / PACE_STEPS
             few = Split(self._images[:PACE_IMAGES], self._labels[:PACE_IMAGES])
             begin = time.monotonic()
             try:
@@ -294,7 +306,9 @@ class FullTraining:
         for piece, (inputs, first, second) in enumerate(pieces):
             torch.manual_seed(seed_of(self._seed, _DROPOUT, number, piece))
             self._choose_paths(len(inputs), number, piece)
-            outputs = self._model(resized(inputs, self._size)).float()
+            with torch.autocast(self._images.device.type, torch.bfloat16, enabled=self._mixed):
+                outputs = self._model(resized(inputs, self._size))
+            outputs = outputs.float()
             loss = self._loss(outputs, first)
             if share < 1:
                 loss = share * loss + (1 - share) * self._loss(outputs, second)

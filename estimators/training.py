@@ -20,6 +20,7 @@ from estimators.splits import Positions
 from estimators.task import Task
 from estimators.ways import (
     AUTO,
+    TIMED_PIXELS,
     Way,
     candidates,
     fastest,
@@ -36,9 +37,6 @@ DROP_PATH = 0.15  # arXiv:1605.07648, section 4
 # the paper costs networks of 3 columns 0.08 of accuracy and those of 4 columns 0.3, after 152
 # steps 0.01 and 0.03.
 STEPS_WITH_DROP_PATH = 1_000
-# A training over fewer pixels than this is too short for timing to pay, and calls take more time
-# in it than what they compute: on digits of 8x8 pixels, 3 of 20 timings chose another way.
-TIMED_PIXELS = 10_000_000
 TIMED_STEPS = 2  # of one measurement
 
 
@@ -238,6 +236,10 @@ class Training(Estimator):
         self._ways = {family: way for family, way in found.items() if way in self._candidates[1:]}
         text = ", ".join(f"{family}: {way}" for family, way in self._ways.items())
         self._prepared = data, task, replace(recipe, ways=text)
+
+    def precision_of(self, graph: Graph) -> str:
+        """What a network is trained in: by options, or by the way of its family."""
+        return self._recipe_of(graph).precision
 
     @property
     def recipe(self) -> Mapping[str, float | int | str]:

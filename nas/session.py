@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol, final
 from estimators.estimator import Estimator, Pretrained
 from estimators.finishing import Finishing
 from estimators.full_recipe import FullRecipe
+from estimators.training import Training
+from estimators.ways import AUTO
 from nas.configuration import Prepared
 from nas.ending import Ending
 from nas.engine import BUDGET_SPENT, Search, SearchFailed
@@ -207,6 +209,8 @@ class Session:
         prepared, ordinal, hours = self._prepared, best.trial.ordinal, self._execution.max_hours
         recipe, device = prepared.recipe, device_here(self._plan.device)
         assert recipe is not None  # noqa: S101 - it is to be finished
+        if recipe.precision == AUTO and isinstance(prepared.judge, Training):
+            recipe = replace(recipe, precision=prepared.judge.precision_of(best.child.graph))
         here = device == self._plan.device and (self._ray is None or self._ray.here)
         begun = checkpoint_of(self._folder, ordinal).exists() or ordinal in self._record.finishing
         if hours is not None and here and not begun:

@@ -15,6 +15,7 @@ from estimators.class_figures import ClassFigures
 from estimators.data import ImageData
 from estimators.determinism import cpus
 from estimators.estimator import EvaluationError
+from estimators.full_precision import in_faster_precision
 from estimators.full_recipe import FullRecipe, default_recipe
 from estimators.full_training import FullTraining
 from estimators.scoring import scored
@@ -237,6 +238,8 @@ def _begun(order: Order, folder: Path) -> tuple[FullRecipe, str]:
                 exit_code=4,
             )
         recipe = recipe_of(order.images, order.settings, cpus=_cpus(order.device))
+        task = Classification(len(order.images.classes))
+        recipe = in_faster_precision(order.graph, order.images, task, recipe, device=order.device)
         if order.hours is not None:
             recipe = replace(recipe, epochs=_affordable(order, recipe))
         document = {"schema_version": SCHEMA_VERSION, "order": here, "recipe": recipe.document()}

@@ -100,6 +100,25 @@ def test_the_caller_keeps_its_random_numbers_and_threads() -> None:
     assert torch.get_num_threads() == threads
 
 
+def test_bfloat16_trains_otherwise_and_weights_and_scores_stay_float32() -> None:
+    plain, mixed = (
+        training(FullRecipe(epochs=2, batch_size=16, precision=precision))
+        for precision in ("float32", "bfloat16")
+    )
+    assert all(list(fit.passes()) for fit in (plain, mixed))
+    assert plain.weights().keys() == mixed.weights().keys()
+    kept = [one for one in mixed.weights().values() if one.is_floating_point()]
+    assert {one.dtype for one in kept} == {torch.float32}
+    for one, other in zip(plain.curve, mixed.curve, strict=True):
+        assert one.loss != other.loss
+        assert one.loss == pytest.approx(other.loss, rel=0.02)
+
+
+def test_a_precision_that_nobody_timed_is_float32() -> None:
+    one, other = (training(FullRecipe(epochs=1, precision=each)) for each in ("auto", "float32"))
+    assert list(one.passes()) == list(other.passes())
+
+
 @pytest.mark.slow  # threads that wait here spin, which takes long where others work
 def test_with_two_threads_it_goes_on_to_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = FullRecipe(epochs=2, batch_size=32, threads=2)

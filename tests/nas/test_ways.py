@@ -14,6 +14,7 @@ from nas.audit.subjects import subject
 from nas.children import Children
 from nas.configuration import Configuration, prepare
 from nas.errors import NasError
+from nas.journal import read_events
 from nas.limits import Limits
 from nas.run_folder import read_record
 from nas.ways import settled_ways
@@ -85,6 +86,34 @@ def test_nothing_is_timed_where_it_says_nothing(
     assert settled(training(images), device="cuda") == {}
     monkeypatch.setattr("estimators.training.TIMED_PIXELS", 10**9)
     assert settled(training(images)) == {}
+    assert not asked
+
+
+@pytest.mark.parametrize(
+    ("train", "precision"), [({}, "bfloat16"), ({"precision": "float32"}, "float32")]
+)
+def test_the_winner_is_trained_as_its_family_or_as_was_said(
+    images: IMAGES,
+    asked: list[tuple[str, Graph]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    train: dict[str, str],
+    precision: str,
+) -> None:
+    monkeypatch.setattr(Training, "fastest_way", lambda *_, **__: "bfloat16 channels_last")
+    settings = {"estimator": {"epochs": 1}, "train": {"epochs": 1, **train}}
+    nas.search(
+        data=images,
+        space="dense",
+        budget=1,
+        workers=0,
+        settings=settings,
+        out=tmp_path / "run",
+        final_training="auto",
+    )
+    events = read_events(tmp_path / "run" / "events.jsonl")
+    (final,) = [event for event in events if event["event"] == "final_training"]
+    assert final["recipe"]["precision"] == precision
     assert not asked
 
 

@@ -1,0 +1,73 @@
+"""In what precision one network is trained to the end: that in which a few steps are faster."""
+
+import time
+from dataclasses import replace
+from functools import partial
+
+import torch
+
+from estimators.data import ImageData, Split
+from estimators.estimator import EvaluationError
+from estimators.full_recipe import FullRecipe
+from estimators.full_training import FullTraining
+from estimators.task import Task
+from estimators.ways import AUTO, FLOAT32, PRECISIONS, TIMED_PIXELS, Way, fastest
+from search_spaces.graph import Graph
+
+STEPS = 2  # of one measurement
+
+
+def in_faster_precision(
+    graph: Graph, data: ImageData, task: Task, recipe: FullRecipe, *, device: str
+) -> FullRecipe:
+    """The recipe with a precision in place of ``auto``; with another one it is as it was.
+
+    A few steps are timed in each precision, and float32 stays unless bfloat16 is clearly faster
+    (``fastest``), and where the training is too short to repay the timing or the device has no
+    room for both.
+
+    Args:
+        graph: The network.
+        data: Its images; few of them are read.
+        task: What is asked of them.
+        recipe: How the network is to be trained.
+        device: Where, ``cpu`` or one of CUDA; of another one nothing is timed.
+    """
+    if recipe.precision != AUTO:
+        return recipe
+    _, height, width = graph.input_shape
+    pixels = recipe.epochs * len(data.train) * int(height) * int(width)
+    known = device == "cpu" or device.startswith("cuda")
+    if not known or pixels < TIMED_PIXELS:
+        return replace(recipe, precision=FLOAT32)
+    some = slice(STEPS * recipe.batch_size)
+    few = replace(data, train=Split(data.train.images[some], data.train.labels[some]))
+    # A class may not be among so few images.
+    plain = replace(recipe, epochs=1, class_weights="none", merge_validation=False)
+    ways = [Way(precision) for precision in PRECISIONS]
+    try:
+        seconds = {
+            way: partial(
+                _seconds,
+                FullTraining(
+                    graph, few, task, replace(plain, precision=way.precision), seed=0, device=device
+                ),
+                device,
+            )
+            for way in ways
+        }
+        return replace(recipe, precision=fastest(ways, seconds).precision)
+    except (torch.OutOfMemoryError, EvaluationError):
+        return replace(recipe, precision=FLOAT32)
+
+
+def _seconds(fit: FullTraining, device: str) -> float:
+    """How long some steps take: CPU time on a CPU, else wall time of all of it."""
+    if device == "cpu":
+        begin = time.process_time()
+        fit.try_steps(STEPS)
+        return time.process_time() - begin
+    begin = time.perf_counter()
+    fit.try_steps(STEPS)
+    torch.accelerator.synchronize(device)
+    return time.perf_counter() - begin

@@ -1,0 +1,62 @@
+"""A long training is timed in both precisions, and takes the one that is clearly faster."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from estimators import full_precision
+from estimators.estimator import EvaluationError
+from estimators.full_precision import in_faster_precision
+from estimators.full_recipe import FullRecipe
+from estimators.full_training import FullTraining
+from estimators.task import Classification
+from tests.estimators.test_full_training import DATA, network
+
+LONG = FullRecipe(epochs=3_000, batch_size=16, class_weights="balanced", merge_validation=True)
+
+
+def chosen(recipe: FullRecipe = LONG, device: str = "cpu") -> FullRecipe:
+    return in_faster_precision(network(), DATA, Classification(2), recipe, device=device)
+
+
+@pytest.fixture
+def seconds(monkeypatch: pytest.MonkeyPatch) -> dict[bool, float]:
+    """What steps take, by whether they are in bfloat16; no step is taken."""
+    table = {False: 1.0, True: 1.0}
+    monkeypatch.setattr(full_precision, "_seconds", lambda fit, _: table[fit._mixed])
+    return table
+
+
+@pytest.mark.parametrize(("takes", "precision"), [(0.5, "bfloat16"), (0.9, "float32")])
+def test_bfloat16_is_taken_where_it_is_clearly_faster(
+    seconds: dict[bool, float], takes: float, precision: str
+) -> None:
+    seconds[True] = takes
+    assert chosen() == replace(LONG, precision=precision)
+
+
+def test_nothing_is_timed_where_it_does_not_pay_or_is_not_asked(
+    seconds: dict[bool, float],
+) -> None:
+    seconds[True] = 0.1
+    for precision in ("float32", "bfloat16"):
+        said = replace(LONG, precision=precision)
+        assert chosen(said) == said
+    short = replace(LONG, epochs=1_500)
+    assert chosen(short) == replace(short, precision="float32")
+    assert chosen(device="mps") == replace(LONG, precision="float32")
+
+
+def test_real_steps_are_timed_and_leave_no_trace() -> None:
+    before = torch.random.get_rng_state()
+    assert chosen().precision in ("float32", "bfloat16")
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_without_room_for_both_it_is_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_much(*_: object) -> None:
+        raise EvaluationError("no room", cause="oom_device")
+
+    monkeypatch.setattr(FullTraining, "try_steps", too_much)
+    assert chosen().precision == "float32"
