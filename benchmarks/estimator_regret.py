@@ -7,8 +7,9 @@
 Children are drawn uniformly over the genotypes of a space, for 4,000 images of Fashion-MNIST at
 14x14 pixels. Each is trained in full on several seeds, and every estimator is asked about it. One
 line of a CSV is written for each training or score when it is done, so that the work can be spread
-over sittings: what has a line is not done again. ``--report`` needs no training; ``--table``
-writes the same networks as a table for `nas bench`.
+over sittings: what has a line is not done again. Seconds are processor time of one thread. A
+supernet is trained in a folder beside the CSV, which has that as a line of child -1. ``--report``
+needs no training; ``--table`` writes the same networks as a table for `nas bench`.
 
 An estimator scores all children, then its first 12 in 100 are trained in full, and the best of
 those is taken. At equal seconds a cheaper estimator may train more of its children, and blind
@@ -19,6 +20,7 @@ import argparse
 import csv
 import math
 import os
+import shutil
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -29,7 +31,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from estimators.estimator import EvaluationError
+from estimators.estimator import EvaluationError, Pretrained
 from estimators.idx_files import read_idx
 from estimators.published import FASHION_MNIST, SYSTEM
 from nas import plugins
@@ -39,11 +41,14 @@ from nas.audit.statistics import expected_regret, regret
 from nas.audit.subjects import COSTS, Subject, default_labels, subject
 from nas.children import Child
 from nas.configuration import Configuration, Prepared, prepare
+from nas.interrupts import Interrupts
 from nas.plan import AUDIT, training_seed
+from nas.pretraining import pretrain
 
 IMAGES, EPOCHS = 4_000, 6
 SHARE = 0.12  # of the children that an estimator's choice is trained in full
 FULL = "full training"
+ONCE = -1  # in place of a child: what was done once for all
 HEADER = ["what", "child", "seed", "params", "macs", "score", "seconds", "cause"]
 
 
@@ -108,7 +113,7 @@ def measured(one: Subject, child: Child, place: int, seed: int, *, run_seed: int
     """Score a child, or say why that cannot be done; larger is better."""
     kind = 0 if one.label == FULL else 4
     drawn_seed = training_seed(run_seed, AUDIT, kind, place, seed)
-    begin, score, cause = time.perf_counter(), math.nan, ""
+    begin, score, cause = time.process_time(), math.nan, ""
     try:
         found = one.estimator.evaluate(
             child.graph, fidelity=one.fidelity, seed=drawn_seed, device="cpu"
@@ -116,8 +121,17 @@ def measured(one: Subject, child: Child, place: int, seed: int, *, run_seed: int
         score = one.objective.reward(found.metrics[one.objective.metric])
     except EvaluationError as error:
         cause = error.cause
-    seconds = round(time.perf_counter() - begin, 3)
+    seconds = round(time.process_time() - begin, 3)
     return Line(one.label, place, seed, child.params, child.macs, score, seconds, cause)
+
+
+def pretrained(one: Subject, prepared: Prepared, folder: Path) -> Line:
+    """Train what trains once for all children, or read it if it is there; its seconds."""
+    assert isinstance(one.estimator, Pretrained)  # noqa: S101 - the caller has looked
+    begin = time.process_time()
+    with Interrupts(0.0, print) as interrupts:
+        pretrain(one.estimator, prepared, folder, interrupts=interrupts, tell=print)
+    return Line(one.label, ONCE, 0, 0, 0, math.nan, round(time.process_time() - begin, 3), "")
 
 
 def wanted(
@@ -140,6 +154,15 @@ def collect(prepared: Prepared, children: Sequence[Child], options: argparse.Nam
     subjects = [full, *(subject(label, prepared) for label in labels)]
     done = {(line.what, line.child, line.seed) for line in read_lines(options.out)}
     end = time.monotonic() + 60 * options.minutes
+    for one in subjects:
+        if isinstance(one.estimator, Pretrained):
+            folder = options.out.with_suffix(f".{one.label}")
+            known = (one.label, ONCE, 0) in done
+            if not known:  # what was cut short has no known time
+                shutil.rmtree(folder, ignore_errors=True)
+            line = pretrained(one, prepared, folder)
+            if not known:
+                append(options.out, line)
     for one, place, seed in wanted(subjects, children, options.seeds):
         if time.monotonic() > end:
             return
@@ -175,7 +198,9 @@ def report(lines: Sequence[Line], children: Sequence[Child], prepared: Prepared)
     for what, found in by_what.items():
         ones = [found[place][0] for place in whole]
         rewards = np.nan_to_num(np.array([one.score for one in ones]), nan=-np.inf)
-        scored.append(Scored(what, rewards, float(np.mean([one.seconds for one in ones]))))
+        once = sum(line.seconds for line in found.get(ONCE, []))
+        seconds = float(np.mean([one.seconds for one in ones])) + once / len(whole)
+        scored.append(Scored(what, rewards, seconds))
     count, number = math.ceil(SHARE * len(whole)), len(whole)
     total = max(number * one.seconds + count * training for one in scored)
     print(f"{number} children, {seeds} seeds, {training:.1f} s a training; {total:.0f} s in all")
