@@ -90,7 +90,11 @@ def test_nothing_is_timed_where_it_says_nothing(
 
 
 @pytest.mark.parametrize(
-    ("train", "precision"), [({}, "bfloat16"), ({"precision": "float32"}, "float32")]
+    ("train", "precision"),
+    [
+        ({}, "bfloat16"),
+        pytest.param({"precision": "float32"}, "float32", marks=pytest.mark.slow),
+    ],
 )
 def test_the_winner_is_trained_as_its_family_or_as_was_said(
     images: IMAGES,
