@@ -35,7 +35,9 @@ def read_archive(file: Path, *, image_size: tuple[int, int] | None) -> ImageData
         raise ValueError(f"{file}: {error}") from error
 
 
-def _arrays(file: Path) -> dict[tuple[str, int], NDArray[np.generic]]:
+def _arrays(
+    file: Path, image_size: tuple[int, int] | None
+) -> dict[tuple[str, int], NDArray[np.generic]]:
     """What is in the archive.
 
     Raises:
@@ -45,7 +47,8 @@ def _arrays(file: Path) -> dict[tuple[str, int], NDArray[np.generic]]:
         with zipfile.ZipFile(file) as archive:
             length = sum(member.file_size for member in archive.infolist())
             # With two copies at least, of what is not made into floats.
-            check_fits(length, 1, 1, 1, each=BYTES if length < LARGE else 3)
+            kept = length >= LARGE and image_size is None
+            check_fits(length, 1, 1, 1, each=3 if kept else BYTES)
         with np.load(file, allow_pickle=False) as archive:
             found = {name: archive[name] for name in archive.files}
     except ValueError:
@@ -63,7 +66,7 @@ def _arrays(file: Path) -> dict[tuple[str, int], NDArray[np.generic]]:
 
 
 def _read(file: Path, image_size: tuple[int, int] | None) -> ImageData:
-    found = _arrays(file)
+    found = _arrays(file, image_size)
     places = sorted({place for _, place in found})
     if not found or (len(places) > 1 and places[0] < 0):
         raise ValueError("must hold images and labels, with splits or without")

@@ -197,23 +197,25 @@ class ChildTraining:
             torch.manual_seed(seed_of(self._seed, 1, number))
             choice = self._drawn(number)
             self._optimizer.zero_grad(set_to_none=True)
+            images, labels = self._images[chosen], self._labels[chosen]
             expect(self._images, self._order, number + 1)
             for part in torch.tensor_split(torch.arange(len(chosen)), self._parts):
-                total += self._backward(chosen, int(part[0]), int(part[-1]) + 1, choice)
+                first, last = int(part[0]), int(part[-1]) + 1
+                if choice is not None:
+                    choose_paths(self._model, choice.of_images(first, last))
+                share = (last - first) / len(chosen)
+                total += self._backward(images[first:last], labels[first:last], share)
             self._optimizer.step()
         if not math.isfinite(float(total)):
             raise EvaluationError(f"the loss became {float(total)} by step {end}", cause="nan")
 
-    def _backward(self, chosen: Tensor, begin: int, end: int, choice: PathChoice | None) -> Tensor:
-        """Add the gradients of some images of a batch; their share of the batch's loss."""
-        if choice is not None:
-            choose_paths(self._model, choice.of_images(begin, end))
-        images = chosen[begin:end]
+    def _backward(self, images: Tensor, labels: Tensor, share: float) -> Tensor:
+        """Add the gradients of a share of a batch; what it adds to the batch's loss."""
         with torch.autocast(self._images.device.type, torch.bfloat16, enabled=self._mixed):
-            outputs = self._model(self._resized(self._images[images]))
-        loss = self._task.loss(outputs.float(), self._labels[images], self._weights)
-        if len(images) < len(chosen):
-            loss = loss * (len(images) / len(chosen))
+            outputs = self._model(self._resized(images))
+        loss = self._task.loss(outputs.float(), labels, self._weights)
+        if share < 1:
+            loss = loss * share
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 

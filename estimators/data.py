@@ -235,7 +235,9 @@ def stored(images: Sequence[NDArray[np.generic]]) -> PixelStore | None:
         images: Some or several times some, each as for ``from_arrays``.
     """
     shapes = {one.shape[1:] for one in images}
-    if len(shapes) > 1 or any(one.dtype != np.uint8 or one.ndim not in {3, 4} for one in images):
+    if len(shapes) > 1 or any(
+        one.dtype != np.uint8 or one.ndim not in {3, 4} or 0 in one.shape for one in images
+    ):
         return None
     height, width, *channels = shapes.pop()
     number = channels[0] if channels else 1

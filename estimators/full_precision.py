@@ -1,6 +1,7 @@
 """In what precision one network is trained to the end: that in which a few steps are faster."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -14,15 +15,21 @@ from estimators.task import Task
 from estimators.ways import AUTO, FLOAT32, PRECISIONS, TIMED_PIXELS, Way, fastest
 from search_spaces.graph import Graph
 
-STEPS = 2  # of one measurement
+STEPS = 1  # of one measurement
 
 
 def in_faster_precision(
-    graph: Graph, data: ImageData, task: Task, recipe: FullRecipe, *, device: str
+    graph: Graph,
+    data: ImageData,
+    task: Task,
+    recipe: FullRecipe,
+    *,
+    device: str,
+    tell: Callable[[str], None],
 ) -> FullRecipe:
     """The recipe with a precision in place of ``auto``; with another one it is as it was.
 
-    A few steps are timed in each precision, and float32 stays unless bfloat16 is clearly faster
+    Steps are timed in each precision, and float32 stays unless bfloat16 is clearly faster
     (``fastest``), and where the training is too short to repay the timing or the device has no
     room for both.
 
@@ -32,6 +39,7 @@ def in_faster_precision(
         task: What is asked of them.
         recipe: How the network is to be trained.
         device: Where, ``cpu`` or one of CUDA; of another one nothing is timed.
+        tell: Is told before steps are taken.
     """
     if recipe.precision != AUTO:
         return recipe
@@ -40,6 +48,7 @@ def in_faster_precision(
     known = device == "cpu" or device.startswith("cuda")
     if not known or pixels < TIMED_PIXELS:
         return replace(recipe, precision=FLOAT32)
+    tell("trains a few steps in float32 and in bfloat16, to see which is faster")
     some = slice(STEPS * recipe.batch_size)
     few = replace(data, train=Split(data.train.images[some], data.train.labels[some]))
     # A class may not be among so few images.

@@ -268,9 +268,9 @@ class FullTraining:
     def _step(self, number: int) -> float:
         """One step of the optimizer; its loss."""
         chosen = self._order(number)
-        expect(self._images, self._order, number + 1)
         generator = torch.Generator().manual_seed(seed_of(self._seed, _IMAGES, number))
         images = self._augment(self._images[chosen], generator)
+        expect(self._images, self._order, number + 1)
         rng = np.random.default_rng((self._seed, _MIXING, number))
         recipe = self._recipe
         images, others, share = mixed(images, mixup=recipe.mixup, cutmix=recipe.cutmix, rng=rng)

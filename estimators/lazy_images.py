@@ -68,7 +68,7 @@ class LazyImages:
 
     def __getitem__(self, chosen: slice | Tensor) -> Tensor:
         """Some images, float32, normalised."""
-        images = self._normalised(self._with_channels(self._taken(chosen).float() / 255))
+        images = self._normalised(self._with_channels(_scaled(self._taken(chosen))))
         images = images.to(self.device)
         if self._size is not None:
             images = resized(images, self._size)
@@ -140,10 +140,18 @@ class LazyImages:
             moved[begin : begin + CHUNK] = torch.from_numpy(self._store.values[rows])
         self._moved = moved
 
+    @property
+    def on_disk(self) -> bool:
+        """Whether taking some may wait for the disk."""
+        return self._moved is None and self._store.on_disk
+
     def expect(self, chosen: Tensor) -> None:
-        """Have images read from the disk while the process does something else."""
-        if self._moved is None:
-            self._store.expect(self.positions[chosen.cpu()].numpy())
+        """Have images read from the disk while the process does something else.
+
+        Args:
+            chosen: Which, on the CPU.
+        """
+        self._store.expect(self.positions[chosen].numpy())
 
     def _like(self, **changes: Any) -> "LazyImages":
         """These images but for some parts."""
@@ -157,6 +165,12 @@ class LazyImages:
             "layout": self._layout,
         }
         return LazyImages(self._store, **{**parts, **changes})
+
+
+def _scaled(pixels: Tensor) -> Tensor:
+    """Values from 0 to 1 of those from 0 to 255."""
+    # By a tensor: CUDA multiplies by the inverse of a number, which may differ in the last bit.
+    return pixels.float() / torch.tensor(255.0, device=pixels.device)
 
 
 Images = Tensor | LazyImages
@@ -187,5 +201,5 @@ def batches(images: Images, count: int) -> Iterator[Tensor]:
 
 def expect(images: Images, order: Order, step: int) -> None:
     """Say that the images of a step are taken next."""
-    if isinstance(images, LazyImages):
-        images.expect(order(step))
+    if isinstance(images, LazyImages) and images.on_disk:
+        images.expect(order.positions(step))

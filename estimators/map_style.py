@@ -14,7 +14,7 @@ from estimators.data import ImageData, Pixels, assemble, targets_of
 from estimators.examples import resize
 from estimators.image_files import pixels_of_image
 from estimators.memory import check_fits
-from estimators.pixel_store import is_large, kept
+from estimators.pixel_store import check_room, is_large, kept
 from estimators.samples import Samples
 from estimators.splits import SPLIT_WORDS, SPLITS, partition
 
@@ -80,18 +80,26 @@ def _pixels_of_all(
     first = next(images, None)
     if first is None:
         raise ValueError("there must be images to train on, got none")
-    shape = (count, *first.shape)
-    images = chain([first], images)
+    shape = (count, *first.shape)  # of all, if they are like the first
     if is_large(*shape):
-        return kept(shape, _alike(images, first.shape, titles))
-    check_fits(*shape)
-    return _stacked(list(images), titles)
+        check_room(shape)
+    else:
+        check_fits(*shape)
+    some, values = [first], first.size
+    while not is_large(values, 1, 1, 1):
+        image = next(images, None)
+        if image is None:
+            return _stacked(some, titles)
+        some.append(image)
+        values += image.size
+    whole = (max(map(len, some)), *first.shape[1:])
+    return kept((count, *whole), _alike(chain(some, images), whole, titles))
 
 
 def _alike(
     images: Iterable[NDArray[np.float32]], shape: tuple[int, ...], titles: Sequence[str]
 ) -> Iterator[NDArray[np.float32]]:
-    """Images of one shape; one channel spreads over three.
+    """Images of one size; one channel spreads over three.
 
     Raises:
         ValueError: If another shape comes.

@@ -27,10 +27,14 @@ class Order:
         self._known: tuple[int, Tensor] | None = None  # the pass that was asked for last
 
     def __call__(self, step: int) -> Tensor:
-        """Positions of the images of a step, ``(batch,)``."""
+        """Positions of the images of a step, ``(batch,)``, on the device."""
+        return self.positions(step).to(self._device)
+
+    def positions(self, step: int) -> Tensor:
+        """The same on the CPU."""
         turn, number = divmod(step, self._steps)
         if self._known is None or self._known[0] != turn:
             generator = torch.Generator().manual_seed(self._seed(turn))
             self._known = turn, torch.randperm(self._images, generator=generator)
         begin = number * self._batch
-        return self._known[1][begin : begin + self._batch].to(self._device)
+        return self._known[1][begin : begin + self._batch]

@@ -4,6 +4,7 @@ import math
 import mmap
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -41,7 +42,7 @@ class PixelStore:
     of a machine read of it, the system holds once.
 
     Attributes:
-        values: uint8, ``(images, channels, height, width)``; not to be written to.
+        values: uint8, ``(images, channels, height, width)``; read-only if mapped.
     """
 
     def __init__(self, values: NDArray[np.uint8], mapped: "Mapped | None" = None) -> None:
@@ -71,6 +72,11 @@ class PixelStore:
         taken: NDArray[np.float32] = self.values[chosen].astype(np.float32)
         taken /= np.float32(255)
         return taken
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether what is taken is read from a file."""
+        return self._mapped is not None
 
     def expect(self, positions: Positions) -> None:
         """Have the system read images from the disk while the process does something else."""
@@ -111,10 +117,8 @@ def open_store(file: Path) -> PixelStore:
         begin, length = opened.tell(), os.fstat(opened.fileno()).st_size
         if dtype != np.uint8 or len(shape) != 4 or length != begin + math.prod(shape):
             raise ValueError(f"{file}: is damaged")
-        # A private mapping may be written to, which torch wants of what it shares.
-        memory = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY)
-    if _ADVISED:
-        memory.madvise(mmap.MADV_RANDOM)
+        # Not a private copy: the system refuses one that is larger than its memory.
+        memory = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
     values = np.frombuffer(memory, np.uint8, offset=begin).reshape(shape)
     return PixelStore(values, Mapped(file, memory, begin))
 
@@ -146,17 +150,21 @@ def kept(
     Raises:
         ValueError: If the disk has no room for it, or it cannot be written or read.
     """
-    folder = cache() / "pixels"
+    folder = _folder()
     if name is not None:
         with suppress(OSError, ValueError):  # not there yet, or damaged
             return open_store(folder / f"{name}.npy")
+    check_room(shape)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _tidy(folder)
-        _check_room(folder, math.prod(shape))
-        return open_store(_written(folder, shape, images, name))
+        file = _written(folder, shape, images, name)
     except OSError as error:
         raise ValueError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    try:
+        return open_store(file)
+    except OSError as error:
+        raise ValueError(f"{file}: cannot be read: {error.strerror or error}") from error
 
 
 def _written(
@@ -169,10 +177,11 @@ def _written(
 
     They are written and not put into a mapping, where a full disk would end the process.
     """
-    part = folder / f".{os.getpid()}{PART}"
     state = blake2b(str(shape).encode(), digest_size=16)
+    number, text = tempfile.mkstemp(prefix=".", suffix=PART, dir=folder)
+    part = Path(text)
     try:
-        with part.open("wb") as opened:
+        with open(number, "wb") as opened:  # noqa: PTH123 - a file that is open already
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(opened, header)
             for image in images:
@@ -196,11 +205,25 @@ def _tidy(folder: Path) -> None:
                 path.unlink()
 
 
-def _check_room(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
+def check_room(shape: tuple[int, ...]) -> None:
+    """Refuse images of 8 bits that the disk of the cache has no room for.
+
+    Args:
+        shape: ``(images, channels, height, width)``.
+
+    Raises:
+        ValueError: If they are.
+    """
+    folder, needed = _folder(), math.prod(shape)
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(there).free
     if needed > free:
         raise ValueError(
             f"{folder}: must have room for {needed / 2**30:.3g} GiB of pixels, has "
             f"{free / 2**30:.3g} GiB; choose a smaller --image-size, or another disk with "
             "XDG_CACHE_HOME"
         )
+
+
+def _folder() -> Path:
+    return cache() / "pixels"

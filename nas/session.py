@@ -14,7 +14,7 @@ from estimators.estimator import Estimator, Pretrained
 from estimators.finishing import Finishing
 from estimators.full_recipe import FullRecipe
 from estimators.training import Training
-from estimators.ways import AUTO
+from estimators.ways import AUTO, FLOAT32
 from nas.configuration import Prepared
 from nas.ending import Ending
 from nas.engine import BUDGET_SPENT, Search, SearchFailed
@@ -210,7 +210,9 @@ class Session:
         recipe, device = prepared.recipe, device_here(self._plan.device)
         assert recipe is not None  # noqa: S101 - it is to be finished
         if recipe.precision == AUTO and isinstance(prepared.judge, Training):
-            recipe = replace(recipe, precision=prepared.judge.precision_of(best.child.graph))
+            precision = prepared.judge.precision_of(best.child.graph)
+            # As float32 is what it means anyway, what was begun before there was a choice goes on.
+            recipe = recipe if precision == FLOAT32 else replace(recipe, precision=precision)
         here = device == self._plan.device and (self._ray is None or self._ray.here)
         begun = checkpoint_of(self._folder, ordinal).exists() or ordinal in self._record.finishing
         if hours is not None and here and not begun:

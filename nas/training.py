@@ -238,10 +238,12 @@ def _begun(order: Order, folder: Path) -> tuple[FullRecipe, str]:
                 exit_code=4,
             )
         recipe = recipe_of(order.images, order.settings, cpus=_cpus(order.device))
-        task = Classification(len(order.images.classes))
-        recipe = in_faster_precision(order.graph, order.images, task, recipe, device=order.device)
+        begin, task = time.monotonic(), Classification(len(order.images.classes))
+        recipe = in_faster_precision(
+            order.graph, order.images, task, recipe, device=order.device, tell=say
+        )
         if order.hours is not None:
-            recipe = replace(recipe, epochs=_affordable(order, recipe))
+            recipe = replace(recipe, epochs=_affordable(order, recipe, begin))
         document = {"schema_version": SCHEMA_VERSION, "order": here, "recipe": recipe.document()}
         write_json(place, {**document, "versions": versions()})
     return recipe, hashlib.sha256(dumps([here, recipe.document()]).encode()).hexdigest()
@@ -256,14 +258,14 @@ def _cpus(device: str) -> int:
     return cpus() if device == "cpu" and passive else 1
 
 
-def _affordable(order: Order, recipe: FullRecipe) -> int:
-    """How many epochs fill the hours, by the pace of some steps; at least 1.
+def _affordable(order: Order, recipe: FullRecipe, begin: float) -> int:
+    """How many epochs fill the hours since ``begin``, by the pace of some steps; at least 1.
 
     Raises:
         NasError: If not even these fit the memory of the device (exit code 3).
     """
     assert order.hours is not None  # noqa: S101 - the caller has looked
-    begin, task = time.monotonic(), Classification(len(order.images.classes))
+    task = Classification(len(order.images.classes))
     fit = FullTraining(
         order.graph, order.images, task, recipe, seed=order.seed, device=order.device
     )

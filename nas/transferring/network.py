@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from estimators.data import ImageData, Split
 from estimators.estimator import Checkpoint, EvaluationError
+from estimators.memory import check_fits
 from estimators.probing import Features, LinearClassifier, features, fit, with_classifier
 from estimators.scoring import measure
 from estimators.task import Classification
@@ -176,12 +177,14 @@ class Transfer:
             return Split(torch.from_numpy(found[module]), split.labels)
 
         data = self.images
-        return replace(
-            data,
-            train=computed(data.train),
-            validation=computed(data.validation),
-            test=computed(data.test),
-        )
+        count = len(data.train) + len(data.validation)
+        try:
+            check_fits(count, *computed(_first(data.train)).images.shape[1:])
+        except ValueError as error:
+            raise usage_error(f"--stages: feature maps: {error}; or train all stages") from error
+        train = computed(data.train)
+        # Nothing of a training reads the test split.
+        return replace(data, train=train, validation=computed(data.validation), test=_first(train))
 
     def score(
         self, architecture: Architecture, weights: Mapping[str, Tensor], split: Split
@@ -219,6 +222,10 @@ class Transfer:
         self, train: tuple[Features, Tensor], validation: tuple[Features, Tensor]
     ) -> LinearClassifier:
         return fit(train, validation, len(self.images.classes))
+
+
+def _first(split: Split) -> Split:
+    return Split(split.images[:1], split.labels[:1])
 
 
 def _some(split: Split, seed: int) -> Split:

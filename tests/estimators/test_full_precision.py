@@ -13,11 +13,14 @@ from estimators.full_training import FullTraining
 from estimators.task import Classification
 from tests.estimators.test_full_training import DATA, network
 
+TOLD: list[str] = []
 LONG = FullRecipe(epochs=3_000, batch_size=16, class_weights="balanced", merge_validation=True)
 
 
 def chosen(recipe: FullRecipe = LONG, device: str = "cpu") -> FullRecipe:
-    return in_faster_precision(network(), DATA, Classification(2), recipe, device=device)
+    return in_faster_precision(
+        network(), DATA, Classification(2), recipe, device=device, tell=TOLD.append
+    )
 
 
 @pytest.fixture
@@ -43,14 +46,27 @@ def test_nothing_is_timed_where_it_does_not_pay_or_is_not_asked(
     for precision in ("float32", "bfloat16"):
         said = replace(LONG, precision=precision)
         assert chosen(said) == said
+    TOLD.clear()
     short = replace(LONG, epochs=1_500)
     assert chosen(short) == replace(short, precision="float32")
     assert chosen(device="mps") == replace(LONG, precision="float32")
+    assert not TOLD
 
 
-def test_real_steps_are_timed_and_leave_no_trace() -> None:
+def test_real_steps_are_timed_in_both_and_leave_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[bool] = []
+    steps = FullTraining.try_steps
+
+    def watched(fit: FullTraining, count: int) -> None:
+        taken.append(fit._mixed)
+        steps(fit, count)
+
+    monkeypatch.setattr(FullTraining, "try_steps", watched)
     before = torch.random.get_rng_state()
+    TOLD.clear()
     assert chosen().precision in ("float32", "bfloat16")
+    assert set(taken) == {False, True}
+    assert len(TOLD) == 1
     assert torch.equal(before, torch.random.get_rng_state())
 
 

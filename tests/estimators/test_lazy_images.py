@@ -1,6 +1,7 @@
 """A large set gives what a small one gives, to the last bit, and is not held as floats."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from estimators.folds import fold
 from estimators.full_recipe import FullRecipe
 from estimators.full_training import FullTraining
 from estimators.lazy_images import LazyImages, batches, joined, resized_images, subset
+from estimators.map_style import from_samples
 from estimators.normalisation import renormalised
+from estimators.pixel_store import PixelStore
 from estimators.task import Classification
 from estimators.training import Training
 from search_spaces.architecture import Architecture, lower
@@ -137,7 +140,7 @@ def test_a_gpu_holds_them_as_8_bits_if_it_has_room(
         assert held.dtype == torch.uint8
         images.device = torch.device("cpu")
         assert torch.equal(images[:], expected)
-        images.expect(torch.tensor([0]))
+        assert not images.on_disk
 
 
 def scored(data: ImageData, **options: Any) -> Evaluation:
@@ -155,6 +158,34 @@ def test_a_child_is_trained_to_the_same_weights(
     assert one.weights is not None
     assert other.weights is not None
     assert all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights)
+
+
+@pytest.mark.parametrize("full", ["full", ""])
+def test_each_step_says_what_the_next_one_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("estimators.pixel_store.LARGE", 0)
+    data = from_samples([(one, int(label)) for one, label in zip(IMAGES, LABELS, strict=True)])
+    said: list[list[int]] = []
+    taken: list[list[int]] = []
+    monkeypatch.setattr(PixelStore, "expect", lambda _, rows: said.append(rows.tolist()))
+    take = LazyImages._taken
+
+    def watched(images: LazyImages, chosen: Any) -> torch.Tensor:
+        if not isinstance(chosen, slice):
+            taken.append(images.positions[chosen].tolist())
+        return take(images, chosen)
+
+    monkeypatch.setattr(LazyImages, "_taken", watched)
+    if full:
+        recipe = FullRecipe(epochs=2, batch_size=16, average=0.0)
+        fit = FullTraining(network(), data, TASK, recipe, seed=1, device="cpu")
+        fit.try_steps(6)
+    else:
+        scored(data)
+    assert len(taken) >= 6
+    assert said[: len(taken) - 1] == taken[1:]
 
 
 def test_a_full_training_has_the_same_curve(pair: list[ImageData]) -> None:

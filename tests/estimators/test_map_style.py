@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 from torchvision.datasets import ImageFolder
 
 from estimators.data import from_arrays
+from estimators.lazy_images import LazyImages
 from estimators.map_style import from_samples
 from estimators.sources import read_path
 
@@ -138,8 +139,8 @@ def refused(data: Any, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def no_room(folder: Path, needed: int) -> None:
-    raise ValueError(f"{folder}: must have room for {needed}")
+def no_room(shape: tuple[int, ...]) -> None:
+    raise ValueError(f"must have room for {shape}")
 
 
 def test_a_large_set_is_read_once_into_a_file(
@@ -170,9 +171,25 @@ def test_samples_of_a_large_set_have_one_shape(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr("estimators.pixel_store.LARGE", 0)
+    monkeypatch.setattr("estimators.pixel_store.LARGE", 3 * 144)
     odd = [*SAMPLES[:3], (np.zeros((9, 5), np.uint8), 1), *SAMPLES[4:]]
     refused(odd, r"sample 3: must have .* pixels as the first has, got 9x5; --image-size")
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_what_is_large_is_known_by_all_samples_and_not_by_the_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    grey = [(one[..., 0], label) for one, label in SAMPLES[:1]] + SAMPLES[1:]
+    first = [(np.zeros((60, 60, 3), np.uint8), 0), *SAMPLES[1:]]
+    small = [from_samples(each) for each in (grey, first)]
+    monkeypatch.setattr("estimators.pixel_store.LARGE", 48 + 18 * 144)
+    mixed = from_samples(grey)
+    assert isinstance(mixed.train.images, LazyImages)
+    assert torch.equal(mixed.train.images[:], small[0].train.images[:])
+    monkeypatch.setattr("estimators.pixel_store.LARGE", 60 * 60 * 3 + 20 * 144)
+    assert from_samples(first).fingerprint == small[1].fingerprint
 
 
 @pytest.mark.parametrize(
@@ -194,7 +211,7 @@ def test_what_there_is_no_room_for_is_refused_after_one_sample(
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr("estimators.pixel_store.LARGE", large)
-    monkeypatch.setattr("estimators.pixel_store._check_room", no_room)
+    monkeypatch.setattr("estimators.map_style.check_room", no_room)
     monkeypatch.setattr("estimators.memory.free_memory", lambda: 2**20)
     refused(Large(), text)
     assert read == [0]

@@ -25,6 +25,10 @@ def test_steps_can_be_asked_for_in_any_order() -> None:
     assert all(torch.equal(*each) for each in zip(there, reversed(back), strict=True))
 
 
+def test_positions_are_those_of_the_step_on_the_cpu() -> None:
+    assert torch.equal(order().positions(4), order()(4))
+
+
 def test_a_pass_of_fewer_steps_is_the_beginning_of_its_order() -> None:
     short = Order(11, 3, 2, lambda turn: 7 + turn, "cpu")
     assert torch.equal(short(1), order()(1))

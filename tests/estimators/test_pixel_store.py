@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from estimators import pixel_store
+from estimators.cache import cache
 from estimators.pixel_store import Mapped, PixelStore, is_large, kept
 
 SHAPE = (5, 3, 4, 6)
@@ -145,8 +146,31 @@ def test_whole_pages_of_images_are_asked_for() -> None:
     memory: Any = Memory()
     Mapped(Path("some.npy"), memory, 128).expect(np.array([9, 2]), 5_000)
     for (begin, end), position in zip(memory.asked, (9, 2), strict=True):
-        assert begin <= 128 + position * 5_000
+        first = 128 + position * 5_000
+        assert first - pixel_store.mmap.PAGESIZE < begin <= first
         assert end == 128 + (position + 1) * 5_000
+
+
+def test_a_file_is_never_written_to_through_its_mapping() -> None:
+    assert not kept(SHAPE, iter(FLOATS)).values.flags.writeable
+
+
+def test_two_that_write_at_once_keep_their_own(folder: Path) -> None:
+    def other() -> Iterator[NDArray[np.float32]]:
+        yield from kept((1, *SHAPE[1:]), iter(FLOATS[1:2]), name="other")[:]
+        yield from FLOATS[1:]
+
+    assert np.array_equal(kept(SHAPE, other(), name="some").values[1:], VALUES[1:])
+    assert np.array_equal(np.load(folder / "other.npy"), VALUES[1:2])
+
+
+@pytest.mark.parametrize("named", ["", "some/where"])
+def test_a_cache_that_is_no_absolute_path_is_that_of_the_user(
+    named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", named)
+    monkeypatch.setenv("HOME", "/home/user")
+    assert cache() == Path("/home/user/.cache/nas-engine")
 
 
 def test_images_that_are_expected_are_the_same() -> None:

@@ -45,7 +45,7 @@ def test_ways_take_turns() -> None:
         return lambda: order.append(way) or 1.0  # type: ignore[func-returns-value]
 
     fastest(WAYS, {way: clock(way) for way in WAYS})
-    assert order == [*WAYS] * (1 + ROUNDS)
+    assert order == [*WAYS] * 2  # one that warms up, and one that shows that none is faster
 
 
 def test_options_leave_ways_open_and_the_usual_one_is_the_first() -> None:
