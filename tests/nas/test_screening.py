@@ -82,9 +82,10 @@ class Bench:
         limits: Limits | None = None,
         journal: bytes = b"",
         foresees: bool = False,
+        seed: int = 0,
     ) -> Record:
         """Search from where a journal ends."""
-        plan = Plan(budget, 0, Objective("accuracy", "maximize"), limits or Limits())
+        plan = Plan(budget, seed, Objective("accuracy", "maximize"), limits or Limits())
         children = Children(self.space, plan.limits)
         self.path.write_bytes(journal)
         if not journal:
@@ -178,9 +179,10 @@ def test_without_a_screen_a_journal_says_nothing_of_one(bench: Bench) -> None:
 def test_the_first_draw_is_that_of_a_run_without_a_screen(
     bench: Bench, scores: Callable[[Callable[[int], float]], list[int]]
 ) -> None:
-    calm = bench.run(None, budget=1).trials[0].genotype
     scores(lambda params: 1.0)  # of equals the first one drawn
-    assert bench.run(bench.screen(), budget=1).trials[0].genotype == calm
+    for seed in range(5):
+        calm = bench.run(None, budget=1, seed=seed).trials[0].genotype
+        assert bench.run(bench.screen(9), budget=1, seed=seed).trials[0].genotype == calm
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -356,6 +358,8 @@ def test_a_run_is_extended_as_it_was_begun(
     names = {name: given[name] for name in ("space", "data", "estimator")}
     more = nas.resume(folder, budget=4, workers=0, study=False, **names)
     assert [one.genotype for one in more.trials] == [one.genotype for one in calm.trials]
+    asked = [one for one in read_events(folder / "events.jsonl") if one["event"] == "asked"]
+    assert all(one["screened"]["score"] == "naswot" for one in asked)
 
 
 def test_a_run_from_before_there_were_screens_goes_on(
