@@ -19,7 +19,7 @@ from nas.engine import Search
 from nas.errors import NasError
 from nas.journal import Journal, read_events
 from nas.limits import Limits, Objective
-from nas.plan import Plan
+from nas.plan import ASK, Plan, rng_of
 from nas.proposals import Choice, Proposals
 from nas.record import Record
 from nas.run_folder import read_record, write_json
@@ -181,7 +181,11 @@ def test_the_first_draw_is_that_of_a_run_without_a_screen(
 ) -> None:
     scores(lambda params: 1.0)  # of equals the first one drawn
     for seed in range(5):
-        calm = bench.run(None, budget=1, seed=seed).trials[0].genotype
+        strategy = RandomSearch(bench.space.genome, 1, ("maximize",), None)
+        proposal = strategy.ask(rng_of(seed, ASK, 0))
+        assert proposal is not None
+        calm = proposal.genotype
+        assert bench.run(None, budget=1, seed=seed).trials[0].genotype == calm
         assert bench.run(bench.screen(9), budget=1, seed=seed).trials[0].genotype == calm
 
 
