@@ -1,6 +1,7 @@
 """Several proposals for each child: which is asked for, what is written down, what is refused."""
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from estimators.estimator import Estimator, Evaluation
 from estimators.task import Classification
 from nas.children import Children
 from nas.configuration import Configuration, prepare
+from nas.dry_run import dry_run, text
 from nas.engine import Search
 from nas.errors import NasError
 from nas.journal import Journal, read_events
@@ -393,6 +395,16 @@ def test_in_ray_tune_proposals_are_screened_too(given: dict[str, Any], tmp_path:
         suggested = run.searcher.suggest("a")
     assert isinstance(suggested, dict)
     assert suggested["genotype"]["width"] == 12
+
+
+def test_a_dry_run_says_what_scores_take(given: dict[str, Any]) -> None:
+    found = dry_run(Configuration(**given), workers=1)
+    assert found["seconds_of_screening"] > 0
+    assert re.search(r"screening +\d\.\d\d s before each child", text(found))
+    plain = {name: value for name, value in given.items() if not name.startswith("screen")}
+    found = dry_run(Configuration(**plain), workers=1)
+    assert found["seconds_of_screening"] == 0
+    assert "screening" not in text(found)
 
 
 # What is refused -----------------------------------------------------------------------------
