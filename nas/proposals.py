@@ -13,7 +13,9 @@ from nas.record import Record
 from nas.screening import Screen
 from strategies.strategy import Proposal, Strategy
 
-FORESIGHT_SECONDS = 0.05  # that drawing a proposal before its ask may take
+# That drawing a proposal before its ask may take: a worker may become free meanwhile. With a
+# screen it would have to wait for several draws later on, of which many are the same.
+FORESIGHT_SECONDS, SCREENED_SECONDS = 0.05, 0.5
 
 
 @final
@@ -62,14 +64,15 @@ class Proposals:
         self._seed = seed
         self._screen = screen
         self._count = 1 if screen is None else screen.looked_at
+        self._longest = FORESIGHT_SECONDS if screen is None else SCREENED_SECONDS
         self._drawn: list[Proposal | None] = []
         self._foresees = True
 
     def foresee(self) -> bool:
         """Draw the next one ahead of the ask, make its network and score it.
 
-        A strategy that takes long to propose is left alone: what it is told before the ask may
-        make the draw useless.
+        A strategy that takes long to propose is left alone, with a screen until its next ask: what
+        it is told before may make the draw useless.
 
         Returns:
             Whether there is another one to foresee.
@@ -78,7 +81,7 @@ class Proposals:
             return False
         begin = time.thread_time()
         proposal = self._draw()
-        self._foresees = time.thread_time() - begin < FORESIGHT_SECONDS
+        self._foresees = time.thread_time() - begin < self._longest
         if proposal is not None:
             self._children.child(proposal.genotype)
         if self._screen is not None:
@@ -109,6 +112,7 @@ class Proposals:
     def forget(self) -> None:
         """Drop the draws: the strategy knows more."""
         self._drawn.clear()
+        self._foresees |= self._screen is not None
 
     def _draw(self) -> Proposal | None:
         ordinal, number = len(self._record.trials), len(self._drawn)

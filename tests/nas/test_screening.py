@@ -299,6 +299,38 @@ def test_a_search_cut_anywhere_ends_like_the_calm_one(bench: Bench) -> None:
         assert bench.screened == said
 
 
+def test_a_slow_draw_ends_what_is_foreseen_until_the_next_ask(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.proposals.SCREENED_SECONDS", 0.0)
+    record = Record(Objective("accuracy", "maximize"), 9)
+    children = Children(bench.space, Limits())
+    strategy = RandomSearch(bench.space.genome, 9, ("maximize",), children)
+    screen = bench.screen(3)
+    proposals = Proposals(strategy, children=children, record=record, seed=0, screen=screen)
+    for _ in range(2):
+        assert len(foreseen_by(proposals, strategy, monkeypatch)) == 1
+        assert not foreseen_by(proposals, strategy, monkeypatch)
+        assert proposals.ask(lambda child: True) is not None
+
+
+def foreseen_by(
+    proposals: Proposals, strategy: Strategy, monkeypatch: pytest.MonkeyPatch
+) -> list[Proposal | None]:
+    """What is drawn in one turn."""
+    drawn: list[Proposal | None] = []
+    propose = strategy._propose
+
+    def noted(rng: np.random.Generator) -> Proposal | None:
+        drawn.append(propose(rng))
+        return drawn[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(strategy, "_propose", noted)
+        proposals.foresee()
+    return drawn
+
+
 class Busy(Workers):
     """All at work, for ever."""
 
