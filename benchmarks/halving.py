@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 import nas
-from estimators.scoring import resized
+from estimators.resizing import resized
 from estimators.task import Classification
 from nas.halving import cost_share, rungs_of
 from nas.limits import Limits, Objective

@@ -25,7 +25,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from estimators.child_training import ChildTraining
 from estimators.data import ImageData, Split, from_arrays
-from estimators.scoring import resized, scored
+from estimators.resizing import resized
+from estimators.scoring import scored
 from estimators.task import Classification
 from estimators.training import Training
 from nas import plugins

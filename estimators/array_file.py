@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.data import ImageData, assemble, pixels_of, targets_of
+from estimators.data import ImageData, Pixels, assemble, pixels_of, stored, targets_of
 from estimators.examples import resize
-from estimators.memory import check_fits
+from estimators.memory import BYTES, check_fits
+from estimators.pixel_store import LARGE
 from estimators.splits import SPLIT_WORDS, SPLITS, partition
 
 _ROLES = {"x": "images", "images": "images", "y": "labels", "labels": "labels"}
@@ -42,7 +43,9 @@ def _arrays(file: Path) -> dict[tuple[str, int], NDArray[np.generic]]:
     """
     try:
         with zipfile.ZipFile(file) as archive:
-            check_fits(sum(member.file_size for member in archive.infolist()), 1, 1, 1)
+            length = sum(member.file_size for member in archive.infolist())
+            # With two copies at least, of what is not made into floats.
+            check_fits(length, 1, 1, 1, each=BYTES if length < LARGE else 3)
         with np.load(file, allow_pickle=False) as archive:
             found = {name: archive[name] for name in archive.files}
     except ValueError:
@@ -64,23 +67,37 @@ def _read(file: Path, image_size: tuple[int, int] | None) -> ImageData:
     places = sorted({place for _, place in found})
     if not found or (len(places) > 1 and places[0] < 0):
         raise ValueError("must hold images and labels, with splits or without")
-    pixels, labels, given = [], [], []
+    labels, given = [], []
     for place in places:
         split = "" if place < 0 else f" of {SPLITS[place]}"
         for role in ("images", "labels"):
             if (role, place) not in found:
                 raise ValueError(f"must hold {role}{split}")
-        images = pixels_of(found["images", place])
-        if image_size is not None:
-            check_fits(len(images), images.shape[1], *image_size)
-        pixels.append(images if image_size is None else resize(images, image_size))
+        images = found["images", place]
         labels.append(_labels(found["labels", place], len(images), split))
         given.append(np.full(len(images), place))
-    if len({images.shape[1:] for images in pixels}) > 1:
-        raise ValueError("images of all splits must have one shape; --image-size makes sizes equal")
-    targets, names = targets_of(np.concatenate(labels), sum(map(len, pixels)), None)
+    pixels = _pixels([found["images", place] for place in places], image_size)
+    targets, names = targets_of(np.concatenate(labels), len(pixels), None)
     parts = partition(targets, names, given=np.concatenate(given) if places[0] >= 0 else None)
-    return assemble(np.concatenate(pixels), targets, parts, name=file.name, classes=names)
+    return assemble(pixels, targets, parts, name=file.name, classes=names)
+
+
+def _pixels(arrays: list[NDArray[np.generic]], image_size: tuple[int, int] | None) -> Pixels:
+    """Images of all splits.
+
+    Raises:
+        ValueError: If they are no images, not of one shape, or do not fit into memory.
+    """
+    if image_size is None and (store := stored(arrays)) is not None:
+        return store
+    found = []
+    for images in map(pixels_of, arrays):
+        if image_size is not None:
+            check_fits(len(images), images.shape[1], *image_size)
+        found.append(images if image_size is None else resize(images, image_size))
+    if len({images.shape[1:] for images in found}) > 1:
+        raise ValueError("images of all splits must have one shape; --image-size makes sizes equal")
+    return np.concatenate(found)
 
 
 def _part(name: str) -> tuple[str, int]:

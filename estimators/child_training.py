@@ -14,9 +14,12 @@ from torch import Tensor, nn
 from estimators.data import ImageData
 from estimators.determinism import seed_of
 from estimators.estimator import Checkpoint, Evaluation, EvaluationError, Report
+from estimators.lazy_images import expect
+from estimators.order import Order
 from estimators.parameter_groups import FamilyFactors, groups
+from estimators.resizing import resized
 from estimators.schedule import Schedule
-from estimators.scoring import average_statistics, keep_statistics, measure, resized
+from estimators.scoring import average_statistics, keep_statistics, measure
 from estimators.task import Task
 from estimators.ways import BFLOAT16, CHANNELS_LAST, CONTIGUOUS, FLOAT32
 from search_spaces.graph import Graph
@@ -112,6 +115,13 @@ class ChildTraining:
         self._fine_tuning = False
         self._images = data.train.images.to(device, memory_format=layout)
         self._labels = data.train.labels.to(device)
+        self._order = Order(
+            len(self._labels),
+            recipe.batch_size,
+            self._pass,
+            lambda turn: seed_of(seed, 0, turn),
+            device,
+        )
         balanced = recipe.class_weights == "balanced"
         self._weights = task.balanced(data.train.labels).to(device) if balanced else None
 
@@ -164,7 +174,7 @@ class ChildTraining:
         average_statistics(model)
         with torch.no_grad():
             for number in range(STATISTICS_BATCHES):
-                model(self._resized(self._images[self._chosen(number)]))
+                model(self._resized(self._images[self._order(number)]))
         return model
 
     def _train(self, step: int, end: int, fidelity: float) -> None:
@@ -181,12 +191,13 @@ class ChildTraining:
             rate = self._recipe.learning_rate * self._schedule.factor(number, fidelity)
             for group, factor in zip(self._optimizer.param_groups, self._factors, strict=True):
                 group["lr"] = rate * factor
-            chosen = self._chosen(number)
+            chosen = self._order(number)
             # Dropout draws from the global generator: seeded per step, so that a continued
             # training takes the same steps as one in a single piece.
             torch.manual_seed(seed_of(self._seed, 1, number))
             choice = self._drawn(number)
             self._optimizer.zero_grad(set_to_none=True)
+            expect(self._images, self._order, number + 1)
             for part in torch.tensor_split(torch.arange(len(chosen)), self._parts):
                 total += self._backward(chosen, int(part[0]), int(part[-1]) + 1, choice)
             self._optimizer.step()
@@ -216,14 +227,6 @@ class ChildTraining:
             stochastic_depth=self._recipe.stochastic_depth,
             batch=self._recipe.batch_size,
         )
-
-    def _chosen(self, number: int) -> Tensor:
-        """Positions of the images of one step: an order per pass, cut into batches."""
-        turn, batch = divmod(number, self._pass)
-        generator = torch.Generator().manual_seed(seed_of(self._seed, 0, turn))
-        order = torch.randperm(len(self._labels), generator=generator)
-        size = self._recipe.batch_size
-        return order[batch * size : (batch + 1) * size].to(self._device)
 
     def _score(self, model: nn.Module) -> dict[str, float]:
         """Metrics of the network on the validation split.

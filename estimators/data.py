@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from estimators.duplicates import duplicates
+from estimators.lazy_images import Images, LazyImages
+from estimators.pixel_store import PixelStore, is_large
 from estimators.splits import LEAST, Parts, Positions, partition
 
+Pixels = NDArray[np.float32] | PixelStore
 CHUNK = 1024  # images whose values are in float64 at a time
 
 
@@ -21,11 +24,12 @@ class Split:
     """Some of the images.
 
     Attributes:
-        images: float32, ``(images, channels, height, width)``, normalised per channel.
+        images: float32, ``(images, channels, height, width)``, normalised per channel; of large
+            sets only when they are taken.
         labels: int64, ``(images,)``, positions in ``ImageData.classes``.
     """
 
-    images: Tensor
+    images: Images
     labels: Tensor
 
     def __len__(self) -> int:
@@ -92,7 +96,7 @@ def from_arrays(
 
     Args:
         images: ``(images, height, width)`` or ``(images, height, width, channels)``; uint8 from
-            0 to 255, or floats from 0 to 1.
+            0 to 255, which large sets stay (``is_large``), or floats from 0 to 1.
         labels: ``(images,)`` whole numbers from 0 on, each with at least 7 images.
         name: What to call the data in the record of the run.
         classes: Name of each class; by default the numbers.
@@ -100,13 +104,14 @@ def from_arrays(
     Raises:
         ValueError: If shapes, types or ranges are others, or a class is too small to split.
     """
-    pixels = pixels_of(np.asarray(images))
+    store = stored([np.asarray(images)])
+    pixels = pixels_of(np.asarray(images)) if store is None else store
     targets, names = targets_of(np.asarray(labels), len(pixels), classes)
     return assemble(pixels, targets, partition(targets, names), name=name, classes=names)
 
 
 def assemble(
-    pixels: NDArray[np.float32],
+    pixels: Pixels,
     targets: NDArray[np.int64],
     parts: Parts,
     *,
@@ -117,7 +122,7 @@ def assemble(
     """Splits, normalised by the training images.
 
     Args:
-        pixels: ``(images, channels, height, width)`` from 0 to 1.
+        pixels: ``(images, channels, height, width)`` from 0 to 1, or as 8 bits.
         targets: Class of each image.
         parts: Positions of the images of each split.
         name: What to call the data.
@@ -125,7 +130,10 @@ def assemble(
         titles: What to call each image where images are in two splits; by default its position.
     """
     mean, std = _statistics(pixels, parts[0])
-    train, validation, test = (_normalised(pixels, targets, part, mean, std) for part in parts)
+    train, validation, test = (
+        Split(_normalised(pixels, part, mean, std), torch.from_numpy(targets[part]))
+        for part in parts
+    )
     return ImageData(
         name=name,
         train=train,
@@ -134,7 +142,12 @@ def assemble(
         classes=tuple(classes),
         mean=tuple(float(value) for value in mean),
         std=tuple(float(value) for value in std),
-        fingerprint=_fingerprint(pixels, targets, *parts, classes=classes),
+        fingerprint=_fingerprint(
+            pixels.values if isinstance(pixels, PixelStore) else pixels,
+            targets,
+            *parts,
+            classes=classes,
+        ),
         notice=duplicates(pixels, parts, titles),
     )
 
@@ -144,7 +157,7 @@ def _chunks(positions: Positions) -> list[Positions]:
 
 
 def _statistics(
-    pixels: NDArray[np.float32], positions: Positions
+    pixels: Pixels, positions: Positions
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation of each channel; the latter is at least 1e-3."""
     chunks = _chunks(positions)
@@ -156,16 +169,14 @@ def _statistics(
 
 
 def _normalised(
-    pixels: NDArray[np.float32],
-    targets: NDArray[np.int64],
-    part: Positions,
-    mean: NDArray[np.float64],
-    std: NDArray[np.float64],
-) -> Split:
+    pixels: Pixels, part: Positions, mean: NDArray[np.float64], std: NDArray[np.float64]
+) -> Images:
+    if isinstance(pixels, PixelStore):
+        return LazyImages(pixels, torch.from_numpy(part), mean=mean.tolist(), std=std.tolist())
     images = np.empty((len(part), *pixels.shape[1:]), dtype=np.float32)
     for start, chunk in zip(range(0, len(part), CHUNK), _chunks(part), strict=True):
         images[start : start + CHUNK] = (pixels[chunk] - _over(mean)) / _over(std)
-    return Split(torch.from_numpy(images), torch.from_numpy(targets[part]))
+    return torch.from_numpy(images)
 
 
 def _over(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -214,6 +225,23 @@ def _fingerprint(*arrays: NDArray[np.generic], classes: Sequence[str]) -> str:
     if tuple(classes) != tuple(str(number) for number in range(len(classes))):
         state.update(json.dumps(list(classes)).encode())
     return state.hexdigest()
+
+
+def stored(images: Sequence[NDArray[np.generic]]) -> PixelStore | None:
+    """Images of 8 bits that are so many that they stay it (``is_large``), of one shape; else None.
+
+    Args:
+        images: Some or several times some, each as for ``from_arrays``.
+    """
+    shapes = {one.shape[1:] for one in images}
+    if len(shapes) > 1 or any(one.dtype != np.uint8 or one.ndim not in {3, 4} for one in images):
+        return None
+    height, width, *channels = shapes.pop()
+    number = channels[0] if channels else 1
+    if number not in {1, 2, 3, 4} or not is_large(sum(map(len, images)), number, height, width):
+        return None
+    whole = np.concatenate(images).reshape(-1, height, width, number)
+    return PixelStore(np.ascontiguousarray(whole.transpose(0, 3, 1, 2)))
 
 
 def pixels_of(images: NDArray[np.generic]) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from estimators.pixel_store import PixelStore
 from estimators.splits import SPLITS, Parts
 
 NEAR = 0.02  # largest mean difference of two images that are nearly the same, values from 0 to 1
@@ -17,7 +18,7 @@ CHUNK = 1024
 
 
 def duplicates(
-    pixels: NDArray[np.float32], parts: Parts, titles: Sequence[str] | None = None
+    pixels: NDArray[np.float32] | PixelStore, parts: Parts, titles: Sequence[str] | None = None
 ) -> str:
     """One line on images of validation or test that another split has too, or nothing.
 
@@ -27,7 +28,7 @@ def duplicates(
     found, what was turned or cut is not.
 
     Args:
-        pixels: ``(images, channels, height, width)`` from 0 to 1.
+        pixels: ``(images, channels, height, width)`` from 0 to 1, or as 8 bits.
         parts: Positions of each split.
         titles: What to call each image; by default its position.
     """
@@ -52,11 +53,15 @@ def duplicates(
     )
 
 
-def _digests(pixels: NDArray[np.float32]) -> list[bytes]:
-    return [blake2b(np.ascontiguousarray(one).data, digest_size=16).digest() for one in pixels]
+def _digests(pixels: NDArray[np.float32] | PixelStore) -> list[bytes]:
+    return [
+        blake2b(np.ascontiguousarray(one).data, digest_size=16).digest()
+        for start in range(0, len(pixels), CHUNK)
+        for one in pixels[start : start + CHUNK]
+    ]
 
 
-def _coarse(pixels: NDArray[np.float32]) -> Iterator[bytes]:
+def _coarse(pixels: NDArray[np.float32] | PixelStore) -> Iterator[bytes]:
     """64 bits for each image."""
     for start in range(0, len(pixels), CHUNK):
         grey = torch.from_numpy(pixels[start : start + CHUNK]).mean(dim=1, keepdim=True)
@@ -82,8 +87,8 @@ def _pairs(keys: Sequence[bytes], split_of: NDArray[np.int64]) -> dict[int, int]
     return {at: earlier[0] for at, earlier in _candidates(keys, split_of)}
 
 
-def _nearest(pixels: NDArray[np.float32], one: int, others: list[int]) -> int | None:
+def _nearest(pixels: NDArray[np.float32] | PixelStore, one: int, others: list[int]) -> int | None:
     """The most similar of the other images, if it is similar enough."""
-    differences = np.abs(pixels[others] - pixels[one]).mean(axis=(1, 2, 3))
+    differences = np.abs(pixels[others] - pixels[[one]]).mean(axis=(1, 2, 3))
     best = int(differences.argmin())
     return others[best] if differences[best] <= NEAR else None

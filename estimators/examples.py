@@ -1,17 +1,20 @@
 """Image files with their labels, from listing them to tensors."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from estimators.data import ImageData, assemble
+from estimators.data import ImageData, Pixels, assemble
 from estimators.image_files import Header, read_header, read_image
 from estimators.memory import check_fits
-from estimators.scoring import resized
+from estimators.pixel_store import is_large, kept
+from estimators.resizing import resized
 from estimators.splits import partition
 
 
@@ -35,7 +38,7 @@ class Example:
 def read_examples(
     examples: Sequence[Example], *, root: Path, image_size: tuple[int, int] | None
 ) -> ImageData:
-    """The images in memory, all of one size, split and normalised.
+    """The images of one size, split and normalised, in memory or, if large, in a file of the cache.
 
     Grey if every file is, else red, green and blue; classes are in the order of their names.
 
@@ -47,7 +50,7 @@ def read_examples(
 
     Raises:
         ValueError: If a file is no whole image, splits or classes cannot be used, or the images
-            do not fit into memory.
+            do not fit into memory or, if large, onto the disk.
     """
     classes = _classes(examples)
     place_of = {name: place for place, name in enumerate(classes)}
@@ -64,16 +67,47 @@ def read_examples(
     headers = [_header(example.path) for example in examples]
     height, width = _common_size(headers) if image_size is None else image_size
     channels = 1 if all(header.grey for header in headers) else 3
-    check_fits(len(examples), channels, height, width)
-    pixels = np.empty((len(examples), channels, height, width), dtype=np.float32)
-    for place, example in enumerate(examples):
-        pixels[place] = resize(read_image(example.path, channels)[np.newaxis], (height, width))[0]
+    pixels = _pixels([example.path for example in examples], channels, (height, width))
     titles = [str(example.path.relative_to(root)) for example in examples]
     data = assemble(pixels, targets, parts, name=root.name, classes=classes, titles=titles)
     if groups is None:
         return data
     _, numbers = np.unique(groups[np.concatenate(parts[:2])], return_inverse=True)
     return replace(data, groups=numbers.astype(np.int64))
+
+
+def _pixels(paths: Sequence[Path], channels: int, size: tuple[int, int]) -> Pixels:
+    """The images of some files, of one size.
+
+    Large sets are read once into a file of the user's cache, which is there the next time.
+
+    Raises:
+        ValueError: If a file is no whole image, or memory or disk have no room for them.
+    """
+    shape = (len(paths), channels, *size)
+
+    def images() -> Iterator[NDArray[np.float32]]:
+        for path in paths:
+            yield resize(read_image(path, channels)[np.newaxis], size)[0]
+
+    if is_large(*shape):
+        return kept(shape, images(), name=_identity(paths, shape))
+    check_fits(*shape)
+    pixels = np.empty(shape, dtype=np.float32)
+    for place, image in enumerate(images()):
+        pixels[place] = image
+    return pixels
+
+
+def _identity(paths: Sequence[Path], shape: tuple[int, ...]) -> str:
+    """Digest of what files are read, as far as their names, lengths and times of change tell."""
+    found = [(str(path.absolute()), *_told(path)) for path in paths]
+    return blake2b(json.dumps([shape, found]).encode(), digest_size=16).hexdigest()
+
+
+def _told(path: Path) -> tuple[int, int]:
+    about = path.stat()
+    return about.st_size, about.st_mtime_ns
 
 
 def resize(pixels: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:

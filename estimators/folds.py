@@ -8,6 +8,7 @@ import torch
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from estimators.data import ImageData, Split
+from estimators.lazy_images import joined, subset
 from estimators.splits import SPLIT_SEED, Positions
 
 
@@ -62,9 +63,9 @@ def fold(data: ImageData, scored: Positions) -> ImageData:
         data: As for ``fold_positions``.
         scored: One of its results.
     """
-    images = torch.cat([data.train.images, data.validation.images])
+    images = joined(data.train.images, data.validation.images)
     labels = torch.cat([data.train.labels, data.validation.labels])
     rest = torch.ones(len(labels), dtype=torch.bool)
     rest[scored] = False
-    train, validation = (Split(images[part], labels[part]) for part in (rest, ~rest))
+    train, validation = (Split(subset(images, part), labels[part]) for part in (rest, ~rest))
     return replace(data, train=train, validation=validation)

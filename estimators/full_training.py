@@ -16,8 +16,11 @@ from estimators.data import ImageData, Split
 from estimators.determinism import alone, seed_of
 from estimators.estimator import EvaluationError
 from estimators.full_recipe import FullRecipe
+from estimators.lazy_images import expect, joined
+from estimators.order import Order
 from estimators.parameter_groups import Factors, check_factors, factor_of, freeze, groups
-from estimators.scoring import average_statistics, measure, resized, scored
+from estimators.resizing import resized
+from estimators.scoring import average_statistics, measure, scored
 from estimators.snapshot import Epoch, Snapshot
 from estimators.task import Task
 from estimators.ways import BFLOAT16
@@ -106,6 +109,13 @@ class FullTraining:
         )
         self._batch = min(recipe.batch_size, len(train))
         self._batches = len(train) // self._batch  # the odd rest is left out, another one each pass
+        self._order = Order(
+            len(train),
+            self._batch,
+            self._batches,
+            lambda epoch: seed_of(seed, _ORDER, epoch),
+            device,
+        )
         self._epoch, self._curve, self._parts = 0, list[Epoch](), 1
 
     @property
@@ -257,7 +267,8 @@ class FullTraining:
 
     def _step(self, number: int) -> float:
         """One step of the optimizer; its loss."""
-        chosen = self._chosen(number)
+        chosen = self._order(number)
+        expect(self._images, self._order, number + 1)
         generator = torch.Generator().manual_seed(seed_of(self._seed, _IMAGES, number))
         images = self._augment(self._images[chosen], generator)
         rng = np.random.default_rng((self._seed, _MIXING, number))
@@ -341,13 +352,6 @@ class FullTraining:
             return (number + 1) / rise
         return (1 + math.cos(math.pi * (number - rise) / (total - rise))) / 2
 
-    def _chosen(self, number: int) -> Tensor:
-        """Positions of the images of one step: an order per pass, cut into batches."""
-        epoch, batch = divmod(number, self._batches)
-        generator = torch.Generator().manual_seed(seed_of(self._seed, _ORDER, epoch))
-        order = torch.randperm(len(self._labels), generator=generator)
-        return order[batch * self._batch : (batch + 1) * self._batch].to(self._device)
-
     @torch.no_grad()
     def _move_average(self, number: int) -> None:
         """Exponential average of the weights; in the first steps it follows them faster."""
@@ -378,15 +382,15 @@ class FullTraining:
             norm.train()
         if norms:
             for number in range(min(STATISTICS_BATCHES, self._batches)):
-                model(resized(self._images[self._chosen(number)], self._size))
+                model(resized(self._images[self._order(number)], self._size))
         return model.eval()
 
 
 def _trained_on(data: ImageData, recipe: FullRecipe) -> Split:
     if not recipe.merge_validation:
         return data.train
-    both = data.train, data.validation
-    return Split(torch.cat([one.images for one in both]), torch.cat([one.labels for one in both]))
+    one, other = data.train, data.validation
+    return Split(joined(one.images, other.images), torch.cat([one.labels, other.labels]))
 
 
 def _optimizer(

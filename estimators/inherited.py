@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from estimators.data import ImageData, Split
-from estimators.scoring import average_statistics, measure, resized
+from estimators.resizing import resized
+from estimators.scoring import average_statistics, measure
 from estimators.task import Task
 from search_spaces.graph import Graph
 from search_spaces.modules import build

@@ -1,6 +1,7 @@
 """Map-style data sets of Python: what has a length and yields an image with its label by number."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from estimators.data import ImageData, assemble, targets_of
+from estimators.data import ImageData, Pixels, assemble, targets_of
 from estimators.examples import resize
 from estimators.image_files import pixels_of_image
 from estimators.memory import check_fits
+from estimators.pixel_store import is_large, kept
 from estimators.samples import Samples
 from estimators.splits import SPLIT_WORDS, SPLITS, partition
 
@@ -23,7 +25,7 @@ LABEL_KEYS = ("label", "labels", "target")
 def from_samples(
     data: Samples | Mapping[str, Samples], *, image_size: tuple[int, int] | None = None
 ) -> ImageData:
-    """A map-style data set in memory; each sample is read once, in order.
+    """A map-style data set; each sample is read once, in order.
 
     A sample is an image and its label: a pair, or a mapping with one of ``IMAGE_KEYS`` and one of
     ``LABEL_KEYS``. Images are Pillow's; or tensors ``(channels, height, width)`` or ``(height,
@@ -35,34 +37,73 @@ def from_samples(
         data: One set, which is split 70 : 15 : 15, or sets by split (``train``, ``val`` or
             ``validation``, ``test``); what is missing is split off the training images.
         image_size: Height and width; by default that of the images if it is the same for all, else
-            their median height and width.
+            their median height and width; a large set (``is_large``) must have one size.
 
     Raises:
         ValueError: If a sample cannot be read or is something else; the message has its number.
     """
     sets = _by_split(data)
-    images: list[NDArray[np.float32]] = []
     labels: list[int] = []
     given: list[int] = []
     titles: list[str] = []
-    for place, samples in sets.items():
-        for number in range(_length(samples)):
-            where = f"sample {number}" if place < 0 else f"{SPLITS[place]}: sample {number}"
-            image, label = _sample(samples, number, where)
-            if not images:
-                sides = image.shape[1:] if image_size is None else image_size
-                check_fits(sum(map(_length, sets.values())), len(image), *sides)
-            images.append(image if image_size is None else _resized(image, image_size))
-            labels.append(label)
-            given.append(place)
-            titles.append(where)
-    if not images:
-        raise ValueError("there must be images to train on, got none")
+
+    def images() -> Iterator[NDArray[np.float32]]:
+        for place, samples in sets.items():
+            for number in range(_length(samples)):
+                where = f"sample {number}" if place < 0 else f"{SPLITS[place]}: sample {number}"
+                image, label = _sample(samples, number, where)
+                labels.append(label)
+                given.append(place)
+                titles.append(where)
+                yield image if image_size is None else _resized(image, image_size)
+
+    pixels = _pixels_of_all(images(), sum(map(_length, sets.values())), titles)
     targets, names = targets_of(np.array(labels), len(labels), _names(next(iter(sets.values()))))
     places = np.array(given) if given[0] >= 0 else None
     parts = partition(targets, names, given=places)
-    pixels = _stacked(images, titles)
     return assemble(pixels, targets, parts, name="samples", classes=names, titles=titles)
+
+
+def _pixels_of_all(
+    images: Iterator[NDArray[np.float32]], count: int, titles: Sequence[str]
+) -> Pixels:
+    """All images, of one size and number of channels; a large set in a file of the cache.
+
+    Args:
+        images: One after another.
+        count: How many there are.
+        titles: What to call each; filled while they are read.
+
+    Raises:
+        ValueError: If there are none, they do not go together, or there is no room for them.
+    """
+    first = next(images, None)
+    if first is None:
+        raise ValueError("there must be images to train on, got none")
+    shape = (count, *first.shape)
+    images = chain([first], images)
+    if is_large(*shape):
+        return kept(shape, _alike(images, first.shape, titles))
+    check_fits(*shape)
+    return _stacked(list(images), titles)
+
+
+def _alike(
+    images: Iterable[NDArray[np.float32]], shape: tuple[int, ...], titles: Sequence[str]
+) -> Iterator[NDArray[np.float32]]:
+    """Images of one shape; one channel spreads over three.
+
+    Raises:
+        ValueError: If another shape comes.
+    """
+    for number, image in enumerate(images):
+        if image.shape[1:] != shape[1:]:
+            raise ValueError(
+                f"{titles[number]}: must have {shape[1]}x{shape[2]} pixels as the first has, got "
+                f"{image.shape[1]}x{image.shape[2]}; --image-size makes sizes equal"
+            )
+        _check_channels(image, shape[0], titles[number])
+        yield np.broadcast_to(image, shape)
 
 
 def _by_split(data: Samples | Mapping[str, Samples]) -> dict[int, Samples]:
@@ -189,7 +230,7 @@ def _resized(image: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.fl
     return pixels
 
 
-def _stacked(images: list[NDArray[np.float32]], titles: list[str]) -> NDArray[np.float32]:
+def _stacked(images: list[NDArray[np.float32]], titles: Sequence[str]) -> NDArray[np.float32]:
     """All images in one array, of one size and number of channels.
 
     Raises:
@@ -197,10 +238,7 @@ def _stacked(images: list[NDArray[np.float32]], titles: list[str]) -> NDArray[np
     """
     channels = max(len(image) for image in images)
     for image, title in zip(images, titles, strict=True):
-        if len(image) != channels and not (channels == 3 and len(image) == 1):
-            raise ValueError(
-                f"{title}: must have {channels} channels as others have, got {len(image)}"
-            )
+        _check_channels(image, channels, title)
     sides = np.array([image.shape[1:] for image in images])
     height, width = (max(1, round(float(side))) for side in np.median(sides, axis=0))
     check_fits(len(images), channels, height, width)
@@ -208,3 +246,8 @@ def _stacked(images: list[NDArray[np.float32]], titles: list[str]) -> NDArray[np
     for place, image in enumerate(images):
         pixels[place] = _resized(image, (height, width))  # one channel spreads over three
     return pixels
+
+
+def _check_channels(image: NDArray[np.float32], channels: int, title: str) -> None:
+    if len(image) != channels and not (channels == 3 and len(image) == 1):
+        raise ValueError(f"{title}: must have {channels} channels as others have, got {len(image)}")

@@ -10,7 +10,7 @@ _MEMINFO = Path("/proc/meminfo")
 _LIMIT = Path("/sys/fs/cgroup")  # of a container
 
 
-def check_fits(count: int, channels: int, height: int, width: int) -> None:
+def check_fits(count: int, channels: int, height: int, width: int, *, each: int = BYTES) -> None:
     """Refuse images that do not fit into ``SHARE`` of the free memory.
 
     Args:
@@ -18,12 +18,13 @@ def check_fits(count: int, channels: int, height: int, width: int) -> None:
         channels: Of each.
         height: In pixels, as they are kept.
         width: Likewise.
+        each: Bytes for a value.
 
     Raises:
         ValueError: If they do not.
     """
     free = free_memory()
-    needed = count * channels * height * width * BYTES
+    needed = count * channels * height * width * each
     if free is not None and needed > SHARE * free:
         raise ValueError(
             f"images must fit into {SHARE:.0%} of the free memory, {SHARE * free / 2**30:.3g} GiB, "

@@ -6,8 +6,7 @@ from dataclasses import replace
 import torch
 
 from estimators.data import ImageData, Split
-
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: grey of a colour, as Pillow has it
+from estimators.lazy_images import LUMA, LazyImages
 
 
 def renormalised(
@@ -37,6 +36,9 @@ def renormalised(
     )
 
     def converted(split: Split) -> Split:
+        if isinstance(split.images, LazyImages):
+            images = split.images.renormalised(channels=channels, mean=mean, std=std)
+            return Split(images, split.labels)
         pixels = split.images * own_std + own_mean
         if have < channels:
             pixels = pixels.expand(-1, channels, -1, -1)

@@ -13,7 +13,8 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from estimators.scoring import resized
+from estimators.lazy_images import Images, batches
+from estimators.resizing import resized
 
 BATCH = 128
 # Inverse strengths of the penalty on squared weights that are tried.
@@ -44,7 +45,7 @@ class LinearClassifier:
 def features(
     model: nn.Module,
     modules: Sequence[str],
-    images: Tensor,
+    images: Images,
     *,
     size: tuple[int, ...],
     device: str,
@@ -66,7 +67,7 @@ def features(
     kept: dict[str, list[Tensor]] = {name: [] for name in modules}
     hooks = [_watch(model.get_submodule(name), name, held) for name in modules]
     try:
-        for part in torch.split(images, BATCH):
+        for part in batches(images, BATCH):
             batch = part.to(device, memory_format=torch.channels_last)
             model(resized(batch, size))
             for name, values in held.items():

@@ -22,7 +22,7 @@ from estimators.estimator import (
 )
 from estimators.proxies import az_nas, gradients, separation
 from estimators.proxies.layers import quiet
-from estimators.scoring import resized
+from estimators.resizing import resized
 from estimators.task import Metric, Task
 from search_spaces.graph import Graph
 from search_spaces.identity import digest

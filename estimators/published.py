@@ -1,6 +1,5 @@
 """Published data sets by name, from files that are there already or are fetched if asked for."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from estimators.cache import cache
 from estimators.cifar_files import Layout, read_records
 from estimators.data import ImageData, assemble
 from estimators.idx_files import read_idx
@@ -118,11 +118,6 @@ def cifar10(*, data_dir: Path | None = None, download: bool = False) -> ImageDat
 def cifar100(*, data_dir: Path | None = None, download: bool = False) -> ImageData:
     """CIFAR-100: as ``cifar10``, with 100 classes; its 20 coarse ones are not looked at."""
     return _cifar("cifar100", CIFAR100, data_dir, download=download)
-
-
-def cache() -> Path:
-    """Folder of the user's that downloads go to."""
-    return Path(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache"))) / "nas-engine"  # noqa: PTH111 - raises nothing without a home
 
 
 def _idx_set(

@@ -4,10 +4,11 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from estimators.data import Split
 from estimators.inference import for_inference
+from estimators.lazy_images import batches
+from estimators.resizing import resized
 from estimators.task import Task
 from search_spaces.graph import BYTES_PER_VALUE, Graph
 
@@ -49,7 +50,7 @@ def outputs_of(network: nn.Module, split: Split, *, graph: Graph, device: str) -
     """The same of a network as it is, in eval mode, in whatever form it runs."""
     size = tuple(int(side) for side in graph.input_shape[1:])
     outputs = []
-    for part in torch.split(split.images, _batch(graph, device)):
+    for part in batches(split.images, _batch(graph, device)):
         images = part.to(device, memory_format=torch.channels_last)
         outputs.append(network(resized(images, size)).float().cpu())
     return torch.cat(outputs)
@@ -61,13 +62,6 @@ def _batch(graph: Graph, device: str) -> int:
         return LARGEST_BATCH
     largest = BYTES_PER_VALUE * max(math.prod(map(int, node.shape)) for node in graph.nodes)
     return max(SMALLEST_BATCH, min(LARGEST_BATCH, MAP_BYTES // largest))
-
-
-def resized(images: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Images as ``(batch, channels, *size)``, bilinear with antialiasing."""
-    if tuple(images.shape[2:]) == size:
-        return images
-    return functional.interpolate(images, size=size, mode="bilinear", antialias=True)
 
 
 def average_statistics(model: nn.Module) -> None:

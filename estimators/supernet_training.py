@@ -17,7 +17,9 @@ from estimators.determinism import seed_of
 from estimators.estimator import EvaluationError, Pretraining
 from estimators.filling import Source, fill
 from estimators.inherited import inherited
-from estimators.scoring import resized
+from estimators.lazy_images import expect
+from estimators.order import Order
+from estimators.resizing import resized
 from estimators.shared_adam import SharedAdamW, Update
 from estimators.shared_layers import assemble
 from estimators.supernet_file import SupernetFile
@@ -81,6 +83,13 @@ class SupernetTraining:
         self._total = recipe.epochs * self._batches
         self._images = data.train.images.to(given.device, memory_format=torch.channels_last)
         self._labels = data.train.labels.to(given.device)
+        self._order = Order(
+            len(self._labels),
+            recipe.batch_size,
+            self._batches,
+            lambda epoch: seed_of(given.seed, _ORDER, epoch) >> 1,
+            given.device,
+        )
         self._judged = [self._draw(self._generator(_JUDGED, place)) for place in range(JUDGED)]
         self._extremes = given.population.extremes() if recipe.sampling == SANDWICH else None
         self.step, self.seconds = 0, 0.0
@@ -213,12 +222,10 @@ class SupernetTraining:
         return outputs
 
     def _batch(self) -> tuple[Tensor, Tensor]:
-        epoch, batch = divmod(self.step, self._batches)
-        generator = torch.Generator().manual_seed(seed_of(self._given.seed, _ORDER, epoch) >> 1)
-        order = torch.randperm(len(self._labels), generator=generator)
-        size = self._recipe.batch_size
-        chosen = order[batch * size : (batch + 1) * size].to(self._labels.device)
-        return self._images[chosen], self._labels[chosen]
+        chosen = self._order(self.step)
+        images = self._images[chosen]
+        expect(self._images, self._order, self.step + 1)
+        return images, self._labels[chosen]
 
     def _factor(self) -> float:
         """Multiplier of the learning rate."""

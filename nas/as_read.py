@@ -1,14 +1,15 @@
 """Images of a user's data as an exported network reads them, with its classes."""
 
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from estimators.data import ImageData, Split
+from estimators.lazy_images import joined, resized_images
 from estimators.normalisation import renormalised
-from estimators.scoring import resized
 from nas.datasets import Data, is_path, options
 from nas.errors import usage_error
 from nas.export import Preprocessing, Winner
@@ -40,7 +41,7 @@ class Readable:
         chosen = _matched(_chosen(self.images, name), self.images.classes, self.wanted.classes)
         if self.wanted.size is None:
             return chosen
-        return Split(resized(chosen.images, self.wanted.size), chosen.labels)
+        return Split(resized_images(chosen.images, self.wanted.size), chosen.labels)
 
     def sample(self, graph: Graph, *, calibration: int | None) -> RealImages:
         """What an export of the network is calibrated with and checked on; no test image.
@@ -105,9 +106,8 @@ def _chosen(data: ImageData, split: str) -> Split:
         found: Split = getattr(data, split)
         return found
     parts = (data.train, data.validation, data.test)
-    return Split(
-        torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts])
-    )
+    images = reduce(joined, (part.images for part in parts))
+    return Split(images, torch.cat([part.labels for part in parts]))
 
 
 def _matched(split: Split, theirs: tuple[str, ...], ours: tuple[str, ...]) -> Split:

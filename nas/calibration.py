@@ -7,6 +7,7 @@ from typing import final
 
 from estimators.data import ImageData, Split
 from estimators.estimator import Estimator, Evaluation
+from estimators.lazy_images import subset
 from nas.errors import NasError
 from nas.workers import Failure
 
@@ -112,5 +113,6 @@ def _fewer(images: ImageData, count: int) -> ImageData:
     """The same data with some of the validation images, spread over all of them."""
     validation = images.validation
     every = len(validation) // count
-    few = Split(validation.images[::every][:count], validation.labels[::every][:count])
+    spread = slice(0, every * count, every)
+    few = Split(subset(validation.images, spread), validation.labels[spread])
     return replace(images, validation=few, groups=None)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from estimators.image_files import read_image
-from estimators.scoring import resized
+from estimators.resizing import resized
 from nas.errors import usage_error
 from nas.export import Preprocessing
 from nas.formats.running import network_of

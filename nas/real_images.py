@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from estimators.data import ImageData, Split
-from estimators.scoring import resized
+from estimators.resizing import resized
 from search_spaces.graph import Graph
 
 CALIBRATION = 200  # training images that quantisation is calibrated with, by default
@@ -57,8 +57,8 @@ def real_images(
     some, measured = stratified(train, calibration), stratified(validation, MOST_VALIDATION)
     return RealImages(
         name=name,
-        calibration=resized(some.images, size),
-        validation=Split(resized(measured.images, size), measured.labels),
+        calibration=resized(some.images[:], size),
+        validation=Split(resized(measured.images[:], size), measured.labels),
     )
 
 

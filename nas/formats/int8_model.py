@@ -139,7 +139,7 @@ def measured(
     Raises:
         RuntimeError: If it does not run, or its outputs are no scores, which is a defect of ours.
     """
-    batches = torch.split(real.validation.images, BATCH)
+    batches = torch.split(real.validation.images[:], BATCH)
     check = Check(MODEL, onnx_model.RUN, (MODEL,))
     found = run(check, batches, folder)
     network = loaded(graph, weights)

@@ -188,7 +188,7 @@ def test_averaged_weights_lag_behind_and_have_statistics_of_their_own() -> None:
     name = next(name for name in averaged if name.endswith("running_mean"))
     weight = name.replace("running_mean", "weight")
     assert not torch.equal(last[weight], averaged[weight])
-    batches = torch.cat([fit._images[fit._chosen(number)] for number in range(fit._batches)])
+    batches = torch.cat([fit._images[fit._order(number)] for number in range(fit._batches)])
     model = build(network())
     model.load_state_dict(averaged)
     seen = model.get_submodule("stem.conv")(batches)

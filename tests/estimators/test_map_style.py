@@ -20,6 +20,7 @@ RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (COUNT, 6, 8), dtype=np.uint8)
 COLOUR = RNG.integers(0, 256, (COUNT, 6, 8, 3), dtype=np.uint8)
 LABELS = np.arange(COUNT) % 2
+SAMPLES = [(one, int(label)) for one, label in zip(COLOUR, LABELS, strict=True)]
 
 KINDS: dict[str, tuple[np.ndarray, Callable[[np.ndarray], Any]]] = {
     "Pillow, grey": (GREY, Image.fromarray),
@@ -137,19 +138,63 @@ def refused(data: Any, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_what_does_not_fit_into_memory_is_refused_after_one_sample(
-    monkeypatch: pytest.MonkeyPatch,
+def no_room(folder: Path, needed: int) -> None:
+    raise ValueError(f"{folder}: must have room for {needed}")
+
+
+def test_a_large_set_is_read_once_into_a_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    small = from_samples(SAMPLES)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("estimators.pixel_store.LARGE", 0)
+    read: list[int] = []
+
+    class Watched(Dataset[Any]):
+        def __len__(self) -> int:
+            return len(SAMPLES)
+
+        def __getitem__(self, index: int) -> Any:
+            read.append(index)
+            return SAMPLES[index]
+
+    large = from_samples(Watched())
+    assert read == list(range(len(SAMPLES)))
+    assert torch.equal(large.train.images[:], small.train.images[:])
+    assert torch.equal(large.test.labels, small.test.labels)
+    assert len(list(tmp_path.rglob("*.npy"))) == 1
+
+
+def test_samples_of_a_large_set_have_one_shape(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("estimators.pixel_store.LARGE", 0)
+    odd = [*SAMPLES[:3], (np.zeros((9, 5), np.uint8), 1), *SAMPLES[4:]]
+    refused(odd, r"sample 3: must have .* pixels as the first has, got 9x5; --image-size")
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("count", "large", "text"),
+    [(10**6, 10**9, "images must fit into"), (10**9, 2**28, "must have room for")],
+)
+def test_what_there_is_no_room_for_is_refused_after_one_sample(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, count: int, large: int, text: str
 ) -> None:
     read = []
 
     class Large(Dataset[Any]):
         def __len__(self) -> int:
-            return 10**9
+            return count
 
         def __getitem__(self, index: int) -> Any:
             read.append(index)
             return GREY[0], 0
 
-    monkeypatch.setattr("estimators.memory.free_memory", lambda: 2**30)
-    refused(Large(), "images must fit into")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("estimators.pixel_store.LARGE", large)
+    monkeypatch.setattr("estimators.pixel_store._check_room", no_room)
+    monkeypatch.setattr("estimators.memory.free_memory", lambda: 2**20)
+    refused(Large(), text)
     assert read == [0]

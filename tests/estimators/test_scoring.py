@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from estimators.data import Split
-from estimators.scoring import LARGEST_BATCH, SMALLEST_BATCH, resized, scored
+from estimators.resizing import resized
+from estimators.scoring import LARGEST_BATCH, SMALLEST_BATCH, scored
 from nas import plugins
 from search_spaces import SEARCH_SPACES
 from search_spaces.architecture import Architecture, lower

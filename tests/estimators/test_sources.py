@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from estimators import memory
+from estimators.image_files import read_image
+from estimators.lazy_images import LazyImages
 from estimators.sources import read_path
 
 Damage = Callable[[Path], object]
@@ -186,6 +189,71 @@ def test_what_is_resized_must_fit_into_memory_too(
     monkeypatch.setattr("estimators.memory.free_memory", lambda: 2**30)
     with pytest.raises(ValueError, match="must fit into"):
         read_path(path, image_size=(4000, 4000))
+
+
+@pytest.fixture
+def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Every set is large; files that were read as images."""
+    read: list[Path] = []
+
+    def watched(path: Path, channels: int) -> np.ndarray:
+        read.append(path)
+        return read_image(path, channels)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("estimators.pixel_store.LARGE", 0)
+    monkeypatch.setattr("estimators.examples.read_image", watched)
+    return read
+
+
+def test_a_large_folder_is_read_once_until_a_file_changes(
+    tmp_path: Path, large: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = folder(tmp_path / "a")
+    first = read_path(root)
+    assert len(large) == 16
+    with monkeypatch.context() as patch:
+        patch.setattr("estimators.pixel_store.LARGE", 2**28)
+        small = read_path(root)
+    assert torch.equal(first.train.images[:], small.train.images[:])
+    large.clear()
+    again = read_path(root)
+    assert not large
+    assert again.fingerprint == first.fingerprint
+    Image.fromarray(np.full((6, 8), 9, np.uint8)).save(root / "cat" / "3.png")
+    changed = read_path(root)
+    assert len(large) == 16
+    assert changed.fingerprint != first.fingerprint
+    assert read_path(root, image_size=(4, 4)).input_shape == (1, 4, 4)
+
+
+def test_a_damaged_file_of_a_large_folder_is_refused(
+    tmp_path: Path, large: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(path: Path, channels: int) -> np.ndarray:
+        if path.match("dog/5.png"):
+            raise ValueError(f"{path}: cannot be read: it ends too soon")
+        return read_image(path, channels)
+
+    monkeypatch.setattr("estimators.examples.read_image", damaged)
+    refused(folder(tmp_path / "a"), "dog/5.png: cannot be read")
+    assert not large
+    assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.usefixtures("large")
+def test_a_large_archive_stays_as_8_bits(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (24, 6, 8, 3), dtype=np.uint8), np.arange(24) % 2
+    splits = {"x_train": x[:16], "y_train": y[:16], "x_test": x[16:], "y_test": y[16:]}
+    found = read_path(archive(tmp_path, **splits))
+    assert isinstance(found.train.images, LazyImages)
+    assert [len(one) for one in (found.train, found.validation, found.test)] == [13, 3, 8]
+    one = torch.from_numpy(x[16:].transpose(0, 3, 1, 2)).double() / 255
+    mean, std = (torch.tensor(each).reshape(1, 3, 1, 1) for each in (found.mean, found.std))
+    assert torch.allclose(found.test.images[:], ((one - mean) / std).float(), atol=1e-6)
+    floats = {"x": (x / 255).astype(np.float32), "y": y}
+    assert isinstance(read_path(archive(tmp_path, **floats)).train.images, torch.Tensor)
 
 
 def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:

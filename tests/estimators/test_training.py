@@ -13,7 +13,8 @@ from torch import Tensor
 from estimators.child_training import STATISTICS_BATCHES, ChildTraining, Recipe, adamw
 from estimators.data import ImageData, Split, digits, from_arrays
 from estimators.estimator import Evaluation, EvaluationError
-from estimators.scoring import measure, resized
+from estimators.resizing import resized
+from estimators.scoring import measure
 from estimators.task import Classification
 from estimators.training import EPOCH_IMAGES, Training
 from estimators.ways import Way
@@ -156,7 +157,7 @@ def test_every_epoch_has_an_order_of_its_own_and_no_image_twice() -> None:
     child = ChildTraining(network(), DATA, Classification(CLASSES), recipe, seed=0, device="cpu")
     batches = len(DATA.train) // 16
     epochs = [
-        torch.cat([child._chosen(epoch * batches + batch) for batch in range(batches)])
+        torch.cat([child._order(epoch * batches + batch) for batch in range(batches)])
         for epoch in range(2)
     ]
     assert not torch.equal(*epochs)
@@ -756,10 +757,10 @@ def test_epochs_go_on_with_other_images_until_all_had_their_turn() -> None:
     task = Classification(CLASSES)
     child = ChildTraining(network(2), large(60), task, recipe, seed=0, device="cpu")
     assert (child._batches, child._schedule.total) == (3, 12)
-    chosen = torch.cat([child._chosen(number) for number in range(7)])
+    chosen = torch.cat([child._order(number) for number in range(7)])
     assert len(chosen.unique()) == 56  # a pass, less the odd rest
-    assert len(torch.cat([child._chosen(number) for number in (6, 7)]).unique()) > 8
-    again = torch.cat([child._chosen(number) for number in range(7, 14)])
+    assert len(torch.cat([child._order(number) for number in (6, 7)]).unique()) > 8
+    again = torch.cat([child._order(number) for number in range(7, 14)])
     assert not torch.equal(chosen, again)
     assert len(again.unique()) == 56
 

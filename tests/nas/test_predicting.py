@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import nas
-from estimators.scoring import resized
+from estimators.resizing import resized
 from nas import cli
 from nas.errors import NasError
 from nas.export import export
