@@ -152,15 +152,16 @@ def assemble(
     )
 
 
-def _chunks(positions: Positions) -> list[Positions]:
-    return [positions[start : start + CHUNK] for start in range(0, len(positions), CHUNK)]
+def _chunks(pixels: Pixels, positions: Positions) -> list[Positions]:
+    count = pixels.chunk if isinstance(pixels, PixelStore) else CHUNK
+    return [positions[start : start + count] for start in range(0, len(positions), count)]
 
 
 def _statistics(
     pixels: Pixels, positions: Positions
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation of each channel; the latter is at least 1e-3."""
-    chunks = _chunks(positions)
+    chunks = _chunks(pixels, positions)
     values = len(positions) * pixels.shape[2] * pixels.shape[3]
     sums = [pixels[chunk].sum(axis=(0, 2, 3), dtype=np.float64) for chunk in chunks]
     mean: NDArray[np.float64] = np.sum(sums, axis=0) / values
@@ -174,7 +175,7 @@ def _normalised(
     if isinstance(pixels, PixelStore):
         return LazyImages(pixels, torch.from_numpy(part), mean=mean.tolist(), std=std.tolist())
     images = np.empty((len(part), *pixels.shape[1:]), dtype=np.float32)
-    for start, chunk in zip(range(0, len(part), CHUNK), _chunks(part), strict=True):
+    for start, chunk in zip(range(0, len(part), CHUNK), _chunks(pixels, part), strict=True):
         images[start : start + CHUNK] = (pixels[chunk] - _over(mean)) / _over(std)
     return torch.from_numpy(images)
 

@@ -56,15 +56,21 @@ def duplicates(
 def _digests(pixels: NDArray[np.float32] | PixelStore) -> list[bytes]:
     return [
         blake2b(np.ascontiguousarray(one).data, digest_size=16).digest()
-        for start in range(0, len(pixels), CHUNK)
-        for one in pixels[start : start + CHUNK]
+        for some in _chunks(pixels)
+        for one in some
     ]
+
+
+def _chunks(pixels: NDArray[np.float32] | PixelStore) -> Iterator[NDArray[np.float32]]:
+    count = pixels.chunk if isinstance(pixels, PixelStore) else CHUNK
+    for start in range(0, len(pixels), count):
+        yield pixels[start : start + count]
 
 
 def _coarse(pixels: NDArray[np.float32] | PixelStore) -> Iterator[bytes]:
     """64 bits for each image."""
-    for start in range(0, len(pixels), CHUNK):
-        grey = torch.from_numpy(pixels[start : start + CHUNK]).mean(dim=1, keepdim=True)
+    for some in _chunks(pixels):
+        grey = torch.from_numpy(some).mean(dim=1, keepdim=True)
         patches = functional.adaptive_avg_pool2d(grey, (8, 9))[:, 0]
         bits = (patches[:, :, 1:] > patches[:, :, :-1]).flatten(1).numpy()
         yield from (row.tobytes() for row in np.packbits(bits, axis=1))

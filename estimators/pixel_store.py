@@ -21,6 +21,7 @@ from estimators.splits import Positions
 # Values of all images, from which on they are kept as 8 bits: 2 GiB while they are read as float32.
 # It is a matter of the data alone, so that a run reads the same wherever it goes on.
 LARGE = 2**28
+CHUNK_VALUES = 2**23  # 64 MiB as float64
 PART = ".part"  # ends the name of a file that is being written
 ABANDONED = 24 * 3600.0  # seconds since it was last written to
 # Where a mapping can be told what will be read; elsewhere reading waits for the disk.
@@ -59,6 +60,11 @@ class PixelStore:
     def shape(self) -> tuple[int, ...]:
         """``(images, channels, height, width)``."""
         return self.values.shape
+
+    @property
+    def chunk(self) -> int:
+        """Images to take at once where all are looked at."""
+        return max(1, CHUNK_VALUES // math.prod(self.shape[1:]))
 
     def __getitem__(self, chosen: slice | Positions | Sequence[int]) -> NDArray[np.float32]:
         """Some images, float32 from 0 to 1."""

@@ -50,6 +50,8 @@ RESNETS: Mapping[str, Plan] = {
     "wide_resnet101_2": Plan((3, 4, 23, 3), group_width=128),
 }
 
+SMALL = (20, 32, 44, 56, 110)  # layers; arXiv:1512.03385, table 6
+
 # arXiv:1611.05431, tables 3 and 4; resnext101_32x8d as released with PyTorch.
 RESNEXTS: Mapping[str, Plan] = {
     "resnext50_32x4d": Plan((3, 4, 6, 3), groups=32, group_width=4),
@@ -107,6 +109,30 @@ def _block(plan: Plan, stage: int, *, stride: int) -> BasicBlock | Bottleneck:
     )
 
 
+def small_resnet(depth: int) -> Architecture:
+    """A residual network of basic blocks for 32x32 images in colour and 10 classes.
+
+    Source: ResNet (arXiv:1512.03385), section 4.2: 3 stages of n blocks, 6n + 2 layers.
+
+    Args:
+        depth: Layers, 6n + 2.
+
+    Deviation: where channels double, shortcuts are projections, as in the networks for larger
+    images; there they are the input with channels of zeros. That is 2,752 parameters more.
+    """
+    count = (depth - 2) // 6
+    return Architecture(
+        title="SmallResNet",
+        input_shape=(3, 32, 32),
+        stem=Stem(16, 3, 1, pool=False),
+        stages=tuple(
+            tuple(BasicBlock(width, stride=stride if place == 0 else 1) for place in range(count))
+            for width, stride in ((16, 1), (32, 2), (64, 2))
+        ),
+        head=Classifier(10),
+    )
+
+
 def wrn_28_10() -> Architecture:
     """The wide residual network of 28 layers, ten times as wide, for 32x32 images in colour.
 
@@ -131,7 +157,8 @@ def wrn_28_10() -> Architecture:
 
 def resnets() -> dict[str, Callable[[], Architecture]]:
     """Makers of the plain and the wide ones, by name."""
-    return {**_members(RESNETS, "ResNet"), "wrn_28_10": wrn_28_10}
+    small = {f"resnet{depth}": partial(small_resnet, depth) for depth in SMALL}
+    return {**small, **_members(RESNETS, "ResNet"), "wrn_28_10": wrn_28_10}
 
 
 def resnexts() -> dict[str, Callable[[], Architecture]]:

@@ -33,6 +33,11 @@ COUNTS = {
     "vgg16_bn": (138_365_992, 15_470_264_320),
     "vgg19_bn": (143_678_248, 19_632_062_464),
     "googlenet": (6_624_904, 1_498_376_192),
+    "resnet20": (272_474, 40_813_184),
+    "resnet32": (466_906, 69_124_736),
+    "resnet44": (661_338, 97_436_288),
+    "resnet56": (855_770, 125_747_840),
+    "resnet110": (1_730_714, 253_149_824),
     "resnet18": (11_689_512, 1_814_073_344),
     "resnet34": (21_797_672, 3_663_761_408),
     "resnet50": (25_557_032, 4_089_184_256),
@@ -77,6 +82,11 @@ IN_TORCHVISION = [name for name in REFERENCES if hasattr(torchvision.models, nam
 
 # Parameters and MACs as papers print them, in millions and billions.
 PUBLISHED = {
+    "resnet20": (0.27, None),  # arXiv:1512.03385, table 6
+    "resnet32": (0.46, None),
+    "resnet44": (0.66, None),
+    "resnet56": (0.85, None),
+    "resnet110": (1.7, None),
     "resnet18": (None, 1.8),  # arXiv:1512.03385, table 1
     "resnet34": (None, 3.6),
     "resnet152": (None, 11.3),
@@ -191,6 +201,20 @@ def test_sums_by_hand_are_the_same_for_pre_activated_networks() -> None:
     assert COUNTS["resnet200"][0] == deep
 
 
+@pytest.mark.parametrize("depth", [20, 32, 44, 56, 110])
+def test_sums_by_hand_are_the_same_for_residual_networks_of_small_images(depth: int) -> None:
+    params, macs, before, side = 27 * 16 + 2 * 16, 27 * 16 * 32 * 32, 16, 32
+    for stage, width in enumerate((16, 32, 64)):
+        side //= 2 if stage else 1
+        for _ in range((depth - 2) // 6):
+            shortcut = before * width if before != width else 0
+            weights = 9 * before * width + 9 * width * width + shortcut
+            params += weights + 2 * width * (3 if shortcut else 2)
+            macs += weights * side * side
+            before = width
+    assert COUNTS[f"resnet{depth}"] == (params + 64 * 10 + 10, macs + 64 * 10)
+
+
 @pytest.mark.parametrize(
     ("name", "stem", "depth", "bottleneck", "compression"),
     [("densenet_40_12", 16, 12, 0, 1.0), ("densenet_bc_100_12", 24, 16, 48, 0.5)],
@@ -242,7 +266,16 @@ def test_depths_are_those_in_the_names() -> None:
     def on_path(_: Conv2d, name: str) -> bool:
         return "shortcut" not in name and "squeeze" not in name
 
-    for name in ("resnet18", "resnet50", "resnet101", "resnet152", "resnet200", "se_resnet50"):
+    for name in (
+        "resnet20",
+        "resnet110",
+        "resnet18",
+        "resnet50",
+        "resnet101",
+        "resnet152",
+        "resnet200",
+        "se_resnet50",
+    ):
         assert depth(name, on_path) == int(name.rpartition("resnet")[2])
     assert depth("wrn_28_10", on_path) == 26  # its name counts the projections of two stages
     for name in ("densenet121", "densenet161", "densenet169", "densenet201"):
