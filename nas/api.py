@@ -61,6 +61,8 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
     final_training: str | None = None,
     audit: AuditSize | None = None,
     halving: int | None = None,
+    screen: str | None = None,
+    screen_of: int | None = None,
     max_params: int | None = None,
     max_macs: int | None = None,
     max_latency_ms: float | None = None,
@@ -110,6 +112,10 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
             ``nas.AuditSize(children, seeds)``; None for none.
         halving: Train every child a little, and of those that have reached a rung only the best one
             in ``halving`` further, which is at least 2; None trains each in one piece.
+        screen: A score of untrained networks, one of ``estimators.proxy.SCORES``: before each ask
+            several proposals are drawn, and the one that scores best is trained, as
+            ``docs/strategies.md`` says. None trains the first.
+        screen_of: How many, at least 2; None for 8.
         max_params: Most parameters, or None.
         max_macs: Most multiply-accumulates for one image, or None.
         max_latency_ms: Highest median latency for one image on ``device``, or None; measured.
@@ -159,6 +165,8 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         final_training=final_training,
         audit=audit,
         halving=halving,
+        screen=screen,
+        screen_of=screen_of,
         max_params=max_params,
         max_macs=max_macs,
         max_latency_ms=max_latency_ms,

@@ -11,6 +11,7 @@ from estimators.data import ImageData
 from estimators.estimator import STAND_IN, Estimator
 from estimators.full_recipe import FullRecipe
 from estimators.parameter_groups import FACTORS_OF_ONE
+from estimators.proxy import Proxy
 from estimators.task import Classification, Metric, Task
 from estimators.training import Training
 from nas import plugins
@@ -32,6 +33,7 @@ from nas.limits import COSTS, Limits, Objective
 from nas.plan import FRESH_SEEDS, LEAST_AUDITED, PREFLIGHT, Plan, finalists_of, rng_of
 from nas.run_folder import AuditSize, Beside, DataOptions, Derived, RunRecord, Settings, versions
 from nas.scales import cost_scales, scaled, scales
+from nas.screening import LOOKED_AT, Screen, check_screen
 from nas.ways import settled_ways
 from search_spaces.space import SearchSpace
 from search_spaces.strict_json import MAX_INT, dumps
@@ -60,7 +62,8 @@ class Configuration:
     ``derived`` are options of the strategy as an earlier session resolved them; they stay when the
     budget changes. So do options of the estimator that the user left to it (``resolved``), the
     ``scales`` of several objectives, the ``rungs`` of halving, the ``recipe`` of the final training
-    and the ``ways`` that were timed, which are None before.
+    and the ``ways`` that were timed, which are None before, and the recipe of the screen
+    (``screened``).
     """
 
     space: str | type[SearchSpace] = "mbconv"
@@ -85,6 +88,9 @@ class Configuration:
     halving: int | None = None
     rungs: tuple[float, ...] = ()
     ways: Mapping[str, str] | None = None
+    screen: str | None = None
+    screen_of: int | None = None
+    screened: Mapping[str, Any] = field(default_factory=dict)
     resolved: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -104,6 +110,7 @@ class Prepared:
         strategy: Fresh.
         plan: What the search is to do.
         record: What ``run.json`` will say.
+        screen: Chooses among proposals; None where the first is asked for.
     """
 
     images: ImageData
@@ -116,6 +123,7 @@ class Prepared:
     strategy: Strategy
     plan: Plan
     record: RunRecord
+    screen: Screen | None
 
     def metrics(self, estimator: Estimator) -> dict[str, Metric]:
         """What evaluations hold, of which those that rank trials or finalists are required."""
@@ -215,6 +223,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
         rungs=rungs,
         **plan_numbers,
     )
+    screen = _screen(configuration, estimator, strategy, images=images, children=children)
     recipe = _final_recipe(configuration, images, judge, plan, cpus=cpus)
     record = RunRecord(
         space=plugins.name_of("search_spaces", configuration.space),
@@ -234,6 +243,8 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
         beside=tuple(Beside(metric=one.metric, direction=one.direction) for one in beside),
         fidelity=plan.fidelity,
         halving=plan.halving if rungs else None,
+        screen=None if screen is None else screen.score,
+        screen_of=None if screen is None else screen.looked_at,
         max_params=limits.max_params,
         max_macs=limits.max_macs,
         max_latency_ms=limits.max_latency_ms,
@@ -248,11 +259,15 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
             train={} if recipe is None else recipe.document(),
             rungs=rungs,
             ways=ways,
+            screen={} if screen is None else dict(screen.recipe),
         ),
         genotypes=str(space.genome.size),
         versions=versions(),
     )
-    return Prepared(images, task, space, children, estimator, judge, recipe, strategy, plan, record)
+    return Prepared(
+        *(images, task, space, children, estimator, judge, recipe, strategy, plan, record),
+        screen=screen,
+    )
 
 
 def of_run(
@@ -309,6 +324,9 @@ def of_run(
         halving=run.halving,
         rungs=run.derived.rungs,
         ways=run.derived.ways,
+        screen=run.screen,
+        screen_of=run.screen_of,
+        screened=run.derived.screen,
         resolved=_resolved(parts["estimator"], run.derived.estimator),
     )
 
@@ -512,6 +530,32 @@ def _rungs(
         )
     except ValueError as error:
         raise usage_error(f"--halving {factor} needs {error}") from error
+
+
+def _screen(
+    configuration: Configuration,
+    estimator: Estimator,
+    strategy: Strategy,
+    *,
+    images: ImageData,
+    children: Children,
+) -> Screen | None:
+    """What proposals are screened by, as an earlier session derived it or for the first time.
+
+    Raises:
+        NasError: If there cannot be a screen (exit code 2).
+    """
+    score, most = configuration.screen, configuration.screen_of
+    if score is None:
+        if most is not None:
+            raise usage_error("--screen-of needs --screen")
+        return None
+    check_screen(score, strategy=strategy, estimator=estimator)
+    looked_at = _whole("--screen-of", LOOKED_AT if most is None else most, least=2)
+    proxy = Proxy(score=score, batch_size=configuration.screened.get("batch_size"))
+    task, seed = Classification(len(images.classes)), configuration.seed
+    prepare_estimator(proxy, images, task, children=children, seed=seed)
+    return Screen(proxy, task, looked_at=looked_at, seed=seed)
 
 
 def _check_feasible(children: Children, limits: Limits, seed: int) -> None:

@@ -1,6 +1,7 @@
 """``nas search --dry-run``: what a search would cost, from one child or a part of it."""
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -86,9 +87,23 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
         "workers": count,
         "device": plan.device,
         "seconds_per_child": calibration["seconds"],
+        "seconds_of_screening": _screening(prepared, child),
         "final_training_epochs": 0 if prepared.recipe is None else prepared.recipe.epochs,
         "expected_hours": (seconds / count + _last(prepared, child)) / 3600,
     }
+
+
+def _screening(prepared: Prepared, genotype: Genotype) -> float:
+    """Processor seconds of the scores before each child, in the process that drives the run.
+
+    They are no part of the hours that are expected: mostly workers train meanwhile.
+    """
+    screen = prepared.screen
+    if screen is None:
+        return 0.0
+    begin = time.thread_time()
+    screen.value(prepared.children.child(genotype))
+    return screen.looked_at * (time.thread_time() - begin)
 
 
 def _audited(prepared: Prepared) -> float:
@@ -132,6 +147,7 @@ def text(document: Mapping[str, Any]) -> str:
         **{name: _spread(cost) for name, cost in document["costs"].items()},
         "one child": f"{format_quantity(child['params'])} parameters, "
         f"{format_quantity(child['macs'])} MACs: {_seconds(child)}{latency}",
+        **({"screening": _before_each(document)} if document["seconds_of_screening"] else {}),
         "expected": f"{duration(seconds)} ({document['expected_hours']:.2g} h) for "
         f"{document['trainings']} trainings, {document['workers']} at a time on "
         f"{document['device']}{_then(document['final_training_epochs'])}",
@@ -145,6 +161,12 @@ def _seconds(child: Mapping[str, Any]) -> str:
     if share == 1:
         return f"{child['seconds']:.2f} s"
     return f"about {child['seconds']:.0f} s, by the pace of the first {share:.1%} of its training"
+
+
+def _before_each(document: Mapping[str, Any]) -> str:
+    """What a screen takes."""
+    seconds = document["seconds_of_screening"]
+    return f"{seconds:.2f} s before each child, while others train; not counted below"
 
 
 def _then(epochs: int) -> str:

@@ -1,14 +1,11 @@
 """The search itself: ask, check limits, hand out, record, tell."""
 
-import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, final
-
-import numpy as np
 
 from estimators.estimator import Evaluation
 from nas.checkpoints import forget, keep_checkpoint, read_checkpoint
@@ -17,14 +14,16 @@ from nas.errors import NasError
 from nas.halving import beyond, climber
 from nas.journal import Event, Journal
 from nas.latency import latency_ms
-from nas.plan import ASK, TRAINING, Plan, rng_of, training_seed
+from nas.plan import TRAINING, Plan, training_seed
+from nas.proposals import Proposals
 from nas.record import Kept, Record
+from nas.screening import Screen
 from nas.trial import State, Trial
 from nas.workers import Failure, Job, Outcome
 from search_spaces.genome import Genotype
 from search_spaces.identity import same_network
 from search_spaces.modules import build
-from strategies.strategy import Proposal, Strategy
+from strategies.strategy import Strategy
 
 FRUITLESS_ASKS = 100
 CONSECUTIVE_FAILURES = 10
@@ -34,7 +33,6 @@ BUDGET_SPENT = "budget spent"
 # A child whose worker was lost is tried once more; every other failure is the child's own.
 RETRIED = frozenset({"worker_died", "node_lost"})
 RETRIES = 1
-FORESIGHT_SECONDS = 0.05  # that foreseeing an ask may take
 
 
 class SearchFailed(Exception):  # noqa: N818 - says what happened
@@ -56,9 +54,10 @@ class Search:
         journal: Receives every event; what is shown to anybody is on the disk before.
         folder: The run folder, for checkpoints of paused trials; None keeps none, so that each is
             trained from its start when it goes on.
+        screen: Chooses among several proposals before each ask; None asks for the first.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of a run
         self,
         plan: Plan,
         strategy: Strategy,
@@ -67,6 +66,7 @@ class Search:
         record: Record,
         journal: Journal,
         folder: Path | None = None,
+        screen: Screen | None = None,
     ) -> None:
         self._plan = plan
         self._strategy = strategy
@@ -81,8 +81,9 @@ class Search:
         self._waits = False  # the strategy has nothing to propose until it is told more
         self._exhausted = False  # and had nothing when all was told
         self._latencies: dict[str, float] = {}
-        self._foreseen = False  # the next ask, as things stand
-        self._foresees = True
+        self._proposals = Proposals(
+            strategy, children=children, record=record, seed=plan.seed, screen=screen
+        )
 
     @property
     def over(self) -> bool:
@@ -160,21 +161,17 @@ class Search:
             if job is not None:
                 return job
 
-    def foresee(self) -> None:
-        """Make the network that would be asked for now, for when it is: while workers are busy.
+    def foresee(self) -> bool:
+        """Make a network that may be asked for next, for when it is: while workers are busy.
 
-        It is kept among the children, so that a worker does not wait for it. What is settled
-        before the ask may change the proposal; then this was for nothing. A strategy that takes
-        long to propose is left alone.
+        It is kept among the children, and a screen's score of it too, so that a worker does not
+        wait for them. What is settled before the ask may change what is proposed; then this was
+        for nothing.
+
+        Returns:
+            Whether there is another one to make.
         """
-        if self._foreseen or not self._foresees or self._again or not self._wants_more():
-            return
-        begin = time.thread_time()
-        proposal = self._proposal(self._strategy.foresee)
-        self._foresees = time.thread_time() - begin < FORESIGHT_SECONDS
-        self._foreseen = True
-        if proposal is not None:
-            self._children.child(proposal.genotype)
+        return not self._again and self._wants_more() and self._proposals.foresee()
 
     def settle(self, outcome: Outcome) -> list[Trial]:
         """Record what became of a job, and tell the strategy.
@@ -246,9 +243,8 @@ class Search:
     def _ask(self) -> int | None:
         """Ordinal of a new proposal; None if the strategy has none."""
         plan, ordinal = self._plan, len(self._record.trials)
-        self._foreseen = False
-        proposal = self._proposal(self._strategy.ask)
-        if proposal is None:
+        choice = self._proposals.ask(self._is_fast)
+        if choice is None:
             self._waits = bool(self._open)
             if self._waits:
                 return None
@@ -257,6 +253,7 @@ class Search:
             if climbs is None:
                 self.stop("the strategy has nothing left to propose", "done")
             return climbs
+        proposal, screened = choice.proposal, choice.screened
         child = self._children.child(proposal.genotype)
         self._journal.append(
             "asked",
@@ -269,17 +266,9 @@ class Search:
             macs=child.macs,
             latency_ms=self._latency(child),
             seed=training_seed(plan.seed, TRAINING, ordinal),
+            **({} if screened is None else {"screened": screened}),
         )
         return ordinal
-
-    def _proposal(self, ask: Callable[[np.random.Generator], Proposal | None]) -> Proposal | None:
-        """What the strategy answers to the next ask."""
-        try:
-            return ask(rng_of(self._plan.seed, ASK, len(self._record.trials)))
-        except Exception as error:
-            name = type(self._strategy).__name__
-            error.add_note(f"strategy {name} raised this; the record is whole up to its last ask")
-            raise
 
     def _hand_out(self, trial: Trial) -> Job | None:
         """The job of a trial; None if it is beyond the limits or its network is known."""
@@ -333,7 +322,7 @@ class Search:
 
     def _settle(self, ordinal: int, result: Evaluation | Failure, seconds: float) -> list[Trial]:
         record, trial = self._record, self._record.trials[ordinal]
-        self._waits = self._foreseen = False
+        self._waits = False
         if isinstance(result, Evaluation) and trial.fidelity in self._plan.rungs[:-1]:
             self._pause(trial, result, seconds)
         elif isinstance(result, Evaluation):
@@ -443,6 +432,7 @@ class Search:
         rewards = self._record.rewards(trial) if trial.metrics else None
         self._journal.append("told", ordinal=trial.ordinal, rewards=rewards)
         self._strategy.tell(self._record.proposals[trial.ordinal], rewards)
+        self._proposals.forget()
 
     def _stop_after_failures(self) -> None:
         record = self._record
@@ -470,6 +460,12 @@ class Search:
                 build(graph), graph.input_shape, device=device
             )
         return self._latencies[child.digest]
+
+    def _is_fast(self, child: Child) -> bool:
+        """Whether a child is within the limit on latency."""
+        most = self._plan.limits.max_latency_ms
+        latency = None if most is None else self._latency(child)
+        return most is None or latency is None or latency <= most
 
     def _beyond_limits(self, trial: Trial) -> str:
         limits = self._plan.limits

@@ -34,6 +34,14 @@ class _Pretrained(_Event):
     seconds: Seconds
 
 
+class _Screened(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    score: str
+    of: Count
+    value: float | None
+
+
 class _Asked(_Event):
     event: Literal["asked"]
     ordinal: Count
@@ -45,6 +53,7 @@ class _Asked(_Event):
     macs: Count
     latency_ms: float | None
     seed: Count
+    screened: _Screened | None = None  # without a screen there is none
 
 
 class _Started(_Event):

@@ -7,7 +7,7 @@ import numpy as np
 from nas.limits import Limits, Objective
 
 # First numbers of the spawn keys that keep the generators of a run apart.
-ASK, TRAINING, RESCORING, PREFLIGHT, FINAL, REFERENCE, AUDIT, PRETRAINING = range(8)
+ASK, TRAINING, RESCORING, PREFLIGHT, FINAL, REFERENCE, AUDIT, PRETRAINING, SCREENING = range(9)
 
 FINALISTS = 3  # of the best trials, to be scored again
 FRONT_FINALISTS = 8  # of the front, where there are several objectives

@@ -71,7 +71,9 @@ class Record:
                           ``time``, ``workers``, ``versions``; what was ``done`` stays done at the
                           same budget
     ``pretrained``        the estimator has trained for all children, ``seconds`` over all sessions
-    ``asked``             the strategy proposed trial ``ordinal``: all that is known before training
+    ``asked``             the strategy proposed trial ``ordinal``: all that is known before
+                          training; with a screen ``screened``: by what ``score`` it was the best
+                          ``of`` how many new networks, and its ``value``
     ``started``           it was handed to a worker, for the ``attempt``-th time at its rung, to go
                           on from fidelity ``start``
     ``waits``             it is a duplicate of trial ``of``, which is in hand

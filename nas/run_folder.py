@@ -56,6 +56,7 @@ class Derived(_Strict):
         train: The recipe of the final training; empty where there is none.
         rungs: With halving, the fidelities at which children are compared.
         ways: In what precision and layout each family of blocks is trained, where that was timed.
+        screen: The recipe of the score that proposals are screened by; empty where they are not.
     """
 
     strategy: dict[str, Any]
@@ -65,6 +66,7 @@ class Derived(_Strict):
     train: dict[str, Any] = {}
     rungs: tuple[float, ...] = ()
     ways: dict[str, str] = {}
+    screen: dict[str, Any] = {}
 
 
 class Beside(_Strict):
@@ -126,6 +128,8 @@ class RunRecord(_Strict):
     final_training: Literal["auto", "off"] = "off"
     audit: AuditSize | None = None
     halving: int | None = None
+    screen: str | None = None
+    screen_of: int | None = None
     max_params: int | None
     max_macs: int | None
     max_latency_ms: float | None

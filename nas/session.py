@@ -143,6 +143,7 @@ class Session:
                     record=record,
                     journal=self._journal,
                     folder=self._folder,
+                    screen=prepared.screen,
                 )
                 search.give_back(events)
                 self._progress.begin(self._folder, record, workers)
@@ -345,7 +346,7 @@ class Session:
         workers: Workers,
         *,
         until: Callable[[], str] = lambda: "",
-        idle: Callable[[], None] = lambda: None,
+        idle: Callable[[], bool] = lambda: False,
     ) -> str:
         """Work on a stage to its end, or until told to stop.
 
@@ -353,7 +354,8 @@ class Session:
             stage: Has the jobs.
             workers: Have the time.
             until: Why to stop now, or nothing.
-            idle: What to do while workers are busy for more than a moment.
+            idle: What to do while workers are busy for more than a moment, a piece of it; answers
+                whether there is more.
 
         Returns:
             Why it stopped early, or nothing.
@@ -412,12 +414,11 @@ class Session:
         )
 
 
-def _outcome(workers: Workers, idle: Callable[[], None]) -> Outcome | None:
+def _outcome(workers: Workers, idle: Callable[[], bool]) -> Outcome | None:
     """The next outcome, or nothing after a while or when a worker has become free."""
     free = workers.free
     outcome = workers.wait(MOMENT)
-    if outcome is None and workers.free == free:
-        idle()
+    if outcome is None and workers.free == free and not idle():
         outcome = workers.wait(TICK)
     return outcome
 

@@ -50,6 +50,7 @@ def check_strategy(factory: StrategyFactory, *, ask_limit_ms: float = 20.0) -> N
     _check_tells_in_any_order(factory)
     _check_same_generator(factory)
     _check_replay(factory)
+    _check_foresight(factory)
     _check_exhausted_space(factory)
     _check_recommendation(factory)
     _check_several_objectives(factory)
@@ -193,6 +194,21 @@ def _check_replay(factory: StrategyFactory) -> None:
                 "must go on as the first one did, "
                 f"got other proposals after {asks} asks; keep no state outside the history"
             )
+
+
+def _check_foresight(factory: StrategyFactory) -> None:
+    genome = _medium_genome()
+    calm, foreseen = (_Run(factory(genome, 20, _MAXIMIZE, None), seed=3) for _ in range(2))
+    calm.go_on(12, at_once=2)
+    for number in range(12):
+        for other in range(2):
+            foreseen.strategy.foresee(np.random.default_rng((number, other, 1)))
+        foreseen.go_on(1, at_once=2)
+    if calm.proposals != foreseen.proposals:
+        raise AssertionError(
+            "what is foreseen must change nothing that is asked later, got other proposals; "
+            "keep no state outside the history"
+        )
 
 
 def _crowded_genome() -> Genome:

@@ -77,7 +77,12 @@ def tune_run(
         write_json(folder / RUN, prepared.record.model_dump(mode="json"))
         journal.append("opened", **opened(plan.budget, None))
         search = Search(
-            plan, prepared.strategy, children=prepared.children, record=record, journal=journal
+            plan,
+            prepared.strategy,
+            children=prepared.children,
+            record=record,
+            journal=journal,
+            screen=prepared.screen,
         )
         trainable = tune.with_parameters(
             Child,

@@ -111,7 +111,7 @@ class Strategy(ABC):
 
     @final
     def foresee(self, rng: np.random.Generator) -> Proposal | None:
-        """What ``ask`` would return now; nothing is recorded.
+        """What ``ask`` would return now, as often as called; nothing is recorded.
 
         Args:
             rng: As for ``ask``.

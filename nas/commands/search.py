@@ -106,6 +106,18 @@ def search(  # noqa: PLR0913 - one parameter per flag
             show_default="each in one piece",
         ),
     ] = None,
+    screen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SCORE",
+            help="Of several proposals train the one that scores best untrained: naswot, "
+            "log_synflow, grad_norm, snip, jacob_cov, zico, az_nas, params or macs.",
+            show_default="train the first",
+        ),
+    ] = None,
+    screen_of: Annotated[
+        int | None, typer.Option(metavar="N", help="How many it looks at.", show_default="8")
+    ] = None,
     max_params: MaxParams = None,
     max_macs: MaxMacs = None,
     max_latency_ms: Annotated[
@@ -163,6 +175,8 @@ def search(  # noqa: PLR0913 - one parameter per flag
         "final_training": final_training,
         "audit": _audit_size(audit, children=audit_children, seeds=audit_seeds),
         "halving": halving,
+        "screen": screen,
+        "screen_of": screen_of,
         "max_params": max_params,
         "max_macs": max_macs,
         "max_latency_ms": max_latency_ms,

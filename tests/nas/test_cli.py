@@ -52,6 +52,8 @@ CONTRACT = {
         "--device",
         "--fidelity",
         "--halving",
+        "--screen",
+        "--screen-of",
         "--final-training",
         "--audit",
         "--audit-children",

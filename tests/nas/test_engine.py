@@ -259,7 +259,7 @@ def test_a_strategy_that_takes_long_to_propose_is_not_asked_twice(
     search_of: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lowered = Lowered(monkeypatch)
-    monkeypatch.setattr("nas.engine.FORESIGHT_SECONDS", 0.0)
+    monkeypatch.setattr("nas.proposals.FORESIGHT_SECONDS", 0.0)
     search = search_of(RandomSearch, 4)
     search.foresee()  # takes longer than that
     job = search.next_job()
@@ -911,6 +911,7 @@ FINISHED = {
         [("asked", {**ASKED, "seed": "1"})],
         [("asked", {**ASKED, "macs": True})],
         [("asked", {**ASKED, "more": 1})],
+        [("asked", {**ASKED, "screened": {"score": "params", "of": -1, "value": 1.0}})],
         [("asked", {**ASKED, "at": "soon"})],
         [("asked", ASKED), ("started", {"ordinal": -1, "attempt": 1})],
         [("asked", ASKED), ("finished", {**FINISHED, "metrics": {"accuracy": "0.5"}})],

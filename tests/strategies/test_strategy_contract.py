@@ -3,7 +3,7 @@
 import importlib
 import random
 from collections.abc import Callable
-from typing import cast, final
+from typing import Any, cast, final
 
 import numpy as np
 import pytest
@@ -77,6 +77,21 @@ class KeepsTheGenerator(Plain):
         if self.kept is None:
             self.kept = rng
         return Proposal(self._new(self.kept))
+
+
+@final
+class RemembersWhatItDrew(Plain):
+    """One draw for each number of asks, whatever generator comes next."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._drawn: dict[int, Genotype] = {}
+
+    def _propose(self, rng: np.random.Generator) -> Proposal | None:
+        number = len(self.history.asked)
+        if number not in self._drawn:
+            self._drawn[number] = self._new(rng)
+        return Proposal(self._drawn[number])
 
 
 @final
@@ -163,6 +178,7 @@ class ForgetsWithSeveralObjectives(Plain):
 FAULTS: list[tuple[StrategyFactory, str]] = [
     (CountsItsDraws, "must go on as the first one did"),
     (KeepsTheGenerator, "must go on as the first one did"),
+    (RemembersWhatItDrew, "what is foreseen must change nothing"),
     (UsesGlobalChance, "drawn from the generator handed to ask"),
     (AnswersInactiveDecisions, "ask must return valid proposals"),
     (AnswersByTheWrongType, "ask must return valid proposals"),
