@@ -1,12 +1,14 @@
-"""Whether screening proposals finds better networks: random search on digits, in pairs.
+"""Whether scores of untrained networks help a search: on digits, in pairs.
 
-    python benchmarks/screening.py [--seeds 10] [--budget 12] [--max-params 40000]
+    python benchmarks/screening.py screen|feature [--seeds 10] [--budget 12] [--max-params 40000]
 
-For each seed one search without a screen and one by each score, of the same budget: children of
-one epoch, one at a time. Each winner is then trained on two fresh seeds for three epochs, the same
-two in all searches of a seed; its figure is the mean accuracy on validation images, which the
-children were compared by as well. Printed are the paired differences to no screen with 95 %
-intervals (Student's t over seeds), and the processor seconds of a search.
+``screen``: random search, of whose proposals the one that scores best is trained. ``feature``: the
+predictor, which learns from the score beside decisions and costs. For each seed one search without
+a score and one with each, of the same budget: children of one epoch, one at a time. Each winner is
+then trained on two fresh seeds for three epochs, the same two in all searches of a seed; its figure
+is the mean accuracy on validation images, which the children were compared by as well. Printed are
+the paired differences to no score with 95 % intervals (Student's t over seeds), and the processor
+seconds of a search.
 """
 
 import argparse
@@ -28,21 +30,25 @@ from nas.plan import FINAL, training_seed
 from nas.record import Record
 from nas.workers import InProcessWorkers
 
-SCREENS = (None, "naswot", "params")
+SCORES = {"screen": (None, "naswot", "params"), "feature": (None, "naswot", "log_synflow")}
+STRATEGIES = {"screen": "random", "feature": "predictor"}
 FRESH = 2  # trainings of a winner
 
 
-def winner_of(screen: str | None, *, seed: int, budget: int, most: int) -> tuple[float, float]:
+def winner_of(
+    how: str, score: str | None, *, seed: int, budget: int, most: int
+) -> tuple[float, float]:
     """Mean accuracy of a search's winner, and processor seconds of the search."""
     prepared = prepare(
         Configuration(
             budget=budget,
-            strategy="random",
+            strategy=STRATEGIES[how],
             device="cpu",
             seed=seed,
             final_training="off",
             max_params=most,
-            screen=screen,
+            screen=score if how == "screen" else None,
+            features=(score,) if how == "feature" and score is not None else (),
             settings={"estimator": {"epochs": 1}},
         )
     )
@@ -92,31 +98,36 @@ def difference(values: list[float]) -> str:
 
 def main() -> None:
     """Print a line for each search, then one for each score."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("how", choices=SCORES)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--budget", type=int, default=12)
     parser.add_argument("--max-params", type=int, default=40_000)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    found: dict[str | None, list[float]] = {screen: [] for screen in SCREENS}
-    seconds: dict[str | None, list[float]] = {screen: [] for screen in SCREENS}
+    scores = SCORES[options.how]
+    found: dict[str | None, list[float]] = {score: [] for score in scores}
+    seconds: dict[str | None, list[float]] = {score: [] for score in scores}
     for seed in range(options.seeds):
-        for screen in SCREENS:
-            score, took = winner_of(
-                screen, seed=seed, budget=options.budget, most=options.max_params
+        for score in scores:
+            figure, took = winner_of(
+                options.how, score, seed=seed, budget=options.budget, most=options.max_params
             )
-            found[screen].append(score)
-            seconds[screen].append(took)
-            print(f"seed {seed} {screen}: {score:.4f}, {took:.1f} s", flush=True)
-    for screen in SCREENS:
-        pairs = [mine - plain for mine, plain in zip(found[screen], found[None], strict=True)]
-        by = "" if screen is None else f", {difference(pairs)} against none"
+            found[score].append(figure)
+            seconds[score].append(took)
+            print(f"seed {seed} {score}: {figure:.4f}, {took:.1f} s", flush=True)
+    for score in scores:
+        pairs = [mine - plain for mine, plain in zip(found[score], found[None], strict=True)]
+        by = "" if score is None else f", {difference(pairs)} against none"
         print(
-            f"{screen}: mean {statistics.mean(found[screen]):.4f}{by}, "
-            f"{statistics.mean(seconds[screen]):.1f} s a search"
+            f"{score}: mean {statistics.mean(found[score]):.4f}{by}, "
+            f"{statistics.mean(seconds[score]):.1f} s a search"
         )
-    pairs = [a - b for a, b in zip(found["naswot"], found["params"], strict=True)]
-    print(f"naswot against params: {difference(pairs)}")
+    _, one, other = scores
+    pairs = [a - b for a, b in zip(found[one], found[other], strict=True)]
+    print(f"{one} against {other}: {difference(pairs)}")
 
 
 if __name__ == "__main__":

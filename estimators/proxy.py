@@ -60,6 +60,7 @@ _SCORES: Mapping[str, Callable[[_Untrained], float]] = {
     "params": lambda one: float(one.graph.params),
     "macs": lambda one: float(one.graph.macs),
 }
+BASELINES = ("params", "macs")  # what every other score has to beat to add anything
 SCORES = (*_SCORES, "az_nas")
 
 
@@ -99,6 +100,11 @@ class Proxy(Estimator, Relative):
         self._sample: Sequence[Graph] = ()
         self._reference: az_nas.Reference | None = None
         self._prepared: tuple[Task, tuple[gradients.Batch, ...], str] | None = None
+
+    @property
+    def score(self) -> str:
+        """Its name."""
+        return self._score
 
     @property
     def references(self) -> int:
@@ -176,7 +182,7 @@ class Proxy(Estimator, Relative):
 
     def _untrained(self, graph: Graph, device: str) -> _Untrained:
         task, batches, _ = self._ready()
-        if self._score in {"params", "macs"}:
+        if self._score in BASELINES:
             return _Untrained(graph, nn.Identity(), (), task.loss)
         size = _shape(graph)[1:]
         images = [

@@ -63,6 +63,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
     halving: int | None = None,
     screen: str | None = None,
     screen_of: int | None = None,
+    features: str | Sequence[str] = (),
     max_params: int | None = None,
     max_macs: int | None = None,
     max_latency_ms: float | None = None,
@@ -116,6 +117,8 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
             several proposals are drawn, and the one that scores best is trained, as
             ``docs/strategies.md`` says. None trains the first.
         screen_of: How many, at least 2; None for 8.
+        features: A score of untrained networks, or several, of ``estimators.proxy.SCORES``: the
+            strategy ``predictor`` learns from them beside decisions and costs.
         max_params: Most parameters, or None.
         max_macs: Most multiply-accumulates for one image, or None.
         max_latency_ms: Highest median latency for one image on ``device``, or None; measured.
@@ -167,6 +170,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         halving=halving,
         screen=screen,
         screen_of=screen_of,
+        features=(features,) if isinstance(features, str) else tuple(features),
         max_params=max_params,
         max_macs=max_macs,
         max_latency_ms=max_latency_ms,

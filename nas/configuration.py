@@ -11,7 +11,6 @@ from estimators.data import ImageData
 from estimators.estimator import STAND_IN, Estimator
 from estimators.full_recipe import FullRecipe
 from estimators.parameter_groups import FACTORS_OF_ONE
-from estimators.proxy import Proxy
 from estimators.task import Classification, Metric, Task
 from estimators.training import Training
 from nas import plugins
@@ -34,6 +33,13 @@ from nas.plan import FRESH_SEEDS, LEAST_AUDITED, PREFLIGHT, Plan, finalists_of, 
 from nas.run_folder import AuditSize, Beside, DataOptions, Derived, RunRecord, Settings, versions
 from nas.scales import cost_scales, scaled, scales
 from nas.screening import LOOKED_AT, Screen, check_screen
+from nas.untrained import (
+    ScoredChildren,
+    UntrainedScore,
+    check_features,
+    check_score,
+    untrained_score,
+)
 from nas.ways import settled_ways
 from search_spaces.space import SearchSpace
 from search_spaces.strict_json import MAX_INT, dumps
@@ -62,8 +68,8 @@ class Configuration:
     ``derived`` are options of the strategy as an earlier session resolved them; they stay when the
     budget changes. So do options of the estimator that the user left to it (``resolved``), the
     ``scales`` of several objectives, the ``rungs`` of halving, the ``recipe`` of the final training
-    and the ``ways`` that were timed, which are None before, and the recipe of the screen
-    (``screened``).
+    and the ``ways`` that were timed, which are None before, and the recipes of scores of untrained
+    networks, by name (``untrained``).
     """
 
     space: str | type[SearchSpace] = "mbconv"
@@ -90,7 +96,8 @@ class Configuration:
     ways: Mapping[str, str] | None = None
     screen: str | None = None
     screen_of: int | None = None
-    screened: Mapping[str, Any] = field(default_factory=dict)
+    features: tuple[str, ...] = ()
+    untrained: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     resolved: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -111,6 +118,7 @@ class Prepared:
         plan: What the search is to do.
         record: What ``run.json`` will say.
         screen: Chooses among proposals; None where the first is asked for.
+        untrained: Scores of untrained networks that the strategy has among its features.
     """
 
     images: ImageData
@@ -124,6 +132,7 @@ class Prepared:
     plan: Plan
     record: RunRecord
     screen: Screen | None
+    untrained: tuple[UntrainedScore, ...]
 
     def metrics(self, estimator: Estimator) -> dict[str, Metric]:
         """What evaluations hold, of which those that rank trials or finalists are required."""
@@ -177,14 +186,20 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
     named = configuration.strategy
     if named is None:
         named = DEFAULT_STRATEGY if len(objectives) == 1 else DEFAULT_OF_SEVERAL
+    making = target_of("strategies", named)
+    names = configuration.features
+    check_features(names, strategy=making, estimator=estimator)
+    if configuration.screen is not None:
+        check_score("--screen", configuration.screen, estimator=estimator)
+    scores = _untrained(configuration, images, task, children)
     strategy = construct(
         Strategy,  # type: ignore[type-abstract]
-        target_of("strategies", named),
+        making,
         (
             space.genome,
             plan_numbers["budget"],
             tuple(one.direction for one in objectives),
-            children,
+            ScoredChildren(children, [scores[name] for name in names]) if names else children,
         ),
         options={**settings["strategy"], **configuration.derived},
         part="strategy",
@@ -223,7 +238,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
         rungs=rungs,
         **plan_numbers,
     )
-    screen = _screen(configuration, estimator, strategy, images=images, children=children)
+    screen = _screen(configuration, strategy, scores)
     recipe = _final_recipe(configuration, images, judge, plan, cpus=cpus)
     record = RunRecord(
         space=plugins.name_of("search_spaces", configuration.space),
@@ -243,8 +258,9 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
         beside=tuple(Beside(metric=one.metric, direction=one.direction) for one in beside),
         fidelity=plan.fidelity,
         halving=plan.halving if rungs else None,
-        screen=None if screen is None else screen.score,
+        screen=None if screen is None else screen.score.name,
         screen_of=None if screen is None else screen.looked_at,
+        features=names,
         max_params=limits.max_params,
         max_macs=limits.max_macs,
         max_latency_ms=limits.max_latency_ms,
@@ -259,7 +275,8 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
             train={} if recipe is None else recipe.document(),
             rungs=rungs,
             ways=ways,
-            screen={} if screen is None else dict(screen.recipe),
+            screen={} if screen is None else dict(screen.score.recipe),
+            features={name: dict(scores[name].recipe) for name in names},
         ),
         genotypes=str(space.genome.size),
         versions=versions(),
@@ -267,6 +284,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
     return Prepared(
         *(images, task, space, children, estimator, judge, recipe, strategy, plan, record),
         screen=screen,
+        untrained=tuple(scores[name] for name in names),
     )
 
 
@@ -303,6 +321,9 @@ def of_run(
                 f"hand it over in Python: nas.resume(folder, {field_name}=...)",
                 exit_code=4,
             )
+    untrained = dict(run.derived.features)
+    if run.screen is not None:
+        untrained[run.screen] = run.derived.screen
     moved = {"data_dir": run.data_options.data_dir if data_dir is None else data_dir}
     return Configuration(
         **parts,
@@ -326,7 +347,8 @@ def of_run(
         ways=run.derived.ways,
         screen=run.screen,
         screen_of=run.screen_of,
-        screened=run.derived.screen,
+        features=run.features,
+        untrained=untrained,
         resolved=_resolved(parts["estimator"], run.derived.estimator),
     )
 
@@ -532,30 +554,45 @@ def _rungs(
         raise usage_error(f"--halving {factor} needs {error}") from error
 
 
+def _untrained(
+    configuration: Configuration, images: ImageData, task: Task, children: Children
+) -> dict[str, UntrainedScore]:
+    """Every score of untrained networks that is asked for, by name, those of a screen included.
+
+    Raises:
+        NasError: If one cannot be had (exit code 2).
+    """
+    screen = configuration.screen
+    names = [*configuration.features, *([] if screen is None else [screen])]
+    return {
+        name: untrained_score(
+            name,
+            images=images,
+            task=task,
+            children=children,
+            seed=configuration.seed,
+            recipe=configuration.untrained.get(name, {}),
+        )
+        for name in dict.fromkeys(names)
+    }
+
+
 def _screen(
-    configuration: Configuration,
-    estimator: Estimator,
-    strategy: Strategy,
-    *,
-    images: ImageData,
-    children: Children,
+    configuration: Configuration, strategy: Strategy, scores: Mapping[str, UntrainedScore]
 ) -> Screen | None:
-    """What proposals are screened by, as an earlier session derived it or for the first time.
+    """What proposals are screened by.
 
     Raises:
         NasError: If there cannot be a screen (exit code 2).
     """
-    score, most = configuration.screen, configuration.screen_of
-    if score is None:
+    name, most = configuration.screen, configuration.screen_of
+    if name is None:
         if most is not None:
             raise usage_error("--screen-of needs --screen")
         return None
-    check_screen(score, strategy=strategy, estimator=estimator)
+    check_screen(strategy)
     looked_at = _whole("--screen-of", LOOKED_AT if most is None else most, least=2)
-    proxy = Proxy(score=score, batch_size=configuration.screened.get("batch_size"))
-    task, seed = Classification(len(images.classes)), configuration.seed
-    prepare_estimator(proxy, images, task, children=children, seed=seed)
-    return Screen(proxy, task, looked_at=looked_at, seed=seed)
+    return Screen(scores[name], looked_at)
 
 
 def _check_feasible(children: Children, limits: Limits, seed: int) -> None:

@@ -22,6 +22,7 @@ from nas.limits import format_quantity
 from nas.panel import duration
 from nas.plan import FRESH_SEEDS, PREFLIGHT, finalists_of, rng_of, training_seed
 from nas.terminal import escaped
+from nas.untrained import UntrainedScore
 from nas.ways import settled_ways
 from nas.workers import Failure, Job, run_job
 from search_spaces.genome import Genotype
@@ -87,23 +88,31 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
         "workers": count,
         "device": plan.device,
         "seconds_per_child": calibration["seconds"],
-        "seconds_of_screening": _screening(prepared, child),
+        **_scoring(prepared, child),
         "final_training_epochs": 0 if prepared.recipe is None else prepared.recipe.epochs,
         "expected_hours": (seconds / count + _last(prepared, child)) / 3600,
     }
 
 
-def _screening(prepared: Prepared, genotype: Genotype) -> float:
-    """Processor seconds of the scores before each child, in the process that drives the run.
+def _scoring(prepared: Prepared, genotype: Genotype) -> dict[str, float]:
+    """Processor seconds of scores of untrained networks, in the process that drives the run.
 
     They are no part of the hours that are expected: mostly workers train meanwhile.
+
+    Returns:
+        What a screen takes before each child, and what the strategy's features take for each
+        network that it looks at.
     """
-    screen = prepared.screen
-    if screen is None:
-        return 0.0
-    begin = time.thread_time()
-    screen.value(prepared.children.child(genotype))
-    return screen.looked_at * (time.thread_time() - begin)
+    screen, child = prepared.screen, prepared.children.child(genotype)
+    seconds: dict[UntrainedScore, float] = {}
+    for score in (*prepared.untrained, *([] if screen is None else [screen.score])):
+        begin = time.thread_time()
+        score.value(child)  # kept: one that is there twice is timed the first time
+        seconds.setdefault(score, time.thread_time() - begin)
+    return {
+        "seconds_of_screening": 0.0 if screen is None else screen.looked_at * seconds[screen.score],
+        "seconds_of_features": sum(seconds[score] for score in prepared.untrained),
+    }
 
 
 def _audited(prepared: Prepared) -> float:
@@ -148,6 +157,7 @@ def text(document: Mapping[str, Any]) -> str:
         "one child": f"{format_quantity(child['params'])} parameters, "
         f"{format_quantity(child['macs'])} MACs: {_seconds(child)}{latency}",
         **({"screening": _before_each(document)} if document["seconds_of_screening"] else {}),
+        **({"features": _looked_up(document)} if document["seconds_of_features"] else {}),
         "expected": f"{duration(seconds)} ({document['expected_hours']:.2g} h) for "
         f"{document['trainings']} trainings, {document['workers']} at a time on "
         f"{document['device']}{_then(document['final_training_epochs'])}",
@@ -167,6 +177,12 @@ def _before_each(document: Mapping[str, Any]) -> str:
     """What a screen takes."""
     seconds = document["seconds_of_screening"]
     return f"{seconds:.2f} s before each child, while others train; not counted below"
+
+
+def _looked_up(document: Mapping[str, Any]) -> str:
+    """What scores take that a strategy learns from."""
+    seconds = document["seconds_of_features"]
+    return f"{seconds:.2f} s for each network that the strategy looks at; not counted below"
 
 
 def _then(epochs: int) -> str:

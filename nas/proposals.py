@@ -86,7 +86,7 @@ class Proposals:
             self._children.child(proposal.genotype)
         if self._screen is not None:
             for _, child in self._new():  # those drawn before have their scores
-                self._screen.value(child)
+                self._screen.score.value(child)
         return self._foresees and len(self._drawn) < self._count
 
     def ask(self, within: Callable[[Child], bool]) -> Choice | None:
@@ -136,13 +136,13 @@ class Proposals:
 
         Of equals it is the one drawn first; those without a score come last.
         """
-        new = [(screen.value(child), proposal, child) for proposal, child in self._new()]
+        new = [(screen.score.value(child), proposal, child) for proposal, child in self._new()]
         new.sort(key=lambda one: math.inf if one[0] is None else -one[0])
         value, proposal = next(
             ((value, proposal) for value, proposal, child in new if within(child)),
             new[0][:2] if new else (None, first),
         )
-        return Choice(proposal, {"score": screen.score, "of": len(new), "value": value})
+        return Choice(proposal, {"score": screen.score.name, "of": len(new), "value": value})
 
     def _new(self) -> list[tuple[Proposal, Child]]:
         """Draws within the limits, each network once and none that was asked for before.

@@ -57,6 +57,7 @@ class Derived(_Strict):
         rungs: With halving, the fidelities at which children are compared.
         ways: In what precision and layout each family of blocks is trained, where that was timed.
         screen: The recipe of the score that proposals are screened by; empty where they are not.
+        features: The recipes of scores that the strategy has among its features, by name.
     """
 
     strategy: dict[str, Any]
@@ -67,6 +68,7 @@ class Derived(_Strict):
     rungs: tuple[float, ...] = ()
     ways: dict[str, str] = {}
     screen: dict[str, Any] = {}
+    features: dict[str, dict[str, Any]] = {}
 
 
 class Beside(_Strict):
@@ -130,6 +132,7 @@ class RunRecord(_Strict):
     halving: int | None = None
     screen: str | None = None
     screen_of: int | None = None
+    features: tuple[str, ...] = ()
     max_params: int | None
     max_macs: int | None
     max_latency_ms: float | None

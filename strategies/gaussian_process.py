@@ -19,8 +19,8 @@ JITTER = 1e-6  # on the diagonal, in variances of the scores
 ADDITIVE = (1.0, 1.0)
 INVERSE_LENGTH = (1.0, 1.0)
 HAMMING = (0.5, 1.0)
-COST = (1.0, 1.0)
-COST_LENGTH = (2.0, 0.7)
+FEATURE = (1.0, 1.0)
+FEATURE_LENGTH = (2.0, 0.7)
 NOISE = (0.01, 1.5)
 
 
@@ -31,17 +31,18 @@ class Points:
 
     Attributes:
         one_hot: 1 at the level of each decision, shape ``(points, levels of all decisions)``.
-        costs: Standardised log-costs, shape ``(points, costs)``.
+        features: Standardised; log-costs, then scores of untrained networks, shape
+            ``(points, features)``.
     """
 
     one_hot: Array
-    costs: Array
+    features: Array
 
     def joined(self, others: "Points") -> "Points":
         """These points, then those."""
         return Points(
             np.concatenate((self.one_hot, others.one_hot)),
-            np.concatenate((self.costs, others.costs)),
+            np.concatenate((self.features, others.features)),
         )
 
 
@@ -54,16 +55,16 @@ class Hyperparameters:
         additive: Variance that each decision adds by itself, shape ``(decisions,)``.
         inverse_lengths: Of each decision in the Hamming kernel, shape ``(decisions,)``.
         hamming: Variance of the Hamming kernel.
-        cost: Variance of the smooth function of the costs.
-        cost_lengths: Its lengths, shape ``(costs,)``.
+        feature: Variance of the smooth function of the features.
+        feature_lengths: Its lengths, shape ``(features,)``.
         noise: Variance of what nothing above explains.
     """
 
     additive: Array
     inverse_lengths: Array
     hamming: float
-    cost: float
-    cost_lengths: Array
+    feature: float
+    feature_lengths: Array
     noise: float
 
     @classmethod
@@ -74,8 +75,8 @@ class Hyperparameters:
             additive=values[:decisions],
             inverse_lengths=values[decisions : 2 * decisions],
             hamming=float(values[2 * decisions]),
-            cost=float(values[2 * decisions + 1]),
-            cost_lengths=values[2 * decisions + 2 : -1],
+            feature=float(values[2 * decisions + 1]),
+            feature_lengths=values[2 * decisions + 2 : -1],
             noise=float(values[-1]),
         )
 
@@ -88,18 +89,18 @@ class Terms:
     Attributes:
         additive: Sum over decisions.
         hamming: Interactions of any order.
-        cost: Smooth in the costs.
-        squares: Squared differences of each cost in lengths, with a last axis of the costs.
+        features: Smooth in them.
+        squares: Squared differences of each feature in lengths, with a last axis of features.
     """
 
     additive: Array
     hamming: Array
-    cost: Array
+    features: Array
     squares: Array
 
     def total(self) -> Array:
         """The covariance of the function, without noise; the 1 is that of an unknown mean."""
-        return 1.0 + self.additive + self.hamming + self.cost
+        return 1.0 + self.additive + self.hamming + self.features
 
 
 @final
@@ -107,7 +108,7 @@ class Kernel:
     """How alike two genotypes are expected to score.
 
     ``k = 1 + sum_d a_d (1 - t_d) + h exp(-sum_d t_d / l_d) + c exp(-|z - z'|^2 / 2)``, where
-    ``t_d`` in [0, 1] says how far two answers to decision d are apart and z are log-costs in
+    ``t_d`` in [0, 1] says how far two answers to decision d are apart and z are features in
     their lengths. Inactive is a level of its own, at 1 from every answer. Options that are
     numbers are ``|rank - rank'|`` of the largest such difference apart, so that the effect of the
     decision is a random walk over them; any other two options are 1 apart.
@@ -115,19 +116,19 @@ class Kernel:
     Source: first-order additive kernels: Duvenaud et al. (arXiv:1112.4394); exponential of a
     weighted Hamming distance: Hutter et al. (arXiv:1211.0906), section on Gaussian processes;
     weights that shrink with the number of decisions: Hvarfner et al. (arXiv:2402.02229).
-    Deviations: both kernels in one sum with a third one of the costs; ordered options.
+    Deviations: both kernels in one sum with a third one of the features; ordered options.
     """
 
-    def __init__(self, genome: Genome, num_costs: int) -> None:
+    def __init__(self, genome: Genome, num_features: int) -> None:
         """Tabulate how far levels are apart.
 
         Args:
             genome: Of the genotypes.
-            num_costs: Number of log-costs, 0 if there are none.
+            num_features: Number of features, 0 if there are none.
         """
         levels = np.array(genome.levels, dtype=np.int64)
         self.decisions = len(levels)
-        self.num_costs = num_costs
+        self.num_features = num_features
         self._decision = np.repeat(np.arange(self.decisions), levels)
         self._apart = linalg.block_diag(*(_apart(genome, name) for name in genome.names))
         each = max(1, self.decisions)
@@ -135,8 +136,8 @@ class Kernel:
             *[(ADDITIVE[0] / each, ADDITIVE[1])] * self.decisions,
             *[(INVERSE_LENGTH[0] / each, INVERSE_LENGTH[1])] * self.decisions,
             HAMMING,
-            COST,
-            *[COST_LENGTH] * num_costs,
+            FEATURE,
+            *[FEATURE_LENGTH] * num_features,
             NOISE,
         ]
         medians, self.prior_deviations = np.array(priors).T
@@ -149,15 +150,15 @@ class Kernel:
         additive = at.additive.sum() - left.one_hot @ ((self._apart * weights) @ one_hot)
         rates = at.inverse_lengths[self._decision]
         distance = left.one_hot @ ((self._apart * rates) @ one_hot)
-        scaled = [points.costs / at.cost_lengths for points in (left, right)]
+        scaled = [points.features / at.feature_lengths for points in (left, right)]
         squares = np.square(scaled[0][:, None, :] - scaled[1][None, :, :])
-        near = np.exp(-0.5 * squares.sum(axis=-1)) if self.num_costs else np.zeros(())
-        return Terms(additive, at.hamming * np.exp(-distance), at.cost * near, squares)
+        near = np.exp(-0.5 * squares.sum(axis=-1)) if self.num_features else np.zeros(())
+        return Terms(additive, at.hamming * np.exp(-distance), at.feature * near, squares)
 
     def variance(self, at: Hyperparameters) -> float:
         """The covariance of any point with itself."""
-        cost = at.cost if self.num_costs else 0.0
-        return 1.0 + float(at.additive.sum()) + at.hamming + cost
+        feature = at.feature if self.num_features else 0.0
+        return 1.0 + float(at.additive.sum()) + at.hamming + feature
 
     def log_gradient(self, at: Hyperparameters, terms: Terms, points: Points, by: Array) -> Array:
         """Derivatives of ``sum(by * covariance)`` by the logarithm of each hyperparameter.
@@ -168,13 +169,13 @@ class Kernel:
             points: All of them.
             by: Weights of the covariance's entries, noise included; symmetric.
         """
-        hamming, cost = by * terms.hamming, by * terms.cost
+        hamming, features = by * terms.hamming, by * terms.features
         return np.concatenate(
             (
                 at.additive * (by.sum() - self._apart_sums(points, by)),
                 -at.inverse_lengths * self._apart_sums(points, hamming),
-                [hamming.sum(), cost.sum()],
-                (cost[:, :, None] * terms.squares).sum(axis=(0, 1)),
+                [hamming.sum(), features.sum()],
+                (features[:, :, None] * terms.squares).sum(axis=(0, 1)),
                 [at.noise * np.trace(by)],
             )
         )

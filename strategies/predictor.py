@@ -1,6 +1,6 @@
 """Predictor-guided search: a model of the scores proposes what promises most."""
 
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -19,7 +19,7 @@ CLIMBS = 3
 CLIMBERS = 6  # the candidates that promise most, all neighbours of which become candidates
 MAX_NEIGHBOURS = 400  # in one climb
 MAX_CHECKED = 96  # candidates held against the limits
-MAX_EXACT = 24  # of them within the limits, valued again with what they really cost
+MAX_EXACT = 24  # of them within the limits, valued again with what they really cost and score
 
 
 @final
@@ -28,10 +28,11 @@ class Predictor(Strategy):
 
     The first ``starts`` asks span cost. From then on a process is conditioned on all scores: each
     decision has an effect of its own, a Hamming kernel adds interactions, a smooth function of
-    log-costs what size explains. Candidates are mutations of the networks believed best and draws
-    from the whole space; from those that promise most the search climbs over neighbours. Limits
-    are part of the promise: estimated costs say how likely a candidate is to keep them, and for
-    the first ones it is looked up.
+    log-costs what size explains; where a run has scores of untrained networks, it is one of these
+    too. Candidates are mutations of the networks believed best and draws from the whole space;
+    from those that promise most the search climbs over neighbours. Limits are part of the
+    promise: estimated costs say how likely a candidate is to keep them, and for the first ones it
+    is looked up.
 
     Any number of children can run: each is believed to score what the process expects. What
     failed is not proposed again, and what is like it only if it promises more.
@@ -46,6 +47,8 @@ class Predictor(Strategy):
     candidates by mutation of the best: White et al., BANANAS (arXiv:1910.11858), section 4. The
     kernel, the warping and the acquisition name theirs in their own modules.
     """
+
+    uses_scores: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """The contract between a search strategy and whoever trains its children."""
 
 from abc import ABC, abstractmethod
-from typing import Protocol, final
+from typing import ClassVar, Protocol, final, runtime_checkable
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from search_spaces.genome import Genome, Genotype
 from strategies import SEVERAL_OBJECTIVES
 from strategies.history import History, Proposal
 
-__all__ = ["Features", "Proposal", "Strategy"]
+__all__ = ["Features", "Proposal", "ScoredFeatures", "Strategy"]
 
 DIRECTIONS = ("maximize", "minimize")
 
@@ -27,6 +27,18 @@ class Features(Protocol):
 
     def repaired(self, genotype: Genotype) -> Genotype:
         """A feasible genotype a few changes away, or the one nearest to the limits found."""
+        ...
+
+
+@runtime_checkable
+class ScoredFeatures(Features, Protocol):
+    """Features that know more, if one has up to a second."""
+
+    def scores(self, genotype: Genotype) -> tuple[float, ...]:
+        """Scores of the untrained network, always as many; NaN for one that it does not have.
+
+        They are of any unit; what is looked up again costs nothing.
+        """
         ...
 
 
@@ -68,9 +80,14 @@ class Strategy(ABC):
         budget: Number of children that will be trained, at least 1.
         directions: One per objective, of the metric as the user sees it; for information, since
             rewards are turned already.
-        features: Cheap costs and limits; None for tables and toys.
+        features: Cheap costs and limits, with ``ScoredFeatures`` also scores of untrained networks;
+            None for tables and toys.
         history: What was asked and told.
+        uses_scores: Whether the strategy makes anything of ``ScoredFeatures``; users are told so
+            where it does not.
     """
+
+    uses_scores: ClassVar[bool] = False
 
     def __init__(
         self,

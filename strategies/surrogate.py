@@ -8,6 +8,7 @@ import numpy as np
 
 from search_spaces.genome import Genome, Genotype
 from strategies.cheap_costs import CheapCosts
+from strategies.cheap_scores import CheapScores
 from strategies.encodings import Codes, Encodings
 from strategies.gaussian_process import (
     Array,
@@ -20,7 +21,7 @@ from strategies.gaussian_process import (
 from strategies.history import History, Success
 from strategies.improvement import log_expected_improvement
 from strategies.luck import own_share, spread_above
-from strategies.strategy import Features
+from strategies.strategy import Features, ScoredFeatures
 from strategies.warping import straight, warped
 
 MAX_POINTS = 300  # scores that a belief is conditioned on
@@ -82,13 +83,14 @@ class Surrogate:
 
         Args:
             genome: The space.
-            features: Costs and limits, if any.
+            features: Costs and limits, if any, and scores of untrained networks.
             encodings: Of the genome.
         """
         self._genome = genome
         self._features = features
         self._encodings = encodings
         self._costs: CheapCosts | None = None
+        self._scores: CheapScores | None = None
         self._kernel: Kernel | None = None
         self._probe: Points | None = None
         self._codes: dict[Genotype, Codes] = {}
@@ -122,26 +124,24 @@ class Surrogate:
         return Belief(successes, self.codes(genotypes), means, best, own, process, failures)
 
     def points(self, genotypes: Sequence[Genotype]) -> Points:
-        """Genotypes with what they really cost."""
-        costs = np.zeros((len(genotypes), 0))
-        if self._costs is not None:
-            costs = self._costs.exact(genotypes)
-        return Points(self._encodings.one_hot(self.codes(genotypes)), costs)
+        """Genotypes with what they really cost and score untrained."""
+        found = [known.exact(genotypes) for known in self._known]
+        features = np.hstack([np.zeros((len(genotypes), 0)), *found])
+        return Points(self._encodings.one_hot(self.codes(genotypes)), features)
 
     def estimated(self, codes: Codes) -> Points:
-        """Candidates with what they probably cost."""
+        """Candidates with what they probably cost and score untrained."""
         one_hot = self._encodings.one_hot(codes)
-        costs = np.zeros((len(codes), 0))
-        if self._costs is not None:
-            costs = self._costs.estimate(one_hot)
-        return Points(one_hot, costs)
+        found = [known.estimate(one_hot) for known in self._known]
+        return Points(one_hot, np.hstack([np.zeros((len(codes), 0)), *found]))
 
     def log_chance_feasible(self, candidates: Points, belief: Belief) -> Array:
         """Logarithm of the chance that candidates are within the limits, ``(candidates,)``."""
         if self._costs is None:
             return np.zeros(len(candidates.one_hot))
-        known = belief.process.points.costs
-        return self._costs.log_chance_feasible(candidates.costs, known)
+        count = self._costs.count
+        known = belief.process.points.features[:, :count]
+        return self._costs.log_chance_feasible(candidates.features[:, :count], known)
 
     def codes(self, genotypes: Sequence[Genotype]) -> Codes:
         """Genotypes as rows, shape ``(genotypes, names)``."""
@@ -151,12 +151,19 @@ class Surrogate:
         rows = [self._codes[genotype] for genotype in genotypes]
         return np.array(rows, dtype=np.int64).reshape(len(rows), len(self._genome.names))
 
+    @property
+    def _known(self) -> list[CheapCosts | CheapScores]:
+        """What there is to look up, in the order of the features."""
+        return [known for known in (self._costs, self._scores) if known is not None]
+
     def _prepared(self) -> Kernel:
-        """The kernel; the first call probes the costs of the space."""
+        """The kernel; the first call probes the costs of the space, and its scores."""
         if self._kernel is None:
             if self._features is not None:
                 self._costs = CheapCosts(self._genome, self._features, self._encodings)
-            self._kernel = Kernel(self._genome, 0 if self._costs is None else self._costs.count)
+            if isinstance(self._features, ScoredFeatures):
+                self._scores = CheapScores(self._genome, self._features, self._encodings)
+            self._kernel = Kernel(self._genome, sum(known.count for known in self._known))
         return self._kernel
 
     def _spread(

@@ -118,6 +118,14 @@ def search(  # noqa: PLR0913 - one parameter per flag
     screen_of: Annotated[
         int | None, typer.Option(metavar="N", help="How many it looks at.", show_default="8")
     ] = None,
+    feature: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SCORE",
+            help="A score of the untrained network that predictor learns from too; again for more.",
+            show_default="none",
+        ),
+    ] = None,
     max_params: MaxParams = None,
     max_macs: MaxMacs = None,
     max_latency_ms: Annotated[
@@ -177,6 +185,7 @@ def search(  # noqa: PLR0913 - one parameter per flag
         "halving": halving,
         "screen": screen,
         "screen_of": screen_of,
+        "features": tuple(feature) if feature else (),
         "max_params": max_params,
         "max_macs": max_macs,
         "max_latency_ms": max_latency_ms,

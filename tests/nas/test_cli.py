@@ -54,6 +54,7 @@ CONTRACT = {
         "--halving",
         "--screen",
         "--screen-of",
+        "--feature",
         "--final-training",
         "--audit",
         "--audit-children",

@@ -28,6 +28,7 @@ from nas.run_folder import read_record, write_json
 from nas.screening import Screen
 from nas.session import _outcome
 from nas.tune import tune_run
+from nas.untrained import UntrainedScore
 from nas.workers import Job, Outcome, Workers
 from search_spaces.genome import Genotype
 from search_spaces.space import SearchSpace
@@ -73,7 +74,7 @@ class Bench:
     def screen(self, looked_at: int = MANY, score: str = "params") -> Screen:
         prepared = proxy.Proxy(score=score, batch_size=8)
         prepared.prepare(self.images, self.task)
-        return Screen(prepared, self.task, looked_at=looked_at, seed=0)
+        return Screen(UntrainedScore(prepared, self.task, seed=0), looked_at)
 
     def run(
         self,
@@ -473,4 +474,4 @@ def test_another_score_than_that_of_the_estimator_is_a_screen(given: dict[str, A
     changes = {"estimator": "proxy", "settings": {"estimator": {"score": "params"}}}
     prepared = prepare(Configuration(**{**given, **changes}))
     assert prepared.screen is not None
-    assert (prepared.screen.score, prepared.screen.looked_at) == ("naswot", 3)
+    assert (prepared.screen.score.name, prepared.screen.looked_at) == ("naswot", 3)

@@ -35,6 +35,18 @@ class Sum:
         return GENOME.unrank(0)
 
 
+@dataclass
+class Scored(Sum):
+    """With a score of the untrained network, and how often it was looked up."""
+
+    values: Sequence[float] = ()
+    scored: int = 0
+
+    def scores(self, genotype: Genotype) -> tuple[float, ...]:
+        self.scored += 1
+        return (self.values[GENOME.rank(genotype)],)
+
+
 def predictor(
     budget: int = 30, features: Features | None = None, *, genome: Genome = GENOME
 ) -> Predictor:
@@ -154,6 +166,40 @@ def test_costs_of_few_candidates_are_looked_up() -> None:
     features.lookups = 0
     ask(strategy, 9)
     assert features.lookups < 200
+
+
+def test_a_score_that_tells_what_decisions_do_not_is_made_use_of() -> None:
+    # Each network has a value of its own, so that decisions and costs say nothing, and a score
+    # that grows with it over eight powers of ten. With it the search does better on each of six
+    # landscapes, fixed seeds; one that made nothing of it would with a probability of 1/64.
+    for seed in range(6):
+        values = np.random.default_rng(seed).normal(size=GENOME.size)
+        found = []
+        for features in (Sum(), Scored(values=np.exp(3.0 * values).tolist())):
+            strategy = predictor(30, features)
+            searched(strategy, lambda one, values=values: values[GENOME.rank(one)], 30)
+            found.append(values[GENOME.rank(strategy.recommend())])
+        assert found[1] > found[0]
+
+
+def test_a_run_with_scores_goes_on_as_it_would_have() -> None:
+    values = landscape(3)
+    features = Scored(limit=70.0, values=values.tolist())
+    calm, again = predictor(20, features), predictor(20, features)
+    searched(calm, lambda one: values[GENOME.rank(one)], 12)
+    for success in calm.history.successes:
+        again.asked(success.proposal)
+        again.tell(success.proposal, success.rewards)
+    assert [ask(again, number) for number in range(3)] == [ask(calm, number) for number in range(3)]
+
+
+def test_scores_of_few_candidates_are_looked_up() -> None:
+    features = Scored(values=[0.0] * GENOME.size)
+    strategy = predictor(20, features)
+    searched(strategy, lambda one: float(GENOME.rank(one)), 8)
+    features.scored = 0
+    ask(strategy, 9)
+    assert 8 < features.scored < 50  # those told, and the candidates that promise most
 
 
 def test_where_nothing_is_feasible_something_is_proposed() -> None:
