@@ -13,7 +13,8 @@ needs no training; ``--table`` writes the same networks as a table for `nas benc
 
 An estimator scores all children, then its first 12 in 100 are trained in full, and the best of
 those is taken. At equal seconds a cheaper estimator may train more of its children, and blind
-choice the most.
+choice the most. Regrets have 95 % intervals of a percentile bootstrap over children, at equal
+seconds also less that of blind choice, from the same samples.
 """
 
 import argparse
@@ -23,7 +24,7 @@ import os
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,6 +47,7 @@ from nas.plan import AUDIT, training_seed
 from nas.pretraining import pretrain
 
 IMAGES, EPOCHS = 4_000, 6
+DRAWS = 2_000  # of the bootstrap
 SHARE = 0.12  # of the children that an estimator's choice is trained in full
 FULL = "full training"
 ONCE = -1  # in place of a child: what was done once for all
@@ -172,6 +174,18 @@ def collect(prepared: Prepared, children: Sequence[Child], options: argparse.Nam
             print(*line, flush=True)
 
 
+def with_interval(
+    figure: Callable[[NDArray[np.float64], NDArray[np.float64]], float],
+    truth: NDArray[np.float64],
+    rewards: NDArray[np.float64],
+    drawn_again: NDArray[np.int64],
+) -> str:
+    """A figure of truth and rewards, with its interval over children that are drawn again."""
+    values = [figure(truth[places], rewards[places]) for places in drawn_again]
+    low, high = np.quantile(values, (0.025, 0.975))
+    return f"{figure(truth, rewards):.4f} [{low:.4f}, {high:.4f}]"
+
+
 def report(lines: Sequence[Line], children: Sequence[Child], prepared: Prepared) -> None:
     """Print regrets, at the same number of trainings and at equal seconds, and tau."""
     by_what: dict[str, dict[int, list[Line]]] = defaultdict(lambda: defaultdict(list))
@@ -204,21 +218,38 @@ def report(lines: Sequence[Line], children: Sequence[Child], prepared: Prepared)
     count, number = math.ceil(SHARE * len(whole)), len(whole)
     total = max(number * one.seconds + count * training for one in scored)
     print(f"{number} children, {seeds} seeds, {training:.1f} s a training; {total:.0f} s in all")
-    print(f"{'estimator':<20}{'s/child':>8}{f'regret of {count}':>14}{'at equal seconds':>26}")
+    print(
+        f"{'estimator':<18}{'s/child':>8}{f'regret of {count}':>24}{'at equal seconds':>31}"
+        f"{'less blind choice':>27}"
+    )
+    drawn_again = np.random.default_rng(0).integers(number, size=(DRAWS, number))
+    blind = min(number, int(total / training))
     for one in scored:
         more = min(number, int((total - number * one.seconds) / training))
-        print(
-            f"{one.label:<20}{one.seconds:>8.2f}{regret(truth, one.rewards, count):>14.4f}"
-            f"{f'{regret(truth, one.rewards, more):.4f} of {more}':>26}"
+        few, many, less = (
+            with_interval(figure, truth, one.rewards, drawn_again)
+            for figure in (
+                lambda truth, rewards: regret(truth, rewards, count),
+                lambda truth, rewards, more=more: regret(truth, rewards, more),
+                lambda truth, rewards, more=more: (
+                    regret(truth, rewards, more) - expected_regret(truth, blind)
+                ),
+            )
         )
-    blind = min(number, int(total / training))
-    print(
-        f"{'(blind choice)':<20}{0:>8.2f}{expected_regret(truth, count):>14.4f}"
-        f"{f'{expected_regret(truth, blind):.4f} of {blind}':>26}"
+        print(
+            f"{one.label:<18}{one.seconds:>8.2f}{few:>24}{f'{many} of {more}':>31}{less:>27}",
+        )
+    few, many = (
+        with_interval(lambda truth, _, of=of: expected_regret(truth, of), truth, truth, drawn_again)
+        for of in (count, blind)
     )
+    print(f"{'(blind choice)':<18}{0:>8.2f}{few:>24}{f'{many} of {blind}':>31}")
     objective = prepared.plan.verdict
     scores = [[objective.reward(line.score) for line in full[place]] for place in whole]
     found = ranking([children[place] for place in whole], scores, scored[2:], objective=objective)
+    ceiling = math.nan if found["ceiling"] is None else found["ceiling"]
+    noise = math.nan if found["noise"] is None else found["noise"]
+    print(f"between seeds of full training: tau {ceiling:+.2f}, deviation {noise:.4f}")
     for row in found["estimators"]:
         tau, minus = row["tau"], row["minus_macs"]
         figures = [
