@@ -1,39 +1,52 @@
 """Networks over weights that are there already: no initial values, no running statistics."""
 
 from collections.abc import Mapping
+from functools import lru_cache, partial
 from typing import final
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from search_spaces.graph import Graph, Node
-from search_spaces.modules import build, layer_of
-from search_spaces.primitives import BatchNorm2d, Conv2d, Linear
+from search_spaces.modules import Function, flat, layer_of, primitive_layer
+from search_spaces.primitives import BatchNorm2d, Conv2d, Dropout, Linear
+
+# Layers that have neither weights nor modes are the same in all networks.
+_without_state = lru_cache(maxsize=1024)(primitive_layer)
 
 
 def assemble(graph: Graph, parameters: Mapping[str, nn.Parameter]) -> nn.Module:
     """A network with the given parameters; its batch norms take the statistics of each batch.
 
     It computes what ``build(graph)`` with these weights computes while training, but costs a
-    fraction of the time to make: nothing is drawn.
+    fraction of the time to make: nothing is drawn, and a layer with weights is no module.
 
     Args:
         graph: The network.
         parameters: By the names of its state dict.
     """
 
-    def layer(node: Node) -> nn.Module | None:
-        if not isinstance(node.primitive, Conv2d | BatchNorm2d | Linear):
-            return layer_of(node)
+    def function(node: Node) -> Function | None:
+        spec = node.primitive
+        if not isinstance(spec, Conv2d | BatchNorm2d | Linear):
+            fresh = isinstance(spec, Dropout)  # as it has modes
+            return layer_of(node) if fresh else _without_state(spec, node.input_shapes)
         weight, bias = parameters[f"{node.name}.weight"], parameters.get(f"{node.name}.bias")
-        if isinstance(node.primitive, Conv2d):
-            return GivenConv(weight, bias, node.primitive)
-        assert bias is not None  # noqa: S101 - both have one
-        if isinstance(node.primitive, Linear):
-            return _Linear(weight, bias)
-        return _BatchNorm(weight, bias, node.primitive.eps)
+        if isinstance(spec, Conv2d):
+            return partial(functional.conv2d, weight=weight, bias=bias, **_numbers(spec))
+        if isinstance(spec, Linear):
+            return partial(functional.linear, weight=weight, bias=bias)
+        return partial(
+            functional.batch_norm,
+            running_mean=None,
+            running_var=None,
+            weight=weight,
+            bias=bias,
+            training=True,
+            eps=spec.eps,
+        )
 
-    return build(graph, layer)
+    return flat(graph, function)
 
 
 @final
@@ -49,34 +62,18 @@ class GivenConv(nn.Module):
     def __init__(self, weight: nn.Parameter, bias: nn.Parameter | None, spec: Conv2d) -> None:
         super().__init__()
         self.weight, self.bias = weight, bias
-        self._numbers = (
-            *(int(spec.stride), int(spec.padding)),
-            *(int(spec.dilation), int(spec.groups)),
-        )
+        self._numbers = _numbers(spec)
 
     def forward(self, x: Tensor) -> Tensor:
         """Feature maps for feature maps, ``(batch, channels, height, width)``."""
-        return functional.conv2d(x, self.weight, self.bias, *self._numbers)
+        return functional.conv2d(x, self.weight, self.bias, **self._numbers)
 
 
-@final
-class _BatchNorm(nn.Module):
-    def __init__(self, weight: nn.Parameter, bias: nn.Parameter, eps: float) -> None:
-        super().__init__()
-        self.weight, self.bias = weight, bias
-        self._eps = eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.batch_norm(
-            x, None, None, self.weight, self.bias, training=True, eps=self._eps
-        )
-
-
-@final
-class _Linear(nn.Module):
-    def __init__(self, weight: nn.Parameter, bias: nn.Parameter) -> None:
-        super().__init__()
-        self.weight, self.bias = weight, bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.linear(x, self.weight, self.bias)
+def _numbers(spec: Conv2d) -> dict[str, int]:
+    """All of a convolution but its channels and kernel, by the names that torch has for it."""
+    return {
+        "stride": int(spec.stride),
+        "padding": int(spec.padding),
+        "dilation": int(spec.dilation),
+        "groups": int(spec.groups),
+    }
