@@ -4,8 +4,8 @@ Usage: python benchmarks/supernet.py steps|rank|memory [--space NAME] [--images 
 
 ``steps``: 40 pairs of a step of the supernet, the child's making included, and of the same child
 alone, in processor time; and the time to make a child, for 20 layers. ``rank``: training and
-scoring against 3 epochs of each child, on Fashion-MNIST reduced to 14x14. ``memory``: proportional
-set size of two Ray workers beside that of their bank.
+scoring against 3 epochs of each child, on Fashion-MNIST reduced to 14x14. ``memory``: how much
+the proportional set size of two Ray workers grows by looking at every weight of their bank.
 """
 
 import argparse
@@ -163,18 +163,29 @@ def memory() -> None:
             self._shared = shared
 
         def score(self, graph: Graph) -> int:
-            """Bytes of this process's own, after a score and a look at every weight."""
+            """Bytes of this process's own, after a score."""
             self._shared.evaluate(graph, fidelity=1.0, seed=0, device="cpu")
+            return self.own()
+
+        def look(self) -> None:
+            """Read every weight."""
             sum(float(one.sum()) for one in self._shared._trained[1].values())  # noqa: SLF001
+
+        def own(self) -> int:
+            """Proportional set size of this process, in bytes."""
             text = Path(f"/proc/{os.getpid()}/smaps_rollup").read_text()
             return next(int(line.split()[1]) for line in text.splitlines() if "Pss:" in line) * 1024
 
     place = ray.put(estimator)
     workers = [Worker.remote(place) for _ in range(2)]
-    used = ray.get([worker.score.remote(small) for worker in workers])
-    used = ray.get([worker.score.remote(small) for worker in workers])
-    size = 4 * bank.values
-    print(f"bank {size / 2**20:.0f} MiB; proportional set size {[one >> 20 for one in used]} MiB")
+    before = ray.get([worker.score.remote(small) for worker in workers])
+    ray.get([worker.look.remote() for worker in workers])
+    after = ray.get([worker.own.remote() for worker in workers])
+    grown = [(now - then) >> 20 for now, then in zip(after, before, strict=True)]
+    print(
+        f"bank {4 * bank.values >> 20} MiB; proportional set size of the workers "
+        f"{[one >> 20 for one in before]} MiB, larger by {grown} MiB once they have read it all"
+    )
     ray.shutdown()
 
 

@@ -185,7 +185,7 @@ class WeightBank:
 
 def _union(first: Slot, second: Slot) -> Slot:
     """The layout that holds both: sources in the order in which they came."""
-    if first == second:
+    if _covers(first, second):
         return first
     sizes: list[Dimension] = []
     for one, other in zip(first.dimensions, second.dimensions, strict=True):
@@ -198,6 +198,19 @@ def _union(first: Slot, second: Slot) -> Slot:
             lengths[segment.source] = max(segment.length, lengths.get(segment.source, 0))
         sizes.append(tuple(Segment(*item) for item in lengths.items()))
     return Slot(first.key, tuple(sizes))
+
+
+def _covers(whole: Slot, part: Slot) -> bool:
+    """Whether a layout has room for a part."""
+    for size, wanted in zip(whole.dimensions, part.dimensions, strict=True):
+        if isinstance(size, int) or isinstance(wanted, int):
+            if size < wanted:  # type: ignore[operator] # a kernel is a kernel in both
+                return False
+        elif size != wanted:
+            lengths = {segment.source: segment.length for segment in size}
+            if any(lengths.get(segment.source, 0) < segment.length for segment in wanted):
+                return False
+    return True
 
 
 def _index(whole: Slot, part: Slot) -> Index:
