@@ -204,7 +204,8 @@ def _covers(whole: Slot, part: Slot) -> bool:
     """Whether a layout has room for a part."""
     for size, wanted in zip(whole.dimensions, part.dimensions, strict=True):
         if isinstance(size, int) or isinstance(wanted, int):
-            if size < wanted:  # type: ignore[operator] # a kernel is a kernel in both
+            assert isinstance(size, int) and isinstance(wanted, int)  # noqa: S101, PT018 - kernels
+            if size < wanted:
                 return False
         elif size != wanted:
             lengths = {segment.source: segment.length for segment in size}

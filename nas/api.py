@@ -117,8 +117,8 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
             several proposals are drawn, and the one that scores best is trained, as
             ``docs/strategies.md`` says. None trains the first.
         screen_of: How many, at least 2; None for 8.
-        features: A score of untrained networks, or several, of ``estimators.proxy.SCORES``: the
-            strategy ``predictor`` learns from them beside decisions and costs.
+        features: A score of untrained networks, or several, of ``estimators.proxy.SCORES`` but
+            ``params`` and ``macs``: ``predictor`` learns from them beside decisions and costs.
         max_params: Most parameters, or None.
         max_macs: Most multiply-accumulates for one image, or None.
         max_latency_ms: Highest median latency for one image on ``device``, or None; measured.

@@ -11,6 +11,7 @@ from estimators.data import ImageData
 from estimators.estimator import STAND_IN, Estimator
 from estimators.full_recipe import FullRecipe
 from estimators.parameter_groups import FACTORS_OF_ONE
+from estimators.proxy import SCORES
 from estimators.task import Classification, Metric, Task
 from estimators.training import Training
 from nas import plugins
@@ -188,9 +189,10 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
         named = DEFAULT_STRATEGY if len(objectives) == 1 else DEFAULT_OF_SEVERAL
     making = target_of("strategies", named)
     names = configuration.features
-    check_features(names, strategy=making, estimator=estimator)
-    if configuration.screen is not None:
-        check_score("--screen", configuration.screen, estimator=estimator)
+    count = len(objectives)
+    check_features(names, strategy=making, estimator=estimator, objectives=count)
+    looked_at = _looked_at(configuration, estimator, making, objectives=count)
+    _check_feasible(children, limits, configuration.seed)
     scores = _untrained(configuration, images, task, children)
     strategy = construct(
         Strategy,  # type: ignore[type-abstract]
@@ -204,7 +206,6 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
         options={**settings["strategy"], **configuration.derived},
         part="strategy",
     )
-    _check_feasible(children, limits, configuration.seed)
     known = configuration.scales
     if len(objectives) > 1 and not known:
         known = {
@@ -238,7 +239,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
         rungs=rungs,
         **plan_numbers,
     )
-    screen = _screen(configuration, strategy, scores)
+    screen = None if looked_at is None else Screen(scores[str(configuration.screen)], looked_at)
     recipe = _final_recipe(configuration, images, judge, plan, cpus=cpus)
     record = RunRecord(
         space=plugins.name_of("search_spaces", configuration.space),
@@ -577,22 +578,22 @@ def _untrained(
     }
 
 
-def _screen(
-    configuration: Configuration, strategy: Strategy, scores: Mapping[str, UntrainedScore]
-) -> Screen | None:
-    """What proposals are screened by.
+def _looked_at(
+    configuration: Configuration, estimator: Estimator, strategy: Any, *, objectives: int
+) -> int | None:
+    """From how many proposals a screen chooses; None without one.
 
     Raises:
         NasError: If there cannot be a screen (exit code 2).
     """
-    name, most = configuration.screen, configuration.screen_of
-    if name is None:
+    score, most = configuration.screen, configuration.screen_of
+    if score is None:
         if most is not None:
             raise usage_error("--screen-of needs --screen")
         return None
-    check_screen(strategy)
-    looked_at = _whole("--screen-of", LOOKED_AT if most is None else most, least=2)
-    return Screen(scores[name], looked_at)
+    check_score("--screen", score, SCORES, estimator=estimator)
+    check_screen(strategy, objectives=objectives)
+    return _whole("--screen-of", LOOKED_AT if most is None else most, least=2)
 
 
 def _check_feasible(children: Children, limits: Limits, seed: int) -> None:

@@ -103,11 +103,12 @@ def _scoring(prepared: Prepared, genotype: Genotype) -> dict[str, float]:
         What a screen takes before each child, and what the strategy's features take for each
         network that it looks at.
     """
-    screen, child = prepared.screen, prepared.children.child(genotype)
+    screen = prepared.screen
+    prepared.children.child(genotype)  # made before the clock starts
     seconds: dict[UntrainedScore, float] = {}
     for score in (*prepared.untrained, *([] if screen is None else [screen.score])):
         begin = time.thread_time()
-        score.value(child)  # kept: one that is there twice is timed the first time
+        score.value(genotype)  # kept: one that is there twice is timed the first time
         seconds.setdefault(score, time.thread_time() - begin)
     return {
         "seconds_of_screening": 0.0 if screen is None else screen.looked_at * seconds[screen.score],

@@ -11,7 +11,7 @@ from nas.children import Child, Children
 from nas.plan import ASK, SCREENING, rng_of
 from nas.record import Record
 from nas.screening import Screen
-from strategies.strategy import Proposal, Strategy
+from strategies.strategy import Proposal, ScoredFeatures, Strategy
 
 # That drawing a proposal before its ask may take: a worker may become free meanwhile. With a
 # screen it would have to wait for several draws later on, of which many are the same.
@@ -65,14 +65,16 @@ class Proposals:
         self._screen = screen
         self._count = 1 if screen is None else screen.looked_at
         self._longest = FORESIGHT_SECONDS if screen is None else SCREENED_SECONDS
+        # Scores are kept: what was drawn in vain has still made the next draw faster.
+        self._hopes = screen is not None or isinstance(strategy.features, ScoredFeatures)
         self._drawn: list[Proposal | None] = []
         self._foresees = True
 
     def foresee(self) -> bool:
         """Draw the next one ahead of the ask, make its network and score it.
 
-        A strategy that takes long to propose is left alone, with a screen until its next ask: what
-        it is told before may make the draw useless.
+        A strategy that takes long to propose is left alone, with scores of untrained networks until
+        its next ask: what it is told before may make the draw useless.
 
         Returns:
             Whether there is another one to foresee.
@@ -86,7 +88,7 @@ class Proposals:
             self._children.child(proposal.genotype)
         if self._screen is not None:
             for _, child in self._new():  # those drawn before have their scores
-                self._screen.score.value(child)
+                self._screen.score.value(child.genotype)
         return self._foresees and len(self._drawn) < self._count
 
     def ask(self, within: Callable[[Child], bool]) -> Choice | None:
@@ -112,7 +114,7 @@ class Proposals:
     def forget(self) -> None:
         """Drop the draws: the strategy knows more."""
         self._drawn.clear()
-        self._foresees |= self._screen is not None
+        self._foresees |= self._hopes
 
     def _draw(self) -> Proposal | None:
         ordinal, number = len(self._record.trials), len(self._drawn)
@@ -136,7 +138,9 @@ class Proposals:
 
         Of equals it is the one drawn first; those without a score come last.
         """
-        new = [(screen.score.value(child), proposal, child) for proposal, child in self._new()]
+        new = [
+            (screen.score.value(child.genotype), proposal, child) for proposal, child in self._new()
+        ]
         new.sort(key=lambda one: math.inf if one[0] is None else -one[0])
         value, proposal = next(
             ((value, proposal) for value, proposal, child in new if within(child)),

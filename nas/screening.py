@@ -1,12 +1,11 @@
 """Which of several proposals is asked for: the one whose untrained network scores best."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 from nas.errors import usage_error
 from nas.untrained import UntrainedScore
 from strategies.grid import GridSearch
-from strategies.strategy import Strategy
 
 LOOKED_AT = 8  # proposals before each ask, unless the user says otherwise
 
@@ -25,17 +24,20 @@ class Screen:
     looked_at: int
 
 
-def check_screen(strategy: Strategy) -> None:
+def check_screen(strategy: Any, *, objectives: int) -> None:
     """Refuse a screen for a strategy that it means nothing to.
+
+    Args:
+        strategy: What makes it, mostly its class.
+        objectives: How many there are.
 
     Raises:
         NasError: If a screen ranks by less than is asked for, or the strategy has nothing to
             choose from (exit code 2).
     """
-    objectives = len(strategy.directions)
     if objectives > 1:  # larger networks score better, and the cheap end of the front starves
         raise usage_error(f"--screen ranks by one --objective, got {objectives}; leave one out")
-    if isinstance(strategy, GridSearch):
+    if isinstance(strategy, type) and issubclass(strategy, GridSearch):
         raise usage_error(
             "--screen needs several proposals to choose from, and grid has one at a time; "
             "leave it out, or take --strategy random"

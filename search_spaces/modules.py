@@ -76,7 +76,7 @@ def choose_paths(model: nn.Module, choice: PathChoice | None) -> None:
     names and what the network computes in eval mode stay as they are.
 
     Args:
-        model: What ``build`` returned.
+        model: What ``build`` or ``flat`` returned.
         choice: Drawn by the training loop for one step; None stands for the whole network.
 
     Raises:

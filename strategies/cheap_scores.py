@@ -22,8 +22,8 @@ class CheapScores:
     They are known for a probe of the space within the limits, always the same draws, and estimated
     for others as a sum over the answers, by ridge regression. Scores are of any unit and some span
     many powers of ten, so they are counted in quartile distances from the median of the probe, and
-    beyond a few of these by their logarithm: ``arcsinh``. A network without a score is taken for a
-    median one.
+    beyond a few of these by their logarithm: ``arcsinh``. A network without a finite score is taken
+    for a median one.
     """
 
     def __init__(self, genome: Genome, features: ScoredFeatures, encodings: Encodings) -> None:
@@ -41,10 +41,10 @@ class CheapScores:
         self.count = raw.shape[1]
         self._median, self._deviation = np.zeros(self.count), np.ones(self.count)
         for column, scores in enumerate(raw.T):
-            known = scores[~np.isnan(scores)]
+            known = scores[np.isfinite(scores)]
             if len(known):
                 low, self._median[column], high = np.quantile(known, (0.25, 0.5, 0.75))
-                self._deviation[column] = (high - low) / NORMAL or 1.0
+                self._deviation[column] = (high - low) / NORMAL or known.std() or 1.0
         one_hot = encodings.one_hot(np.array([genome.encode(one) for one in drawn]))
         normal = one_hot.T @ one_hot + RIDGE * np.eye(one_hot.shape[1])
         self._effects = np.linalg.solve(normal, one_hot.T @ self._standard(raw))
@@ -63,4 +63,4 @@ class CheapScores:
 
     def _standard(self, raw: Array) -> Array:
         standard: Array = np.arcsinh((raw - self._median) / self._deviation)
-        return np.where(np.isnan(standard), 0.0, standard)
+        return np.where(np.isfinite(standard), standard, 0.0)

@@ -35,7 +35,7 @@ class ScoredFeatures(Features, Protocol):
     """Features that know more, if one has up to a second."""
 
     def scores(self, genotype: Genotype) -> tuple[float, ...]:
-        """Scores of the untrained network, always as many; NaN for one that it does not have.
+        """Finite scores of the untrained network, always as many; NaN for one that is missing.
 
         They are of any unit; what is looked up again costs nothing.
         """

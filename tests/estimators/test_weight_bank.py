@@ -24,7 +24,8 @@ from search_spaces.graph import Graph
 from search_spaces.lowering import BlockSpec
 from search_spaces.mbconv import MBConvSpace
 from search_spaces.mixed import MixedSpace
-from search_spaces.modules import build
+from search_spaces.modules import build, choose_paths
+from search_spaces.paths import Paths
 from search_spaces.residual import ResidualSpace
 from search_spaces.space import SearchSpace
 
@@ -103,6 +104,37 @@ def test_random_children_are_plain_networks(space: type[SearchSpace], sharing: s
         bank.reserve(bank.slots(graph).values())
     scatter(bank)
     assert max(error(bank, graph) for graph in graphs) <= ERROR
+
+
+def test_paths_are_chosen_in_a_child_as_in_the_plain_network() -> None:
+    bank = WeightBank(sharing="separate")
+    graph = children(FractalSpace, 1)[0]
+    bank.reserve(bank.slots(graph).values())
+    scatter(bank)
+    images = torch.randn(4, *graph.input_shape, generator=torch.Generator().manual_seed(0))
+    whole = outputs(shared(bank, graph), images)
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        choice = Paths(graph).draw(rng, drop_path=0.5, stochastic_depth=0.0, batch=4)
+        models = [shared(bank, graph), plain(bank, graph)]
+        for model in models:
+            choose_paths(model, choice)
+        found, expected = (outputs(model, images) for model in models)
+        assert float((found - expected).abs().max()) <= ERROR * float(expected.abs().max())
+        assert not torch.equal(found, whole)
+
+
+def test_the_mode_of_one_child_is_not_that_of_another() -> None:
+    bank = WeightBank(sharing="elastic")
+    last = Classifier(10, dropout=0.5)
+    graph = lower(
+        Architecture("Net", (1, 8, 8), Stem(16, 3, 1, pool=False), ((ConvNormAct(16),),), last)
+    )
+    bank.reserve(bank.slots(graph).values())
+    images = torch.randn(4, 1, 8, 8)
+    one, other = shared(bank, graph).eval(), shared(bank, graph)
+    assert torch.equal(one(images), one(images))
+    assert not torch.equal(other(images), other(images))
 
 
 def test_a_narrower_child_has_the_first_channels_behind_concatenations_too() -> None:

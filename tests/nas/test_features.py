@@ -19,6 +19,8 @@ from nas.configuration import Configuration, prepare
 from nas.dry_run import dry_run, text
 from nas.errors import NasError
 from nas.limits import Limits
+from nas.proposals import Proposals
+from nas.record import Record
 from nas.run_folder import read_record, write_json
 from nas.untrained import ScoredChildren, UntrainedScore
 from search_spaces.space import SearchSpace
@@ -56,16 +58,30 @@ def test_children_have_scores_beside_costs_and_limits(
     for name in ("macs", "naswot"):
         proxy = Proxy(score=name, batch_size=8)
         proxy.prepare(from_arrays(*images, name="images"), task)
-        known.append(UntrainedScore(proxy, task, seed=0))
+        known.append(UntrainedScore(proxy, task, children=children, seed=0))
     scored = ScoredChildren(children, known)
     genotype = space.genome.unrank(3)
     macs, naswot = scored.scores(genotype)
     assert macs == children.child(genotype).macs
-    assert naswot == known[1].value(children.child(genotype))
+    assert naswot == known[1].value(genotype)
     assert scored.scores(genotype) == (macs, naswot)
     assert scored.costs(genotype) == children.costs(genotype)
     assert scored.feasible(genotype) == children.feasible(genotype)
     assert scored.repaired(genotype) == children.repaired(genotype)
+
+
+def test_a_score_that_is_known_makes_no_network_again(
+    mini: type[SearchSpace], images: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.children._KEPT", 2)
+    space, task = mini((1, 8, 8), 2), Classification(2)
+    children, proxy = Children(space, Limits()), Proxy(score="macs", batch_size=8)
+    proxy.prepare(from_arrays(*images, name="images"), task)
+    scored = ScoredChildren(children, [UntrainedScore(proxy, task, children=children, seed=0)])
+    genotypes = [space.genome.unrank(rank) for rank in range(6)]
+    found = [scored.scores(one) for one in genotypes]
+    monkeypatch.setattr("nas.children.lower", None)
+    assert [scored.scores(one) for one in genotypes] == found
 
 
 def test_a_network_without_a_score_has_none(
@@ -75,7 +91,8 @@ def test_a_network_without_a_score_has_none(
     space, task = mini((1, 8, 8), 2), Classification(2)
     proxy = Proxy(score="macs", batch_size=8)
     proxy.prepare(from_arrays(*images, name="images"), task)
-    scored = ScoredChildren(Children(space, Limits()), [UntrainedScore(proxy, task, seed=0)])
+    children = Children(space, Limits())
+    scored = ScoredChildren(children, [UntrainedScore(proxy, task, children=children, seed=0)])
     assert math.isnan(scored.scores(space.genome.unrank(0))[0])
 
 
@@ -87,9 +104,8 @@ def test_the_strategy_gets_them_and_without_any_it_gets_none(given: dict[str, An
     prepared = prepare(Configuration(**given))
     assert isinstance(prepared.strategy.features, ScoredFeatures)
     genotype = prepared.space.genome.unrank(0)
-    child = prepared.children.child(genotype)
     found = prepared.strategy.features.scores(genotype)
-    assert found == tuple(score.value(child) for score in prepared.untrained)
+    assert found == tuple(score.value(genotype) for score in prepared.untrained)
     assert [score.name for score in prepared.untrained] == ["naswot", "log_synflow"]
     plain = prepare(Configuration(**{**given, "features": ()}))
     assert not isinstance(plain.strategy.features, ScoredFeatures)
@@ -150,6 +166,36 @@ def test_a_dry_run_says_what_scores_take(given: dict[str, Any]) -> None:
     assert "features" not in text(found)
 
 
+def test_what_is_refused_is_refused_before_anything_is_scored(
+    given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.configuration.untrained_score", None)
+    with pytest.raises(NasError, match="no network of this space is within the limits"):
+        prepare(Configuration(**given, max_params=1))
+    with pytest.raises(NasError, match="--screen-of must be at least 2"):
+        prepare(Configuration(**given, screen="naswot", screen_of=1))
+
+
+def test_after_each_child_a_proposal_is_drawn_ahead_however_long_the_last_one_took(
+    given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.proposals.FORESIGHT_SECONDS", -1.0)
+    for names, again in ((("naswot",), True), ((), False)):
+        prepared = prepare(Configuration(**{**given, "features": names}))
+        proposals = Proposals(
+            prepared.strategy,
+            children=prepared.children,
+            record=Record(prepared.plan.objective, 5),
+            seed=0,
+            screen=None,
+        )
+        proposals.foresee()
+        assert proposals._drawn
+        proposals.forget()
+        proposals.foresee()
+        assert bool(proposals._drawn) == again
+
+
 class Fresh(Predictor):
     """A strategy of the user's own that knows nothing of scores."""
 
@@ -165,6 +211,14 @@ class Fresh(Predictor):
             "--feature must be given once for each score, got zico twice",
         ),
         ({"features": ("macs",)}, "--feature macs is known to every strategy; leave it out"),
+        (
+            {"features": ("foo",)},
+            "known are naswot, jacob_cov, grad_norm, snip, zico, log_synflow, az_nas",
+        ),
+        (
+            {"objective": ("accuracy", "params"), "strategy": None},
+            "--feature is for --strategy predictor, which has one --objective, got 2",
+        ),
         ({"strategy": "random"}, "--feature needs a strategy that makes something of scores"),
         ({"strategy": Fresh}, "--feature needs a strategy that makes something of scores"),
         (

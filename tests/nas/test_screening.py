@@ -74,7 +74,9 @@ class Bench:
     def screen(self, looked_at: int = MANY, score: str = "params") -> Screen:
         prepared = proxy.Proxy(score=score, batch_size=8)
         prepared.prepare(self.images, self.task)
-        return Screen(UntrainedScore(prepared, self.task, seed=0), looked_at)
+        children = Children(self.space, Limits())
+        score = UntrainedScore(prepared, self.task, children=children, seed=0)
+        return Screen(score, looked_at)
 
     def run(
         self,

@@ -78,6 +78,14 @@ def test_a_network_without_a_score_is_taken_for_a_median_one() -> None:
     assert exact[sums % 3 != 0].std() > 0.5
 
 
+def test_an_infinite_score_is_none() -> None:
+    features = Scored(lambda total: np.inf if total > 16 else float(total))
+    exact = CheapScores(GENOME, features, ENCODINGS).exact(drawn(200)[0])[:, 0]
+    sums = np.array(features.asked[PROBES:])
+    assert (exact[sums > 16] == 0.0).all()
+    assert exact[sums <= 16].std() > 0.5
+
+
 @pytest.mark.parametrize("constant", [np.nan, 7.0])
 def test_a_score_that_says_nothing_is_nothing(constant: float) -> None:
     cheap = CheapScores(GENOME, Scored(lambda total: constant), ENCODINGS)
