@@ -132,8 +132,9 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         child_timeout: Seconds after which a child is killed and has failed; None for 20 times the
             longest so far, at least 600, and no limit before the first has a score.
         grace: Seconds that running children have to finish after Ctrl-C or SIGTERM.
-        max_hours: Hours after which no child is started any more; those that run finish, and the
-            winner is exported. None for no limit.
+        max_hours: Hours after which nothing is started any more; what runs finishes, and the winner
+            is exported. With a final training no child is started in the second half of it; the
+            winner is trained for as many epochs as fit into what is left. None for no limit.
         study: Whether to keep ``study.db``, the run as an Optuna study.
         progress: Is told of every trial; None for silence.
 

@@ -1,5 +1,6 @@
 """One process at work on a run, from where the record ends to the exported winner."""
 
+import math
 import os
 import platform
 import sys
@@ -7,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, final
 
@@ -48,6 +50,7 @@ TICK = 0.5  # seconds between looks at the clock and at signals
 NOTHING_FOUND = 3  # exit code
 MOMENT = 0.02  # seconds without an outcome after which there is time to foresee the next ask
 SYNC_EVERY = 1.0  # seconds between writes of the study
+FINAL_SHARE = 0.5  # of limited time, kept for fresh scores and the winner's training to the end
 
 
 class Stage(Protocol):
@@ -207,7 +210,7 @@ class Session:
 
         What was begun is not cut any more: its checkpoint is of so many epochs.
         """
-        prepared, ordinal, hours = self._prepared, best.trial.ordinal, self._execution.max_hours
+        prepared, ordinal = self._prepared, best.trial.ordinal
         recipe, device = prepared.recipe, device_here(self._plan.device)
         assert recipe is not None  # noqa: S101 - it is to be finished
         if recipe.precision == AUTO and isinstance(prepared.judge, Training):
@@ -216,14 +219,14 @@ class Session:
             recipe = recipe if precision == FLOAT32 else replace(recipe, precision=precision)
         here = device == self._plan.device and (self._ray is None or self._ray.here)
         begun = checkpoint_of(self._folder, ordinal).exists() or ordinal in self._record.finishing
-        if hours is not None and here and not begun:
+        if self._left() < math.inf and here and not begun:
             epochs = affordable(
                 best.child.graph,
                 prepared.images,
                 prepared.task,
                 recipe,
                 device=device,
-                seconds=3600 * hours - (time.monotonic() - self._begin),
+                seconds=self._left(),
             )
             if not epochs:
                 return None
@@ -325,8 +328,11 @@ class Session:
         Raises:
             NasError: If too many children failed (exit code 3).
         """
+        finishing = self._prepared.recipe is not None
+        reserve = FINAL_SHARE * self._left() if finishing and self._left() < math.inf else 0.0
+        until = partial(self._time_is_up, reserve)
         try:
-            reason = self._drive(search, workers, until=self._time_is_up, idle=search.foresee)
+            reason = self._drive(search, workers, until=until, idle=search.foresee)
         except SearchFailed as error:
             raise self._ending.nothing_found() from error
         if reason and search.spent:
@@ -334,11 +340,21 @@ class Session:
         elif reason:
             search.stop(reason, "paused")
 
-    def _time_is_up(self) -> str:
+    def _left(self) -> float:
+        """Seconds until the time limit; infinite without one."""
         hours = self._execution.max_hours
-        if hours is None or time.monotonic() - self._begin < 3600 * hours:
+        return math.inf if hours is None else 3600 * hours - (time.monotonic() - self._begin)
+
+    def _time_is_up(self, reserve: float = 0.0) -> str:
+        """Why nothing is to be started any more, or nothing.
+
+        Args:
+            reserve: Seconds before the time limit that are kept for what comes later.
+        """
+        if self._left() > reserve:
             return ""
-        return f"time limit of {hours:g} h reached"
+        limit = f"time limit of {self._execution.max_hours:g} h"
+        return f"{limit}: the rest is for the winner" if reserve else f"{limit} reached"
 
     def _drive(
         self,

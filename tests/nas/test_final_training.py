@@ -22,6 +22,7 @@ from estimators.full_recipe import FullRecipe
 from estimators.full_training import FullTraining
 from estimators.snapshot import Epoch
 from estimators.task import Classification
+from estimators.training import Training
 from nas.configuration import Configuration, prepare
 from nas.errors import NasError
 from nas.execution import Execution
@@ -230,6 +231,36 @@ def test_a_time_limit_leaves_as_many_epochs_as_fit(
     (folder / "summary.json").unlink()
     nas.resume(folder, **options)  # without a limit: what was begun is kept
     assert best(folder)["final_training"]["epochs"] == 3
+
+
+@pytest.mark.parametrize(("final", "trained"), [("auto", 2), ("off", 3)])
+def test_the_second_half_of_limited_time_is_for_the_winner(
+    options: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    final: str,
+    trained: int,
+) -> None:
+    now, evaluate = [0.0], Training.evaluate
+
+    def third_of_an_hour(self: Training, *arguments: Any, **more: Any) -> Evaluation:
+        now[0] += 1200.0 if now[0] < 1200.0 * trained else 0.0  # fresh scores take no time
+        return evaluate(self, *arguments, **more)
+
+    monkeypatch.setattr("nas.session.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(Training, "evaluate", third_of_an_hour)
+    monkeypatch.setattr(FullTraining, "seconds_per_pass", lambda self: 300.0)
+    folder, wanted = tmp_path / "run", {**options, "strategy": "random", "final_training": final}
+    settings = {"estimator": {"epochs": 1, "batch_size": 16}}
+    if final == "auto":
+        settings["train"] = {"epochs": 4}
+    short = nas.search(out=folder, budget=4, max_hours=1.0, settings=settings, **wanted)
+    assert len(short.trials) == trained
+    end = {"auto": ": the rest is for the winner", "off": " reached"}[final]
+    assert short.ended == "time limit of 1 h" + end
+    told = best(folder)["final_training"]
+    assert (None if told is None else told["epochs"]) == {"auto": 3, "off": None}[final]
+    assert sum(trial.of is None for trial in nas.resume(folder, **options).trials) == 4
 
 
 def test_a_final_training_that_was_begun_is_not_cut(

@@ -113,7 +113,9 @@ def test_an_audit_without_time_is_left_to_resume(
     answers = iter(["", "", ""])
     monkeypatch.setattr(
         "nas.session.Session._time_is_up",
-        lambda _self: "" if not auditing_now() else next(answers, "time limit of 1 h reached"),
+        lambda _self, _reserve=0.0: (
+            "" if not auditing_now() else next(answers, "time limit of 1 h reached")
+        ),
     )
 
     def auditing_now() -> bool:
