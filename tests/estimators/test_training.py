@@ -436,8 +436,8 @@ def test_mixed_precision_computes_in_it_and_learns_as_well(
     seen: set[torch.dtype] = set()
     convolve = torch.nn.functional.conv2d
 
-    def noted(*given: Any) -> Tensor:
-        output = convolve(*given)
+    def noted(*given: Any, **more: Any) -> Tensor:
+        output = convolve(*given, **more)
         seen.add(output.dtype)
         return output
 
