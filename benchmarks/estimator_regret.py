@@ -38,7 +38,7 @@ from estimators.published import FASHION_MNIST, SYSTEM
 from nas import plugins
 from nas.audit.findings import Scored, ranking
 from nas.audit.sample import drawn
-from nas.audit.statistics import expected_regret, regret
+from nas.audit.statistics import DRAWS, expected_regret, regret
 from nas.audit.subjects import COSTS, Subject, default_labels, subject
 from nas.children import Child
 from nas.configuration import Configuration, Prepared, prepare
@@ -47,7 +47,6 @@ from nas.plan import AUDIT, training_seed
 from nas.pretraining import pretrain
 
 IMAGES, EPOCHS = 4_000, 6
-DRAWS = 2_000  # of the bootstrap
 SHARE = 0.12  # of the children that an estimator's choice is trained in full
 FULL = "full training"
 ONCE = -1  # in place of a child: what was done once for all

@@ -100,6 +100,18 @@ def images() -> tuple[np.ndarray, np.ndarray]:
     return pixels.astype(np.float32), labels
 
 
+@pytest.fixture
+def untrained_run(
+    mini: type[SearchSpace],
+    cheap: type[Estimator],
+    images: tuple[np.ndarray, np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+) -> dict[str, Any]:
+    """Parts of a search that trains nothing and exports without a fresh process."""
+    monkeypatch.setattr("nas.export.check_in_fresh_process", lambda *_: 0.0)
+    return {"space": mini, "data": images, "estimator": cheap}
+
+
 @pytest.fixture(scope="session")
 def finished(
     images: tuple[np.ndarray, np.ndarray], tmp_path_factory: pytest.TempPathFactory

@@ -11,7 +11,6 @@ import pytest
 import nas
 from estimators import proxy as proxy_module
 from estimators.data import from_arrays
-from estimators.estimator import Estimator
 from estimators.proxy import Proxy
 from estimators.task import Classification
 from nas.children import Children
@@ -32,18 +31,10 @@ Data = tuple[np.ndarray, np.ndarray]
 
 
 @pytest.fixture
-def given(
-    mini: type[SearchSpace],
-    cheap: type[Estimator],
-    images: Data,
-    monkeypatch: pytest.MonkeyPatch,
-) -> dict[str, Any]:
-    monkeypatch.setattr("nas.export.check_in_fresh_process", lambda *_: 0.0)
+def given(untrained_run: dict[str, Any]) -> dict[str, Any]:
     return {
-        "space": mini,
-        "data": images,
+        **untrained_run,
         "strategy": "predictor",
-        "estimator": cheap,
         "budget": 5,
         "features": ("naswot", "log_synflow"),
     }

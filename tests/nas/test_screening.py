@@ -75,8 +75,8 @@ class Bench:
         prepared = proxy.Proxy(score=score, batch_size=8)
         prepared.prepare(self.images, self.task)
         children = Children(self.space, Limits())
-        score = UntrainedScore(prepared, self.task, children=children, seed=0)
-        return Screen(score, looked_at)
+        untrained = UntrainedScore(prepared, self.task, children=children, seed=0)
+        return Screen(untrained, looked_at)
 
     def run(
         self,
@@ -368,18 +368,10 @@ def test_an_outcome_is_looked_for_after_each_piece_that_is_foreseen() -> None:
 
 
 @pytest.fixture
-def given(
-    mini: type[SearchSpace],
-    cheap: type[Estimator],
-    images: Data,
-    monkeypatch: pytest.MonkeyPatch,
-) -> dict[str, Any]:
-    monkeypatch.setattr("nas.export.check_in_fresh_process", lambda *_: 0.0)
+def given(untrained_run: dict[str, Any]) -> dict[str, Any]:
     return {
-        "space": mini,
-        "data": images,
+        **untrained_run,
         "strategy": "random",
-        "estimator": cheap,
         "budget": 4,
         "screen": "naswot",
         "screen_of": 3,
