@@ -6,23 +6,27 @@
 The plain loop is what most people write: float32 in the plain layout, a ``DataLoader``, AdamW, a
 step for each batch, every path of the network; for scoring eval mode and inference mode. Ours is
 the inner loop of ``Training``, or ``scored`` with all that it does before the first batch. Both
-take the same child and the same random images in batches of 128, in one thread. The ratio of
-images per second of CPU time is the median over pairs, taken in turn after one round of warm-up,
-with its quartiles; one child is that of middling MACs, several are sampled, and the last line is
-the median of theirs.
+take the same child and the same random images in batches of 128, in one thread, each in a process
+of its own: memory is kept for ours as a training keeps it, which the plain loop must not have from
+us. The ratio of images per second of CPU time is the median over pairs, taken in turn after some
+rounds of warm-up, with its quartiles; one child is that of middling MACs, several are sampled, and
+the last line is the median of theirs.
 """
 
 import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from estimators.allocator import memory_kept
 from estimators.child_training import ChildTraining
 from estimators.data import ImageData, Split, from_arrays
 from estimators.resizing import resized
@@ -35,6 +39,7 @@ from search_spaces.graph import Graph
 from search_spaces.modules import build
 
 CLASSES, BATCH = 10, 128
+WARM = 4  # rounds before those that count
 LARGEST_MACS = 60e6  # of the child, so that a pair takes seconds
 
 
@@ -94,9 +99,9 @@ def our_training(graph: Graph, data: ImageData, steps: int, **options: Any) -> C
     return run
 
 
-def plain_scoring(graph: Graph, split: Split) -> Callable[[], None]:
-    """Outputs for every image of a split, by an ordinary loop."""
-    model = build(graph).eval()
+def plain_scoring(graph: Graph, data: ImageData, steps: int) -> Callable[[], None]:
+    """Outputs for every image of as many batches, by an ordinary loop."""
+    model, split = build(graph).eval(), first_images(data, steps)
     loader = DataLoader(TensorDataset(split.images, split.labels), batch_size=BATCH)
 
     def run() -> None:
@@ -106,9 +111,9 @@ def plain_scoring(graph: Graph, split: Split) -> Callable[[], None]:
     return run
 
 
-def our_scoring(graph: Graph, split: Split) -> Callable[[], None]:
+def our_scoring(graph: Graph, data: ImageData, steps: int) -> Callable[[], None]:
     """The same by ours."""
-    model = build(graph).to(memory_format=torch.channels_last)
+    model, split = build(graph).to(memory_format=torch.channels_last), first_images(data, steps)
 
     def run() -> None:
         scored(model, split, graph=graph, device="cpu")
@@ -116,27 +121,89 @@ def our_scoring(graph: Graph, split: Split) -> Callable[[], None]:
     return run
 
 
-def seconds(action: Callable[[], None]) -> float:
-    """CPU time of one call."""
+def first_images(data: ImageData, steps: int) -> Split:
+    """As many batches of the training images."""
+    return Split(data.train.images[: steps * BATCH], data.train.labels[: steps * BATCH])
+
+
+class Side:
+    """A loop in a process of its own.
+
+    Args:
+        make: Makes it of a child, images and a number of batches.
+        graph: The child.
+        options: Those of the command line.
+        ours: Whether memory is kept for it.
+        recipe: What ``make`` takes besides.
+    """
+
+    def __init__(
+        self,
+        make: Callable[..., Callable[[], None]],
+        graph: Graph,
+        options: argparse.Namespace,
+        *,
+        ours: bool,
+        **recipe: Any,
+    ) -> None:
+        self._pool = ProcessPoolExecutor(
+            1,
+            mp_context=get_context("spawn"),
+            initializer=_begin,
+            initargs=(make, graph, options.steps, options.side, ours, recipe),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def seconds(self) -> float:
+        """CPU time of one run."""
+        return self._pool.submit(_seconds).result()
+
+
+_run: Callable[[], None]  # of this process, if it is a side's
+
+
+def _begin(
+    make: Callable[..., Callable[[], None]],
+    graph: Graph,
+    steps: int,
+    side: int,
+    ours: bool,  # noqa: FBT001
+    recipe: dict[str, Any],
+) -> None:
+    global _run  # noqa: PLW0603 - one for each process
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    if ours:
+        memory_kept().__enter__()
+    _run = make(graph, random_images(steps * BATCH, side), steps, **recipe)
+
+
+def _seconds() -> float:
     begin = time.process_time()
-    action()
+    _run()
     return time.process_time() - begin
 
 
 def compared(graph: Graph, options: argparse.Namespace) -> float:
     """Print a child, both rates and their ratio with its quartiles; the ratio."""
-    images = options.steps * BATCH
-    data = random_images(images, options.side)
     if options.scoring:
-        split = Split(data.train.images[:images], data.train.labels[:images])
-        plain, ours = plain_scoring(graph, split), our_scoring(graph, split)
+        plain = Side(plain_scoring, graph, options, ours=False)
+        ours = Side(our_scoring, graph, options, ours=True)
     else:
         recipe = {"drop_path": options.drop_path, "precision": options.precision}
-        plain = plain_training(graph, data, options.steps)
-        ours = our_training(graph, data, options.steps, **recipe)
-    plain(), ours()
-    pairs = [(seconds(plain), seconds(ours)) for _ in range(options.pairs)]
+        plain = Side(plain_training, graph, options, ours=False)
+        ours = Side(our_training, graph, options, ours=True, **recipe)
+    with plain, ours:
+        for _ in range(WARM):
+            plain.seconds(), ours.seconds()
+        pairs = [(plain.seconds(), ours.seconds()) for _ in range(options.pairs)]
     low, middle, high = statistics.quantiles((one / other for one, other in pairs), n=4)
+    images = options.steps * BATCH
     rates = [images / statistics.median(column) for column in zip(*pairs, strict=True)]
     print(
         f"{graph.params:>9,} parameters, {graph.macs:>11,} MACs, {graph.input_shape[1]:>2} pixels: "

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from estimators.data import ImageData
+from estimators.depthwise import trained_layer
 from estimators.determinism import seed_of
 from estimators.estimator import Checkpoint, Evaluation, EvaluationError, Report
 from estimators.lazy_images import expect
@@ -108,7 +109,7 @@ class ChildTraining:
         thinning = recipe.stochastic_depth > 0 and paths.residuals
         self._paths = paths if dropping or thinning else None
         layout = _FORMATS[recipe.layout]
-        self._model = build(graph).to(device).to(memory_format=layout)
+        self._model = build(graph, trained_layer).to(device).to(memory_format=layout)
         self._optimizer = adamw(self._model, recipe, recipe.of_layers(graph))
         # A checkpoint of before factors brings groups without them.
         self._factors = [float(group["factor"]) for group in self._optimizer.param_groups]

@@ -2,15 +2,19 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
+
+from estimators.allocator import memory_kept
 
 
 @contextmanager
 def alone(device: str, *, seed: int | None = None, threads: int = 1) -> Iterator[None]:
     """With torch's generators put back in the end, and on a CPU so many threads.
+
+    On a CPU memory is kept for the next tensors (``memory_kept``).
 
     Args:
         device: A torch device such as ``cpu`` or ``cuda:0``.
@@ -20,7 +24,8 @@ def alone(device: str, *, seed: int | None = None, threads: int = 1) -> Iterator
     """
     before = torch.get_num_threads()
     devices = [torch.device(device)] if device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=devices):
+    keeping = memory_kept() if device == "cpu" else nullcontext()
+    with keeping, torch.random.fork_rng(devices=devices):
         if seed is not None:
             torch.manual_seed(seed)
         try:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from estimators.augmentation import Augmentation, mixed
 from estimators.data import ImageData, Split
+from estimators.depthwise import trained_layer
 from estimators.determinism import alone, seed_of
 from estimators.estimator import EvaluationError
 from estimators.full_recipe import FullRecipe
@@ -29,6 +30,7 @@ from search_spaces.modules import build, choose_paths
 from search_spaces.paths import Paths
 
 STATISTICS_BATCHES = 50
+WARM_STEPS = 2  # that take longer than those that follow
 PACE_STEPS, PACE_IMAGES = 6, 512  # that tell how long the others take
 MOMENTUM = 0.9
 # First numbers of the seeds that keep the draws of a training apart.
@@ -86,7 +88,7 @@ class FullTraining:
         self._graph = graph
         self._size = tuple(int(side) for side in graph.input_shape[1:])
         with alone(device, seed=seed):
-            self._model = build(graph)
+            self._model = build(graph, trained_layer)
         if initial is not None:
             self._model.load_state_dict(dict(initial), strict=True)
         check_factors(self._model, factors)
@@ -237,11 +239,11 @@ class FullTraining:
         Raises:
             EvaluationError: If the device has no room for them.
         """
-        self.try_steps(1)  # the first one takes longer
-        begin = time.monotonic()
-        self.try_steps(PACE_STEPS)
-        step = (time.monotonic() - begin) / PACE_STEPS
         with self._alone():
+            self.try_steps(WARM_STEPS)
+            begin = time.monotonic()
+            self.try_steps(PACE_STEPS)
+            step = (time.monotonic() - begin) / PACE_STEPS
             few = Split(self._images[:PACE_IMAGES], self._labels[:PACE_IMAGES])
             begin = time.monotonic()
             try:

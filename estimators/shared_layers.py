@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from functools import lru_cache, partial
-from typing import final
+from typing import Any, final
 
 from torch import Tensor, nn
 from torch.nn import functional
 
+from estimators.depthwise import depthwise_conv2d, is_depthwise
 from search_spaces.graph import Graph, Node
 from search_spaces.modules import Function, flat, layer_of, primitive_layer
 from search_spaces.primitives import BatchNorm2d, Conv2d, Dropout, Linear
@@ -33,7 +34,10 @@ def assemble(graph: Graph, parameters: Mapping[str, nn.Parameter]) -> nn.Module:
             return layer_of(node) if fresh else _without_state(spec, node.input_shapes)
         weight, bias = parameters[f"{node.name}.weight"], parameters.get(f"{node.name}.bias")
         if isinstance(spec, Conv2d):
-            return partial(functional.conv2d, weight=weight, bias=bias, **_numbers(spec))
+            numbers = _numbers(spec)
+            depthwise = is_depthwise(spec, node.input_shapes[0][0])
+            call = depthwise_conv2d if depthwise else functional.conv2d
+            return partial(call, weight=weight, bias=bias, **numbers)
         if isinstance(spec, Linear):
             return partial(functional.linear, weight=weight, bias=bias)
         return partial(
@@ -69,7 +73,7 @@ class GivenConv(nn.Module):
         return functional.conv2d(x, self.weight, self.bias, **self._numbers)
 
 
-def _numbers(spec: Conv2d) -> dict[str, int]:
+def _numbers(spec: Conv2d) -> dict[str, Any]:
     """All of a convolution but its channels and kernel, by the names that torch has for it."""
     return {
         "stride": int(spec.stride),
