@@ -329,7 +329,8 @@ class Session:
             NasError: If too many children failed (exit code 3).
         """
         finishing = self._prepared.recipe is not None
-        reserve = FINAL_SHARE * self._left() if finishing and self._left() < math.inf else 0.0
+        left = self._left()
+        reserve = max(0.0, FINAL_SHARE * left) if finishing and left < math.inf else 0.0
         until = partial(self._time_is_up, reserve)
         try:
             reason = self._drive(search, workers, until=until, idle=search.foresee)
