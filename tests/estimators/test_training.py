@@ -489,7 +489,7 @@ def test_a_child_whose_score_is_not_a_number_has_no_score() -> None:
 
 
 def test_memory_that_runs_out_has_a_cause_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    def build_nothing(graph: Graph) -> None:
+    def build_nothing(graph: Graph, layer: object) -> None:
         raise torch.OutOfMemoryError("no room")
 
     monkeypatch.setattr("estimators.child_training.build", build_nothing)
