@@ -18,6 +18,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from multiprocessing import get_context
 from typing import Any, Self
 
@@ -165,6 +166,7 @@ class Side:
 
 
 _run: Callable[[], None]  # of this process, if it is a side's
+_kept = ExitStack()  # likewise, until it ends
 
 
 def _begin(
@@ -179,7 +181,7 @@ def _begin(
     torch.set_num_threads(1)
     torch.manual_seed(0)
     if ours:
-        memory_kept().__enter__()
+        _kept.enter_context(memory_kept())
     _run = make(graph, random_images(steps * BATCH, side), steps, **recipe)
 
 
