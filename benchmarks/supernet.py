@@ -22,6 +22,7 @@ from torch import nn
 
 from estimators.child_training import Recipe, adamw
 from estimators.data import ImageData, digits, from_arrays
+from estimators.depthwise import trained_layer
 from estimators.estimator import Population, Pretraining
 from estimators.shared_adam import SharedAdamW, Update
 from estimators.shared_layers import assemble
@@ -88,7 +89,7 @@ def steps(name: str) -> None:
     for graph in graphs:
         images = torch.randn(BATCH, *graph.input_shape).to(memory_format=torch.channels_last)
         batch = images, torch.randint(10, (BATCH,))
-        alone = build(graph).to(memory_format=torch.channels_last)
+        alone = build(graph, trained_layer).to(memory_format=torch.channels_last)
         adam = adamw(alone, Recipe(1, BATCH, 1e-4, 0.02), {})
         shared, single, made_in = [], [], []
         for _ in range(2):  # the better one counts

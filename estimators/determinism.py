@@ -11,20 +11,22 @@ from estimators.allocator import memory_kept
 
 
 @contextmanager
-def alone(device: str, *, seed: int | None = None, threads: int = 1) -> Iterator[None]:
+def alone(
+    device: str, *, seed: int | None = None, threads: int = 1, keep_memory: bool = True
+) -> Iterator[None]:
     """With torch's generators put back in the end, and on a CPU so many threads.
-
-    On a CPU memory is kept for the next tensors (``memory_kept``).
 
     Args:
         device: A torch device such as ``cpu`` or ``cuda:0``.
         seed: What to seed the generators with at first, from 0 to 2**64 - 1; None leaves that to
             what runs inside.
         threads: What computes on a CPU, at least 1, whatever there are.
+        keep_memory: Whether on a CPU memory is kept for the next tensors (``memory_kept``); it does
+            not pay where all takes less than a second.
     """
     before = torch.get_num_threads()
     devices = [torch.device(device)] if device.startswith("cuda") else []
-    keeping = memory_kept() if device == "cpu" else nullcontext()
+    keeping = memory_kept() if keep_memory and device == "cpu" else nullcontext()
     with keeping, torch.random.fork_rng(devices=devices):
         if seed is not None:
             torch.manual_seed(seed)

@@ -131,7 +131,7 @@ class Proxy(Estimator, Relative):
         if self.references:
             if not self._sample:
                 raise ValueError("refer must be called before prepare for the score az_nas")
-            with alone("cpu", seed=0):
+            with alone("cpu", seed=0, keep_memory=False):
                 found = [self._parts(graph, "cpu") for graph in self._sample]
             self._reference = az_nas.Reference(found)
 
@@ -165,7 +165,7 @@ class Proxy(Estimator, Relative):
         if graph.output_shape != task.output_shape:
             raise ValueError(f"network must return {task.output_shape}, got {graph.output_shape}")
         details: dict[str, float] = {}
-        with alone(device, seed=seed):
+        with alone(device, seed=seed, keep_memory=False):
             try:
                 if self._reference is None:
                     score = _SCORES[self._score](self._untrained(graph, device))

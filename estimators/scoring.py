@@ -15,8 +15,8 @@ from search_spaces.graph import BYTES_PER_VALUE, Graph
 LARGEST_BATCH, SMALLEST_BATCH = 512, 8  # images
 # Of the largest feature map of a batch on a CPU. From 4 to 8 MiB children of 8x8, 28x28 and 64x64
 # pixels are within a third of their best: below 2 MiB calls cost more than what they compute, from
-# 32 MiB on the allocator gets each map from the system and hands it back, at up to three times the
-# time.
+# 32 MiB on, where memory is not kept (``allocator.py``), each map comes from the system and goes
+# back to it, at up to three times the time.
 MAP_BYTES = 6 * 2**20
 
 

@@ -204,7 +204,7 @@ class Supernet(Pretrained, Relative):
         if graph.output_shape != task.output_shape:
             raise ValueError(f"network must return {task.output_shape}, got {graph.output_shape}")
         weights = self._shared().state_dict(graph)
-        with alone(device):
+        with alone(device, keep_memory=False):
             try:
                 metrics = inherited(
                     graph,

@@ -1,7 +1,7 @@
 """Ways to compute one training: in what precision, with feature maps laid out how.
 
-Which is the fastest depends on device and network: on one core of a CPU with bfloat16 it is slower
-than float32 for small depthwise convolutions, and faster for dense layers. So it is measured.
+Which is the fastest depends on device and network: on one core of a CPU with bfloat16 that is
+faster than float32 for dense layers, and hardly for small depthwise ones. So it is measured.
 """
 
 from collections.abc import Callable, Mapping, Sequence

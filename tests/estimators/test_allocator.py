@@ -1,7 +1,7 @@
 """Memory that tensors leave is used again, and given back in the end."""
 
-import ctypes
-import resource
+import os
+import platform
 from pathlib import Path
 
 import pytest
@@ -9,52 +9,53 @@ import torch
 
 from estimators.allocator import memory_kept
 
-VALUES = 2**24  # of a tensor of 64 MiB, which glibc would map anew each time
-ROUNDS = 20
-PAGES = 4 * VALUES // resource.getpagesize()
+MIB = 2**20
+SIZE = 64  # MiB of a tensor, which glibc would map anew each time
 
 pytestmark = pytest.mark.skipif(
-    not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc"
+    platform.libc_ver()[0] != "glibc" or "GLIBC_TUNABLES" in os.environ,
+    reason="the C library is not glibc, or has options of its own",
 )
 
 
-def faults() -> int:
-    """Pages that this process was handed so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-
-
-def resident() -> int:
-    """Pages that this process holds."""
-    return int(Path("/proc/self/statm").read_text().split()[1])
+def resident() -> float:
+    """MiB that this process holds."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / MIB
 
 
 def use() -> None:
     """Write to a large tensor that is gone afterwards."""
-    torch.ones(VALUES)
+    torch.ones(SIZE * MIB // 4)
 
 
-def test_what_is_freed_inside_is_used_again() -> None:
+def test_what_is_freed_inside_stays_and_is_used_again() -> None:
+    use()
+    before = resident()
     with memory_kept():
         use()
-        before = faults()
-        for _ in range(ROUNDS):
+        kept = resident() - before
+        for _ in range(20):
             use()
-        assert faults() - before < ROUNDS / 2 * PAGES  # at first it may lie elsewhere again
+        held = resident() - before
+    assert kept > SIZE / 2
+    assert held < 8 * SIZE  # it may lie elsewhere at first
 
 
-def test_in_the_end_of_the_outermost_all_of_it_goes_back() -> None:
+def test_only_in_the_end_of_the_outermost_it_goes_back() -> None:
+    use()
+    before = resident()
     with memory_kept():
         with memory_kept():
             use()
-        held = resident()
-        assert held > PAGES
-    assert held - resident() > PAGES / 2
+        assert resident() - before > SIZE / 2
+    assert resident() - before < SIZE / 2
 
 
 def test_it_ends_with_an_error_too() -> None:
+    use()
+    before = resident()
     with pytest.raises(RuntimeError), memory_kept():
-        torch.ones(VALUES).view(3)
-    before = faults()
-    for _ in range(ROUNDS):
-        use()
-    assert faults() - before > ROUNDS / 2 * PAGES
+        torch.ones(SIZE * MIB // 4).view(3)
+    use()
+    assert resident() - before < SIZE / 2

@@ -1,16 +1,25 @@
 """Depthwise convolutions compute what torch computes; their gradients differ by rounding."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from estimators.depthwise import DepthwiseConv2d, depthwise_conv2d, trained_layer
-from search_spaces.graph import Node
-from search_spaces.modules import layer_of
+from estimators.data import digits
+from estimators.depthwise import STRIP, DepthwiseConv2d, depthwise_conv2d, trained_layer
+from estimators.full_recipe import FullRecipe
+from estimators.full_training import FullTraining
+from estimators.shared_layers import assemble
+from estimators.task import Classification
+from estimators.training import Training
+from search_spaces.architecture import Architecture, lower
+from search_spaces.blocks import Classifier, ConvNormAct, MBConv
+from search_spaces.graph import Graph, Node
+from search_spaces.modules import build, layer_of
 from search_spaces.primitives import FREE, Conv2d, Primitive
 
 CHANNELS = 6
@@ -94,7 +103,7 @@ def test_in_float32_outputs_are_torchs_and_gradients_are_right(
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_in_bfloat16_gradients_are_no_worse_than_torchs(case: Case) -> None:
+def test_in_bfloat16_gradients_are_rounded_no_more_than_torchs(case: Case) -> None:
     ours = computed(depthwise_conv2d, case, half=True)
     torchs = computed(functional.conv2d, case, half=True)
     assert ours.output.dtype == torch.bfloat16
@@ -105,14 +114,117 @@ def test_in_bfloat16_gradients_are_no_worse_than_torchs(case: Case) -> None:
         assert error(mine, exact) < 1.5 * error(other, exact) + 1e-3
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_other_precisions_are_left_to_torch(dtype: torch.dtype) -> None:
+    case = Case(5)
+    ours = computed(depthwise_conv2d, case, dtype=dtype)
+    torchs = computed(functional.conv2d, case, dtype=dtype)
+    for mine, other in zip(ours.gradients, torchs.gradients, strict=True):
+        assert mine.dtype == dtype
+        assert torch.equal(mine, other)
+
+
+class Asked(NamedTuple):
+    """A gradient that torch was asked for."""
+
+    columns: int
+    dtype: torch.dtype
+    of_x: bool
+    of_weight: bool
+
+
+class Watch(TorchDispatchMode):
+    """Keeps which gradients of depthwise convolutions torch is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[Asked] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func is torch.ops.aten.convolution_backward.default:
+            gradient, _, weight, *_, groups, (of_x, of_weight, _) = args
+            if groups > 1:
+                self.asked.append(Asked(weight.shape[3], gradient.dtype, of_x, of_weight))
+        return func(*args, **(kwargs or {}))
+
+    def assert_fast(self) -> None:
+        """Some were of wide kernels, all of whose weights were asked for in strips."""
+        assert max(one.columns for one in self.asked) > STRIP
+        assert all(one.columns <= STRIP for one in self.asked if one.of_weight)
+
+
+@pytest.mark.parametrize(
+    ("case", "half", "ours"),
+    [
+        (Case(3), False, False),
+        (Case(3, stride=2), False, False),
+        (Case(5), False, True),
+        (Case(3), True, False),
+        (Case(3, stride=2), True, True),
+        (Case(7), True, True),
+    ],
+    ids=str,
+)
+def test_what_torch_is_slow_at_is_asked_for_in_another_way(
+    case: Case, *, half: bool, ours: bool
+) -> None:
+    with Watch() as watch:
+        computed(depthwise_conv2d, case, half=half)
+    if ours:
+        assert {one.dtype for one in watch.asked} == {torch.float32}
+        assert [one.columns for one in watch.asked if one.of_x] == [case.kernel]
+        assert sum(one.columns for one in watch.asked if one.of_weight) == case.kernel
+        assert all(one.columns <= STRIP for one in watch.asked if one.of_weight)
+    else:
+        expected = torch.bfloat16 if half else torch.float32
+        assert watch.asked == [Asked(case.kernel, expected, of_x=True, of_weight=True)]
+
+
 def test_gradients_that_nobody_wants_are_not_computed() -> None:
-    x, weight = torch.randn(2, CHANNELS, 8, 8), torch.randn(CHANNELS, 1, 5, 5)
+    x, weight = torch.randn(2, CHANNELS, 8, 8), torch.randn(CHANNELS, 1, 5, 5, requires_grad=True)
     numbers = {"stride": 1, "padding": 2, "dilation": 1, "groups": CHANNELS}
-    depthwise_conv2d(x, weight.requires_grad_(), None, **numbers).sum().backward()
-    assert weight.grad is not None
-    assert x.grad is None
+    with Watch() as watch:
+        depthwise_conv2d(x, weight, None, **numbers).sum().backward()
+    assert not any(one.of_x for one in watch.asked)
+    x.requires_grad_()
+    with Watch() as watch:
+        depthwise_conv2d(x, weight.detach(), None, **numbers).sum().backward()
+    assert not any(one.of_weight for one in watch.asked)
     with torch.no_grad():
         assert not depthwise_conv2d(x, weight, None, **numbers).requires_grad
+
+
+def wide() -> Graph:
+    """A small network with a depthwise kernel of 5x5."""
+    head = Classifier(10)
+    blocks = (MBConv(8, kernel_size=5, expansion=2),)
+    return lower(Architecture("Wide", (1, 8, 8), ConvNormAct(8), (blocks,), head))
+
+
+def test_short_trainings_ask_so() -> None:
+    training = Training(epochs=1, batch_size=64)
+    training.prepare(digits(), Classification(10))
+    with Watch() as watch:
+        training.evaluate(wide(), fidelity=1.0, seed=0, device="cpu")
+    watch.assert_fast()
+
+
+def test_full_trainings_ask_so() -> None:
+    recipe = FullRecipe(epochs=1)
+    fit = FullTraining(wide(), digits(), Classification(10), recipe, seed=0, device="cpu")
+    with Watch() as watch:
+        fit.try_steps(1)
+    watch.assert_fast()
+
+
+def test_shared_weights_ask_so() -> None:
+    graph = wide()
+    model = assemble(graph, dict(build(graph).named_parameters()))
+    with Watch() as watch:
+        model(torch.randn(4, 1, 8, 8)).sum().backward()
+    watch.assert_fast()
 
 
 @pytest.mark.parametrize(
