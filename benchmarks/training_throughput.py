@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from multiprocessing import get_context
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -127,8 +127,15 @@ def first_images(data: ImageData, steps: int) -> Split:
     return Split(data.train.images[: steps * BATCH], data.train.labels[: steps * BATCH])
 
 
-class Side:
-    """A loop in a process of its own.
+def side(
+    make: Callable[..., Callable[[], None]],
+    graph: Graph,
+    options: argparse.Namespace,
+    *,
+    ours: bool,
+    **recipe: Any,
+) -> ProcessPoolExecutor:
+    """A loop in a process of its own, which is the only one of the pool.
 
     Args:
         make: Makes it of a child, images and a number of batches.
@@ -137,32 +144,14 @@ class Side:
         ours: Whether memory is kept for it.
         recipe: What ``make`` takes besides.
     """
+    arguments = (make, graph, options.steps, options.side, ours, recipe)
+    spawn = get_context("spawn")
+    return ProcessPoolExecutor(1, mp_context=spawn, initializer=_begin, initargs=arguments)
 
-    def __init__(
-        self,
-        make: Callable[..., Callable[[], None]],
-        graph: Graph,
-        options: argparse.Namespace,
-        *,
-        ours: bool,
-        **recipe: Any,
-    ) -> None:
-        self._pool = ProcessPoolExecutor(
-            1,
-            mp_context=get_context("spawn"),
-            initializer=_begin,
-            initargs=(make, graph, options.steps, options.side, ours, recipe),
-        )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown()
-
-    def seconds(self) -> float:
-        """CPU time of one run."""
-        return self._pool.submit(_seconds).result()
+def seconds(pool: ProcessPoolExecutor) -> float:
+    """CPU time of one run of its loop."""
+    return pool.submit(_seconds).result()
 
 
 _run: Callable[[], None]  # of this process, if it is a side's
@@ -194,16 +183,16 @@ def _seconds() -> float:
 def compared(graph: Graph, options: argparse.Namespace) -> float:
     """Print a child, both rates and their ratio with its quartiles; the ratio."""
     if options.scoring:
-        plain = Side(plain_scoring, graph, options, ours=False)
-        ours = Side(our_scoring, graph, options, ours=True)
+        plain = side(plain_scoring, graph, options, ours=False)
+        ours = side(our_scoring, graph, options, ours=True)
     else:
         recipe = {"drop_path": options.drop_path, "precision": options.precision}
-        plain = Side(plain_training, graph, options, ours=False)
-        ours = Side(our_training, graph, options, ours=True, **recipe)
+        plain = side(plain_training, graph, options, ours=False)
+        ours = side(our_training, graph, options, ours=True, **recipe)
     with plain, ours:
         for _ in range(WARM):
-            plain.seconds(), ours.seconds()
-        pairs = [(plain.seconds(), ours.seconds()) for _ in range(options.pairs)]
+            seconds(plain), seconds(ours)
+        pairs = [(seconds(plain), seconds(ours)) for _ in range(options.pairs)]
     low, middle, high = statistics.quantiles((one / other for one, other in pairs), n=4)
     images = options.steps * BATCH
     rates = [images / statistics.median(column) for column in zip(*pairs, strict=True)]

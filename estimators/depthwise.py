@@ -15,25 +15,27 @@ STRIP = 3  # columns of a kernel whose gradient torch computes fast
 
 
 def trained_layer(node: Node) -> nn.Module | None:
-    """The layer of ``layer_of``, with the same initial values, for a network that is trained."""
+    """The layer of ``layer_of`` for a network that is trained; same names and initial values."""
     spec = node.primitive
     if not isinstance(spec, Conv2d) or not is_depthwise(spec, node.input_shapes[0][0]):
         return layer_of(node)
-    return DepthwiseConv2d(
-        int(spec.out_channels),
-        int(spec.out_channels),
-        int(spec.kernel_size),
-        int(spec.stride),
-        int(spec.padding),
-        int(spec.dilation),
-        int(spec.groups),
-        bias=spec.bias,
-    )
+    channels, kernel = int(spec.out_channels), int(spec.kernel_size)
+    return DepthwiseConv2d(channels, channels, kernel, bias=spec.bias, **numbers_of(spec))
 
 
 def is_depthwise(spec: Conv2d, in_channels: int) -> bool:
     """Whether each channel has a filter of its own, and no more."""
-    return int(spec.groups) == int(spec.out_channels) == in_channels > 1
+    return spec.groups == spec.out_channels == in_channels > 1
+
+
+def numbers_of(spec: Conv2d) -> dict[str, Any]:
+    """All of a convolution but its channels and kernel, by the names that torch has for it."""
+    return {
+        "stride": int(spec.stride),
+        "padding": int(spec.padding),
+        "dilation": int(spec.dilation),
+        "groups": int(spec.groups),
+    }
 
 
 @final
@@ -91,8 +93,7 @@ def depthwise_conv2d(  # noqa: PLR0913 - a convolution has that many parts
     usual = x.dtype in (dtype, torch.float32) and weight.dtype == torch.float32
     if x.device.type != "cpu" or not torch.is_grad_enabled() or not (slow and usual):
         return functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
-    x = x.to(dtype)
-    y: Tensor = _Depthwise.apply(x, weight, bias, stride, padding, dilation)
+    y: Tensor = _Depthwise.apply(x.to(dtype), weight, bias, stride, padding, dilation)
     return y
 
 
@@ -116,7 +117,7 @@ class _Depthwise(torch.autograd.Function):
         full, gradient = x.float(), gradient.to(torch.float32, memory_format=layout)
         of_x = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
-            of_x = _gradients(gradient, full, weight, *ctx.numbers, of_x=True).to(x.dtype)
+            of_x = _gradient(gradient, full, weight, *ctx.numbers, of_x=True).to(x.dtype)
         if ctx.needs_input_grad[1]:
             of_weight = _of_weight(gradient, full, weight, *ctx.numbers)
         if ctx.needs_input_grad[2]:
@@ -130,7 +131,7 @@ def _of_weight(
     """The gradient of the weights, a strip of columns after the other."""
     kernel = weight.shape[3]
     if kernel <= STRIP:
-        return _gradients(gradient, x, weight, stride, padding, dilation, of_x=False)
+        return _gradient(gradient, x, weight, stride, padding, dilation, of_x=False)
     x = functional.pad(x, (padding,) * 4)
     height, width = ((side - 1) * stride + 1 for side in gradient.shape[2:])
     height += (kernel - 1) * dilation
@@ -139,11 +140,11 @@ def _of_weight(
         columns = weight[..., first : first + STRIP]
         left = first * dilation
         seen = x[..., :height, left : left + width + (columns.shape[3] - 1) * dilation]
-        strips.append(_gradients(gradient, seen, columns, stride, 0, dilation, of_x=False))
+        strips.append(_gradient(gradient, seen, columns, stride, 0, dilation, of_x=False))
     return torch.cat(strips, dim=3)
 
 
-def _gradients(  # noqa: PLR0913 - a convolution has that many parts
+def _gradient(  # noqa: PLR0913 - a convolution has that many parts
     gradient: Tensor,
     x: Tensor,
     weight: Tensor,
@@ -153,8 +154,7 @@ def _gradients(  # noqa: PLR0913 - a convolution has that many parts
     *,
     of_x: bool,
 ) -> Tensor:
-    """The gradient of the input, or of the weights."""
-    transposed = False
+    """The gradient of the input, or of the weights, in float32."""
     found = torch.ops.aten.convolution_backward(
         gradient,
         x,
@@ -163,10 +163,10 @@ def _gradients(  # noqa: PLR0913 - a convolution has that many parts
         [stride] * 2,
         [padding] * 2,
         [dilation] * 2,
-        transposed,
-        [0, 0],
-        len(weight),
-        [of_x, not of_x, False],
+        transposed=False,
+        output_padding=[0, 0],
+        groups=len(weight),
+        output_mask=[of_x, not of_x, False],
     )
     one: Tensor = found[0 if of_x else 1]
     return one

@@ -87,7 +87,7 @@ class FullTraining:
         self._mixed = recipe.precision == BFLOAT16
         self._graph = graph
         self._size = tuple(int(side) for side in graph.input_shape[1:])
-        with alone(device, seed=seed):
+        with alone(device, seed=seed, keep_memory=False):
             self._model = build(graph, trained_layer)
         if initial is not None:
             self._model.load_state_dict(dict(initial), strict=True)

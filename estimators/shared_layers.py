@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from functools import lru_cache, partial
-from typing import Any, final
+from typing import final
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-from estimators.depthwise import depthwise_conv2d, is_depthwise
+from estimators.depthwise import depthwise_conv2d, is_depthwise, numbers_of
 from search_spaces.graph import Graph, Node
 from search_spaces.modules import Function, flat, layer_of, primitive_layer
 from search_spaces.primitives import BatchNorm2d, Conv2d, Dropout, Linear
@@ -34,10 +34,9 @@ def assemble(graph: Graph, parameters: Mapping[str, nn.Parameter]) -> nn.Module:
             return layer_of(node) if fresh else _without_state(spec, node.input_shapes)
         weight, bias = parameters[f"{node.name}.weight"], parameters.get(f"{node.name}.bias")
         if isinstance(spec, Conv2d):
-            numbers = _numbers(spec)
             depthwise = is_depthwise(spec, node.input_shapes[0][0])
             call = depthwise_conv2d if depthwise else functional.conv2d
-            return partial(call, weight=weight, bias=bias, **numbers)
+            return partial(call, weight=weight, bias=bias, **numbers_of(spec))
         if isinstance(spec, Linear):
             return partial(functional.linear, weight=weight, bias=bias)
         return partial(
@@ -66,18 +65,8 @@ class GivenConv(nn.Module):
     def __init__(self, weight: nn.Parameter, bias: nn.Parameter | None, spec: Conv2d) -> None:
         super().__init__()
         self.weight, self.bias = weight, bias
-        self._numbers = _numbers(spec)
+        self._numbers = numbers_of(spec)
 
     def forward(self, x: Tensor) -> Tensor:
         """Feature maps for feature maps, ``(batch, channels, height, width)``."""
         return functional.conv2d(x, self.weight, self.bias, **self._numbers)
-
-
-def _numbers(spec: Conv2d) -> dict[str, Any]:
-    """All of a convolution but its channels and kernel, by the names that torch has for it."""
-    return {
-        "stride": int(spec.stride),
-        "padding": int(spec.padding),
-        "dilation": int(spec.dilation),
-        "groups": int(spec.groups),
-    }

@@ -330,7 +330,7 @@ class Session:
         """
         finishing = self._prepared.recipe is not None
         left = self._left()
-        reserve = max(0.0, FINAL_SHARE * left) if finishing and left < math.inf else 0.0
+        reserve = FINAL_SHARE * left if finishing and 0 < left < math.inf else 0.0
         until = partial(self._time_is_up, reserve)
         try:
             reason = self._drive(search, workers, until=until, idle=search.foresee)
