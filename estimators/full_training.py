@@ -4,7 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import final
 
 import numpy as np
@@ -20,14 +20,17 @@ from estimators.full_recipe import FullRecipe
 from estimators.lazy_images import expect, joined
 from estimators.order import Order
 from estimators.parameter_groups import Factors, check_factors, factor_of, freeze, groups
+from estimators.replicas import Replicas, pieces
 from estimators.resizing import resized
 from estimators.scoring import average_statistics, measure, scored
+from estimators.seeded_dropout import SeededDropout, seed_dropout
 from estimators.snapshot import Epoch, Snapshot
 from estimators.task import Task
 from estimators.ways import BFLOAT16
-from search_spaces.graph import Graph
+from search_spaces.graph import Graph, Node
 from search_spaces.modules import build, choose_paths
 from search_spaces.paths import Paths
+from search_spaces.primitives import Dropout
 
 STATISTICS_BATCHES = 50
 WARM_STEPS = 2  # that take longer than those that follow
@@ -88,7 +91,7 @@ class FullTraining:
         self._graph = graph
         self._size = tuple(int(side) for side in graph.input_shape[1:])
         with alone(device, seed=seed, keep_memory=False):
-            self._model = build(graph, trained_layer)
+            self._model = build(graph, _layer)
         if initial is not None:
             self._model.load_state_dict(dict(initial), strict=True)
         check_factors(self._model, factors)
@@ -118,7 +121,10 @@ class FullTraining:
             lambda epoch: seed_of(seed, _ORDER, epoch),
             device,
         )
-        self._epoch, self._curve, self._parts = 0, list[Epoch](), 1
+        self._epoch, self._curve = 0, list[Epoch]()
+        threads = recipe.threads if device == "cpu" else 1
+        self._parts = pieces(graph, self._batch, threads)
+        self._replicas = Replicas(self._model, 1)
 
     @property
     def curve(self) -> tuple[Epoch, ...]:
@@ -139,7 +145,7 @@ class FullTraining:
         """
         while not self.done:
             first = self._epoch * self._batches
-            with self._alone():
+            with self._stepping():
                 loss = sum(self._step(number) for number in range(first, first + self._batches))
                 if not math.isfinite(loss):
                     raise EvaluationError(
@@ -227,7 +233,7 @@ class FullTraining:
         Raises:
             EvaluationError: If the device has no room for them.
         """
-        with self._alone():
+        with self._stepping():
             for number in range(steps):
                 self._step(number % (self._recipe.epochs * self._batches))
 
@@ -258,6 +264,17 @@ class FullTraining:
     def _alone(self) -> AbstractContextManager[None]:
         return alone(self._device, seed=self._seed, threads=self._recipe.threads)
 
+    @contextmanager
+    def _stepping(self) -> Iterator[None]:
+        """With as many networks as compute at once, and the threads divided among them."""
+        threads = self._recipe.threads
+        count = min(self._parts, threads) if self._device == "cpu" else 1
+        with (
+            alone(self._device, seed=self._seed, threads=threads // count),
+            Replicas(self._model, count) as self._replicas,
+        ):
+            yield
+
     def _trained(self) -> list[tuple[str, nn.Parameter]]:
         return [(name, one) for name, one in self._model.named_parameters() if one.requires_grad]
 
@@ -279,9 +296,10 @@ class FullTraining:
         labels = self._labels[chosen]
         for group in self._optimizer.param_groups:
             group["lr"] = recipe.learning_rate * group["factor"] * self._factor(number)
-        self._model.train()
-        for name in self._frozen_norms:
-            self._model.get_submodule(name).eval()
+        for model in self._replicas.models:
+            model.train()
+            for name in self._frozen_norms:
+                model.get_submodule(name).eval()
         loss = self._gradients(images, (labels, labels[others]), share, number)
         if recipe.clip:
             nn.utils.clip_grad_norm_([one for _, one in self._trained()], recipe.clip)
@@ -312,29 +330,30 @@ class FullTraining:
         self, images: Tensor, labels: tuple[Tensor, Tensor], share: float, number: int
     ) -> float:
         self._optimizer.zero_grad(set_to_none=True)
-        total = torch.zeros((), device=self._device)
-        pieces = zip(
-            *(torch.tensor_split(one, self._parts) for one in (images, *labels)), strict=True
-        )
-        for piece, (inputs, first, second) in enumerate(pieces):
-            torch.manual_seed(seed_of(self._seed, _DROPOUT, number, piece))
-            self._choose_paths(len(inputs), number, piece)
-            with torch.autocast(self._images.device.type, torch.bfloat16, enabled=self._mixed):
-                outputs = self._model(resized(inputs, self._size))
+        split = (torch.tensor_split(one, self._parts) for one in (images, *labels))
+        cut = list(enumerate(zip(*split, strict=True)))
+
+        def backward(model: nn.Module, piece: tuple[int, tuple[Tensor, ...]]) -> Tensor:
+            place, (inputs, first, second) = piece
+            seed_dropout(model, seed_of(self._seed, _DROPOUT, number, place), inputs.device)
+            self._choose_paths(model, len(inputs), number, place)
+            with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self._mixed):
+                outputs = model(resized(inputs, self._size))
             outputs = outputs.float()
             loss = self._loss(outputs, first)
             if share < 1:
                 loss = share * loss + (1 - share) * self._loss(outputs, second)
             loss = loss * (len(inputs) / len(images))
             loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
-        return float(total)
+            return loss.detach()
+
+        return float(sum(self._replicas.map(backward, cut)))
 
     def _loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         smoothing = self._recipe.label_smoothing
         return self._task.loss(outputs, labels, self._class_weights, smoothing=smoothing)
 
-    def _choose_paths(self, batch: int, number: int, piece: int) -> None:
+    def _choose_paths(self, model: nn.Module, batch: int, number: int, piece: int) -> None:
         if self._paths is not None:
             rng = np.random.default_rng((self._seed, _PATHS, number, piece))
             recipe = self._recipe
@@ -344,7 +363,7 @@ class FullTraining:
                 stochastic_depth=recipe.stochastic_depth,
                 batch=batch,
             )
-            choose_paths(self._model, choice)
+            choose_paths(model, choice)
 
     def _factor(self, number: int) -> float:
         """What the peak rate is multiplied by: a linear rise, then half a cosine to zero."""
@@ -386,6 +405,12 @@ class FullTraining:
             for number in range(min(STATISTICS_BATCHES, self._batches)):
                 model(resized(self._images[self._order(number)], self._size))
         return model.eval()
+
+
+def _layer(node: Node) -> nn.Module | None:
+    if isinstance(node.primitive, Dropout):
+        return SeededDropout(node.primitive.rate)
+    return trained_layer(node)
 
 
 def _trained_on(data: ImageData, recipe: FullRecipe) -> Split:

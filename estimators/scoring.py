@@ -60,8 +60,12 @@ def _batch(graph: Graph, device: str) -> int:
     """Images to score at once."""
     if device != "cpu":
         return LARGEST_BATCH
-    largest = BYTES_PER_VALUE * max(math.prod(map(int, node.shape)) for node in graph.nodes)
-    return max(SMALLEST_BATCH, min(LARGEST_BATCH, MAP_BYTES // largest))
+    return max(SMALLEST_BATCH, min(LARGEST_BATCH, MAP_BYTES // map_bytes(graph)))
+
+
+def map_bytes(graph: Graph) -> int:
+    """Of the largest feature map of one image, in float32."""
+    return BYTES_PER_VALUE * max(math.prod(map(int, node.shape)) for node in graph.nodes)
 
 
 def average_statistics(model: nn.Module) -> None:

@@ -1,0 +1,139 @@
+"""Copies of a network that compute at once: one set of parameters, one sum of gradients."""
+
+import threading
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from estimators.replicas import Replicas, pieces
+from search_spaces.architecture import Architecture, lower
+from search_spaces.blocks import Classifier, ConvNormAct
+from search_spaces.graph import Graph
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 2))
+
+
+def backward(model: nn.Module, images: Tensor) -> Tensor:
+    loss: Tensor = model(images).square().mean()
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.detach()
+
+
+def gradients(model: nn.Module) -> list[Tensor]:
+    return [one.grad.clone() for one in model.parameters() if one.grad is not None]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_gradients_and_results_are_those_of_one_network_piece_by_piece(count: int) -> None:
+    cut = torch.randn(24, 1, 8, 8).tensor_split(5)
+    alone, model = network(), network()
+    losses, sums = [], [torch.zeros_like(one) for one in alone.parameters()]
+    for piece in cut:
+        alone.zero_grad()
+        losses.append(backward(alone, piece))
+        sums = [one + more for one, more in zip(sums, gradients(alone), strict=True)]
+    with Replicas(model, count) as replicas:
+        assert replicas.map(backward, cut) == losses
+    assert len(gradients(model)) == len(sums) == 6
+    for one, other in zip(gradients(model), sums, strict=True):
+        assert torch.allclose(one, other, atol=1e-7)
+
+
+def test_pieces_are_computed_at_the_same_time() -> None:
+    meeting = threading.Barrier(3, timeout=60)
+
+    def meet(model: nn.Module, piece: int) -> Tensor:
+        meeting.wait()  # raises unless three are here
+        return torch.tensor(piece)
+
+    with Replicas(network(), 3) as replicas:
+        assert replicas.map(meet, range(6)) == list(range(6))
+
+
+def test_a_step_of_the_network_is_one_of_all_copies() -> None:
+    model = network()
+    with Replicas(model, 2) as replicas:
+        with torch.no_grad():
+            for one in model.parameters():
+                one.add_(1)
+        for copy in replicas.models:
+            assert all(map(torch.equal, copy.parameters(), model.parameters()))
+        assert replicas.models[0] is model
+
+
+def test_frozen_parameters_stay_so_and_unused_ones_have_no_gradient() -> None:
+    model = network()
+    model[0].requires_grad_(requires_grad=False)
+
+    def few(model: nn.Module, images: Tensor) -> Tensor:
+        model.zero_grad()
+        return backward(model[1], images)  # type: ignore[index]
+
+    with Replicas(model, 2) as replicas:
+        replicas.map(few, torch.randn(6, 4, 6, 6).tensor_split(2))
+    names = [name for name, one in model.named_parameters() if one.grad is not None]
+    assert names == ["1.weight", "1.bias"]
+
+
+def test_a_gradient_that_only_a_copy_has_is_the_networks() -> None:
+    model = network()
+
+    def second(model: nn.Module, images: Tensor) -> Tensor:
+        return backward(model, images) if images.mean() > 0 else torch.zeros(())
+
+    with Replicas(model, 2) as replicas:
+        replicas.map(second, [-torch.ones(2, 1, 8, 8), torch.ones(2, 1, 8, 8)])
+        assert len(gradients(model)) == 6
+        assert not gradients(replicas.models[1])
+
+
+@pytest.mark.parametrize("bad", [0, 1])
+def test_an_error_of_any_thread_is_raised_when_none_computes_any_more(bad: int) -> None:
+    others = []
+
+    def fail(model: nn.Module, piece: int) -> Tensor:
+        if piece == bad:
+            raise torch.OutOfMemoryError("out of memory")
+        others.append(piece)
+        return torch.zeros(())
+
+    with Replicas(network(), 2) as replicas:
+        with pytest.raises(torch.OutOfMemoryError):
+            replicas.map(fail, range(2))
+        assert others == [1 - bad]
+
+
+def test_each_copy_computes_with_as_many_threads_as_the_caller() -> None:
+    before, seen = torch.get_num_threads(), list[int]()
+
+    def look(model: nn.Module, piece: int) -> Tensor:
+        seen.append(torch.get_num_threads())
+        return torch.zeros(())
+
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            with Replicas(network(), 2) as replicas:
+                replicas.map(look, range(2))
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1, 1, 3, 3]
+
+
+def test_a_batch_is_cut_for_threads_unless_pieces_are_small_or_maps_are_large() -> None:
+    def graph(side: int, width: int = 16) -> Graph:
+        stages = ((ConvNormAct(width),),)
+        stem = ConvNormAct(width)
+        return lower(Architecture("Net", (1, side, side), stem, stages, Classifier(2)))
+
+    small = graph(28)
+    counts = {threads: pieces(small, 64, threads) for threads in (1, 2, 3, 16)}
+    assert counts == {1: 1, 2: 2, 3: 2, 16: 2}
+    assert [pieces(small, images, 16) for images in (2, 63, 96, 512)] == [1, 1, 3, 16]
+    assert pieces(graph(128), 64, 2) == 2  # 16 maps of 64 KiB, 32 MiB for half a batch
+    assert pieces(graph(256), 64, 2) == 1
+    assert pieces(graph(128, 32), 64, 2) == 1  # 64 MiB
