@@ -3,8 +3,8 @@
 import copy
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import final
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from estimators.augmentation import Augmentation, mixed
+from estimators.batch_gradients import IMAGES, MIXING, ORDER, BatchGradients
 from estimators.data import ImageData, Split
 from estimators.depthwise import trained_layer
 from estimators.determinism import alone, seed_of
@@ -20,24 +21,19 @@ from estimators.full_recipe import FullRecipe
 from estimators.lazy_images import expect, joined
 from estimators.order import Order
 from estimators.parameter_groups import Factors, check_factors, factor_of, freeze, groups
-from estimators.replicas import Replicas, pieces
 from estimators.resizing import resized
 from estimators.scoring import average_statistics, measure, scored
-from estimators.seeded_dropout import SeededDropout, seed_dropout
+from estimators.seeded_dropout import SeededDropout
 from estimators.snapshot import Epoch, Snapshot
 from estimators.task import Task
-from estimators.ways import BFLOAT16
 from search_spaces.graph import Graph, Node
 from search_spaces.modules import build, choose_paths
-from search_spaces.paths import Paths
 from search_spaces.primitives import Dropout
 
 STATISTICS_BATCHES = 50
 WARM_STEPS = 2  # that take longer than those that follow
 PACE_STEPS, PACE_IMAGES = 6, 512  # that tell how long the others take
 MOMENTUM = 0.9
-# First numbers of the seeds that keep the draws of a training apart.
-_ORDER, _DROPOUT, _PATHS, _IMAGES, _MIXING = range(5)
 
 
 @final
@@ -87,7 +83,6 @@ class FullTraining:
             raise ValueError(f"network must return {task.output_shape}, got {graph.output_shape}")
         self._task, self._recipe, self._seed, self._device = task, recipe, seed, device
         self._validation = None if recipe.merge_validation else data.validation
-        self._mixed = recipe.precision == BFLOAT16
         self._graph = graph
         self._size = tuple(int(side) for side in graph.input_shape[1:])
         with alone(device, seed=seed, keep_memory=False):
@@ -99,16 +94,9 @@ class FullTraining:
         self._frozen_norms = freeze(self._model, factors)
         self._optimizer = _optimizer(self._model, recipe, factors, recipe.of_layers(graph))
         self._average = {name: one.detach().clone() for name, one in self._trained()}
-        paths = Paths(graph)
-        dropping = recipe.drop_path > 0 and paths.columns > 1
-        thinning = recipe.stochastic_depth > 0 and len(paths.residuals) > 0
-        self._paths = paths if dropping or thinning else None
         train = _trained_on(data, recipe)
         self._images = train.images.to(device, memory_format=torch.channels_last)
         self._labels = train.labels.to(device)
-        self._class_weights = (
-            task.balanced(train.labels).to(device) if recipe.class_weights == "balanced" else None
-        )
         self._augment = Augmentation(
             data.mean, data.std, recipe.shift, recipe.flip, recipe.trivial, recipe.erasing
         )
@@ -118,13 +106,22 @@ class FullTraining:
             len(train),
             self._batch,
             self._batches,
-            lambda epoch: seed_of(seed, _ORDER, epoch),
+            lambda epoch: seed_of(seed, ORDER, epoch),
             device,
         )
+        weights = task.balanced(train.labels) if recipe.class_weights == "balanced" else None
+        self._gradients = BatchGradients(
+            self._model,
+            graph,
+            task,
+            recipe,
+            frozen=self._frozen_norms,
+            class_weights=None if weights is None else weights.to(device),
+            batch=self._batch,
+            seed=seed,
+            device=device,
+        )
         self._epoch, self._curve = 0, list[Epoch]()
-        threads = recipe.threads if device == "cpu" else 1
-        self._parts = pieces(graph, self._batch, threads)
-        self._replicas = Replicas(self._model, 1)
 
     @property
     def curve(self) -> tuple[Epoch, ...]:
@@ -145,7 +142,7 @@ class FullTraining:
         """
         while not self.done:
             first = self._epoch * self._batches
-            with self._stepping():
+            with self._gradients.in_threads():
                 loss = sum(self._step(number) for number in range(first, first + self._batches))
                 if not math.isfinite(loss):
                     raise EvaluationError(
@@ -194,7 +191,7 @@ class FullTraining:
         for parameter, state in self._optimizer.state.items():
             for key, value in state.items():
                 tensors[f"optimizer.{key}.{names[parameter]}"] = value
-        return Snapshot(_on_cpu(tensors), self.curve, self._parts)
+        return Snapshot(_on_cpu(tensors), self.curve, self._gradients.parts)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from where another training with the same arguments stood.
@@ -223,19 +220,18 @@ class FullTraining:
             alike = value.clone() if value.ndim == 0 else torch.empty_like(place).copy_(value)
             self._optimizer.state[place][key] = alike.detach()
         self._epoch, self._curve = len(snapshot.curve), list(snapshot.curve)
-        self._parts = snapshot.parts
+        self._gradients.parts = snapshot.parts
 
-    def try_steps(self, steps: int) -> None:
-        """Take the first steps, to see how long they take.
+    def try_steps(self, steps: int, clock: Callable[[], float] = time.monotonic) -> float:
+        """Take the first steps, and return how long they took by a clock.
 
         They are taken, so a training whose result is wanted is another one.
 
         Raises:
             EvaluationError: If the device has no room for them.
         """
-        with self._stepping():
-            for number in range(steps):
-                self._step(number % (self._recipe.epochs * self._batches))
+        with self._gradients.in_threads():
+            return self._timed(steps, clock)
 
     def seconds_per_pass(self) -> float:
         """How long a pass takes on this machine, by a few steps and some images that are scored.
@@ -246,10 +242,9 @@ class FullTraining:
             EvaluationError: If the device has no room for them.
         """
         with self._alone():
-            self.try_steps(WARM_STEPS)
-            begin = time.monotonic()
-            self.try_steps(PACE_STEPS)
-            step = (time.monotonic() - begin) / PACE_STEPS
+            with self._gradients.in_threads():
+                self._timed(WARM_STEPS, time.monotonic)
+                step = self._timed(PACE_STEPS, time.monotonic) / PACE_STEPS
             few = Split(self._images[:PACE_IMAGES], self._labels[:PACE_IMAGES])
             begin = time.monotonic()
             try:
@@ -261,19 +256,14 @@ class FullTraining:
         images += min(STATISTICS_BATCHES, self._batches) * self._batch
         return step * self._batches + image * images
 
+    def _timed(self, steps: int, clock: Callable[[], float]) -> float:
+        begin = clock()
+        for number in range(steps):
+            self._step(number % (self._recipe.epochs * self._batches))
+        return clock() - begin
+
     def _alone(self) -> AbstractContextManager[None]:
         return alone(self._device, seed=self._seed, threads=self._recipe.threads)
-
-    @contextmanager
-    def _stepping(self) -> Iterator[None]:
-        """With as many networks as compute at once, and the threads divided among them."""
-        threads = self._recipe.threads
-        count = min(self._parts, threads) if self._device == "cpu" else 1
-        with (
-            alone(self._device, seed=self._seed, threads=threads // count),
-            Replicas(self._model, count) as self._replicas,
-        ):
-            yield
 
     def _trained(self) -> list[tuple[str, nn.Parameter]]:
         return [(name, one) for name, one in self._model.named_parameters() if one.requires_grad]
@@ -287,83 +277,21 @@ class FullTraining:
     def _step(self, number: int) -> float:
         """One step of the optimizer; its loss."""
         chosen = self._order(number)
-        generator = torch.Generator().manual_seed(seed_of(self._seed, _IMAGES, number))
+        generator = torch.Generator().manual_seed(seed_of(self._seed, IMAGES, number))
         images = self._augment(self._images[chosen], generator)
         expect(self._images, self._order, number + 1)
-        rng = np.random.default_rng((self._seed, _MIXING, number))
+        rng = np.random.default_rng((self._seed, MIXING, number))
         recipe = self._recipe
         images, others, share = mixed(images, mixup=recipe.mixup, cutmix=recipe.cutmix, rng=rng)
         labels = self._labels[chosen]
         for group in self._optimizer.param_groups:
             group["lr"] = recipe.learning_rate * group["factor"] * self._factor(number)
-        for model in self._replicas.models:
-            model.train()
-            for name in self._frozen_norms:
-                model.get_submodule(name).eval()
         loss = self._gradients(images, (labels, labels[others]), share, number)
         if recipe.clip:
             nn.utils.clip_grad_norm_([one for _, one in self._trained()], recipe.clip)
         self._optimizer.step()
         self._move_average(number)
         return loss
-
-    def _gradients(
-        self, images: Tensor, labels: tuple[Tensor, Tensor], share: float, number: int
-    ) -> float:
-        """Gradients of a batch, in as many pieces as fit the memory; the mean loss.
-
-        Batch norms see each piece alone, and where pieces turn out too large, the first ones of
-        that batch twice.
-
-        Raises:
-            EvaluationError: If not even pieces of two images fit.
-        """
-        while True:
-            try:
-                return self._summed(images, labels, share, number)
-            except torch.OutOfMemoryError as error:
-                if len(images) < 4 * self._parts:
-                    raise EvaluationError(str(error), cause="oom_device") from error
-                self._parts *= 2
-
-    def _summed(
-        self, images: Tensor, labels: tuple[Tensor, Tensor], share: float, number: int
-    ) -> float:
-        self._optimizer.zero_grad(set_to_none=True)
-        split = (torch.tensor_split(one, self._parts) for one in (images, *labels))
-        cut = list(enumerate(zip(*split, strict=True)))
-
-        def backward(model: nn.Module, piece: tuple[int, tuple[Tensor, ...]]) -> Tensor:
-            place, (inputs, first, second) = piece
-            seed_dropout(model, seed_of(self._seed, _DROPOUT, number, place), inputs.device)
-            self._choose_paths(model, len(inputs), number, place)
-            with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self._mixed):
-                outputs = model(resized(inputs, self._size))
-            outputs = outputs.float()
-            loss = self._loss(outputs, first)
-            if share < 1:
-                loss = share * loss + (1 - share) * self._loss(outputs, second)
-            loss = loss * (len(inputs) / len(images))
-            loss.backward()  # type: ignore[no-untyped-call]
-            return loss.detach()
-
-        return float(sum(self._replicas.map(backward, cut)))
-
-    def _loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        smoothing = self._recipe.label_smoothing
-        return self._task.loss(outputs, labels, self._class_weights, smoothing=smoothing)
-
-    def _choose_paths(self, model: nn.Module, batch: int, number: int, piece: int) -> None:
-        if self._paths is not None:
-            rng = np.random.default_rng((self._seed, _PATHS, number, piece))
-            recipe = self._recipe
-            choice = self._paths.draw(
-                rng,
-                drop_path=recipe.drop_path,
-                stochastic_depth=recipe.stochastic_depth,
-                batch=batch,
-            )
-            choose_paths(model, choice)
 
     def _factor(self, number: int) -> float:
         """What the peak rate is multiplied by: a linear rise, then half a cosine to zero."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Self, TypeVar, final
 
+import torch
 from torch import Tensor, nn
 
 from estimators.scoring import map_bytes
@@ -22,8 +23,8 @@ class Replicas:
     """A network and copies of it that share its parameters, to compute at the same time.
 
     Threads within an operation wait for each other at its end, hundreds of times in a step; these
-    wait once. Each copy has buffers of its own: the network's own follow the pieces that it saw
-    itself.
+    wait once. Each copy has buffers of its own, so that the network's own follow the pieces that it
+    saw itself, and until the end of a step gradients of its own.
 
     A context; inside, parameters may change in place, and nothing else may compute with the
     network. Each copy is a thread, of as many threads within an operation as this one has.
@@ -38,7 +39,13 @@ class Replicas:
 
     def __init__(self, model: nn.Module, count: int) -> None:
         self.models = (model, *(_twin(model) for _ in range(count - 1)))
-        self._pool = ThreadPoolExecutor(max(1, count - 1))  # a thread begins with its first piece
+        # Threads begin with their first piece. Each is told how many compute in an operation: torch
+        # tells OpenMP so only at the first operation of its own, after convolutions of oneDNN.
+        self._pool = ThreadPoolExecutor(
+            max(1, count - 1),
+            initializer=torch.set_num_threads,
+            initargs=(torch.get_num_threads(),),
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -58,6 +65,8 @@ class Replicas:
                 draw from torch's global generator, which all threads share.
             pieces: In their order; as many as compute at once are in the works together.
         """
+        for model in self.models[1:]:
+            model.zero_grad()  # what an error left
         results = []
         for first in range(0, len(pieces), len(self.models)):
             results += self._at_once(function, pieces[first : first + len(self.models)])
@@ -83,9 +92,9 @@ class Replicas:
 def pieces(graph: Graph, images: int, threads: int) -> int:
     """Into how many pieces to cut each batch, for as many threads of a CPU to compute them.
 
-    One thread computes each of them, or several. A batch stays whole if its pieces would have fewer
-    than ``LEAST_IMAGES`` images, or feature maps as large as ``MOST_BYTES``: threads within an
-    operation serve these well.
+    Threads that are left over compute pieces with them, as many each; what does not divide is idle.
+    A batch stays whole if its pieces would have fewer than ``LEAST_IMAGES`` images, or feature maps
+    as large as ``MOST_BYTES``: threads within an operation serve these well.
 
     Args:
         graph: The network.

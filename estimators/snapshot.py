@@ -43,7 +43,8 @@ class Snapshot:
         tensors: Weights (``model.``), averaged weights (``average.``) and the state of the
             optimizer (``optimizer.``), on the CPU.
         curve: One entry for each pass that is done.
-        parts: Pieces that each batch is cut into, for want of memory on the device.
+        parts: Pieces that each batch is cut into, for several threads of a CPU or for want of
+            memory on another device.
     """
 
     tensors: Mapping[str, Tensor]

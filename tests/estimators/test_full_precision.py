@@ -1,6 +1,7 @@
 """A long training is timed in both precisions, and takes the one that is clearly faster."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -24,25 +25,25 @@ def chosen(recipe: FullRecipe = LONG, device: str = "cpu") -> FullRecipe:
 
 
 @pytest.fixture
-def seconds(monkeypatch: pytest.MonkeyPatch) -> dict[bool, float]:
-    """What steps take, by whether they are in bfloat16; no step is taken."""
-    table = {False: 1.0, True: 1.0}
-    monkeypatch.setattr(full_precision, "_seconds", lambda fit, _: table[fit._mixed])
+def seconds(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """What steps take, by their precision; no step is taken."""
+    table = {"float32": 1.0, "bfloat16": 1.0}
+    monkeypatch.setattr(full_precision, "_seconds", lambda fit, _: table[fit._recipe.precision])
     return table
 
 
 @pytest.mark.parametrize(("takes", "precision"), [(0.5, "bfloat16"), (0.9, "float32")])
 def test_bfloat16_is_taken_where_it_is_clearly_faster(
-    seconds: dict[bool, float], takes: float, precision: str
+    seconds: dict[str, float], takes: float, precision: str
 ) -> None:
-    seconds[True] = takes
+    seconds["bfloat16"] = takes
     assert chosen() == replace(LONG, precision=precision)
 
 
 def test_nothing_is_timed_where_it_does_not_pay_or_is_not_asked(
-    seconds: dict[bool, float],
+    seconds: dict[str, float],
 ) -> None:
-    seconds[True] = 0.1
+    seconds["bfloat16"] = 0.1
     for precision in ("float32", "bfloat16"):
         said = replace(LONG, precision=precision)
         assert chosen(said) == said
@@ -54,18 +55,18 @@ def test_nothing_is_timed_where_it_does_not_pay_or_is_not_asked(
 
 
 def test_real_steps_are_timed_in_both_and_leave_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken: list[bool] = []
+    taken: list[str] = []
     steps = FullTraining.try_steps
 
-    def watched(fit: FullTraining, count: int) -> None:
-        taken.append(fit._mixed)
-        steps(fit, count)
+    def watched(fit: FullTraining, *arguments: Any) -> float:
+        taken.append(fit._recipe.precision)
+        return steps(fit, *arguments)
 
     monkeypatch.setattr(FullTraining, "try_steps", watched)
     before = torch.random.get_rng_state()
     TOLD.clear()
     assert chosen().precision in ("float32", "bfloat16")
-    assert set(taken) == {False, True}
+    assert set(taken) == {"float32", "bfloat16"}
     assert len(TOLD) == 1
     assert torch.equal(before, torch.random.get_rng_state())
 

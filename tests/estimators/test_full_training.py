@@ -154,7 +154,10 @@ def test_pieces_in_two_threads_are_those_of_one_after_the_other(precision: str) 
     torch.manual_seed(0)
     given = {"initial": build(network()).state_dict(), "factors": [("stem", 0.0)]}
     one, two, whole = (training(replace(recipe, threads=threads), **given) for threads in (1, 2, 1))
-    one._parts = 2
+    one._gradients.parts = 2
+    with two._gradients.in_threads():
+        assert len(two._gradients._replicas.models) == 2
+        assert torch.get_num_threads() == 1
     losses, states = [], []
     for fit in (one, two, whole):
         losses.append([line.loss for line in fit.passes()])
@@ -343,10 +346,10 @@ def test_pieces_of_a_batch_add_up_to_its_gradient() -> None:
     gradients = []
     for parts in (1, 3):
         fit = training(FullRecipe(epochs=1, batch_size=16), initial=build_plain())
-        fit._parts = parts
+        fit._gradients.parts = parts
         fit._model.eval()
         images, labels = fit._images[:16], fit._labels[:16]
-        fit._summed(images, (labels, labels), 1.0, 0)
+        fit._gradients(images, (labels, labels), 1.0, 0)
         gradients.append([one.grad for one in fit._model.parameters()])
     for one, other in zip(*gradients, strict=True):
         assert one is not None
