@@ -263,6 +263,18 @@ def test_the_second_half_of_limited_time_is_for_the_winner(
     assert sum(trial.of is None for trial in nas.resume(folder, **options).trials) == 4
 
 
+def test_time_that_was_over_before_a_child_was_started_is_not_kept_for_the_winner(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, now = tmp_path / "run", [0.0]
+    search(folder, options)
+    monkeypatch.setattr("nas.session.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("nas.session.Session._pretrain", lambda self: now.insert(0, 4000.0))
+    longer = nas.resume(folder, budget=4, max_hours=1.0, **options)
+    assert longer.ended == "time limit of 1 h reached"
+    assert sum(trial.of is None for trial in longer.trials) == 2
+
+
 def test_a_final_training_that_was_begun_is_not_cut(
     options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
