@@ -22,12 +22,12 @@ from torch import nn
 
 from estimators.child_training import Recipe, adamw
 from estimators.data import ImageData, digits, from_arrays
-from estimators.depthwise import trained_layer
 from estimators.estimator import Population, Pretraining
 from estimators.shared_adam import SharedAdamW, Update
 from estimators.shared_layers import assemble
 from estimators.supernet import Supernet
 from estimators.task import Classification
+from estimators.trained_layers import trained_layer
 from estimators.training import Training
 from estimators.weight_bank import WeightBank
 from nas.children import Children

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from estimators.data import ImageData
-from estimators.depthwise import trained_layer
 from estimators.determinism import seed_of
 from estimators.estimator import Checkpoint, Evaluation, EvaluationError, Report
 from estimators.lazy_images import expect
@@ -22,6 +21,7 @@ from estimators.resizing import resized
 from estimators.schedule import Schedule
 from estimators.scoring import average_statistics, keep_statistics, measure
 from estimators.task import Task
+from estimators.trained_layers import trained_layer
 from estimators.ways import BFLOAT16, CHANNELS_LAST, CONTIGUOUS, FLOAT32
 from search_spaces.graph import Graph
 from search_spaces.modules import build, choose_paths

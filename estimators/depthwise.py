@@ -7,20 +7,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from search_spaces.graph import Node
-from search_spaces.modules import layer_of
 from search_spaces.primitives import Conv2d
 
 STRIP = 3  # columns of a kernel whose gradient torch computes fast
-
-
-def trained_layer(node: Node) -> nn.Module | None:
-    """The layer of ``layer_of`` for a network that is trained; same names and initial values."""
-    spec = node.primitive
-    if not isinstance(spec, Conv2d) or not is_depthwise(spec, node.input_shapes[0][0]):
-        return layer_of(node)
-    channels, kernel = int(spec.out_channels), int(spec.kernel_size)
-    return DepthwiseConv2d(channels, channels, kernel, bias=spec.bias, **numbers_of(spec))
 
 
 def is_depthwise(spec: Conv2d, in_channels: int) -> bool:

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 
 from estimators.data import ImageData, Split
+from estimators.determinism import alone
 from estimators.estimator import EvaluationError
 from estimators.full_recipe import FullRecipe
 from estimators.full_training import FullTraining
@@ -55,19 +56,21 @@ def in_faster_precision(
     plain = replace(recipe, epochs=1, class_weights="none", merge_validation=False)
     ways = [Way(precision) for precision in PRECISIONS]
     try:
-        seconds = {
-            way: partial(
-                _seconds,
-                FullTraining(
-                    graph, few, task, replace(plain, precision=way.precision), seed=0, device=device
-                ),
-                device,
-            )
-            for way in ways
-        }
-        return replace(recipe, precision=fastest(ways, seconds).precision)
+        with alone(device):  # memory is kept from one measurement to the next
+            seconds = {
+                way: partial(_seconds, _training(graph, few, task, plain, way, device), device)
+                for way in ways
+            }
+            return replace(recipe, precision=fastest(ways, seconds).precision)
     except (torch.OutOfMemoryError, EvaluationError):
         return replace(recipe, precision=FLOAT32)
+
+
+def _training(
+    graph: Graph, data: ImageData, task: Task, recipe: FullRecipe, way: Way, device: str
+) -> FullTraining:
+    recipe = replace(recipe, precision=way.precision)
+    return FullTraining(graph, data, task, recipe, seed=0, device=device)
 
 
 def _seconds(fit: FullTraining, device: str) -> float:

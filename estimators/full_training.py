@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from estimators.augmentation import Augmentation, mixed
 from estimators.batch_gradients import IMAGES, MIXING, ORDER, BatchGradients
 from estimators.data import ImageData, Split
-from estimators.depthwise import trained_layer
 from estimators.determinism import alone, seed_of
 from estimators.estimator import EvaluationError
 from estimators.full_recipe import FullRecipe
@@ -26,6 +25,7 @@ from estimators.scoring import average_statistics, measure, scored
 from estimators.seeded_dropout import SeededDropout
 from estimators.snapshot import Epoch, Snapshot
 from estimators.task import Task
+from estimators.trained_layers import trained_layer
 from search_spaces.graph import Graph, Node
 from search_spaces.modules import build, choose_paths
 from search_spaces.primitives import Dropout

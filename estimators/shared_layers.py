@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from estimators.depthwise import depthwise_conv2d, is_depthwise, numbers_of
+from estimators.pooling import mean_of_pixels
 from search_spaces.graph import Graph, Node
 from search_spaces.modules import Function, flat, layer_of, primitive_layer
-from search_spaces.primitives import BatchNorm2d, Conv2d, Dropout, Linear
+from search_spaces.primitives import BatchNorm2d, Conv2d, Dropout, GlobalAvgPool2d, Linear
 
 # Layers that have neither weights nor modes are the same in all networks.
 _without_state = lru_cache(maxsize=1024)(primitive_layer)
@@ -29,6 +30,8 @@ def assemble(graph: Graph, parameters: Mapping[str, nn.Parameter]) -> nn.Module:
 
     def function(node: Node) -> Function | None:
         spec = node.primitive
+        if isinstance(spec, GlobalAvgPool2d):
+            return mean_of_pixels
         if not isinstance(spec, Conv2d | BatchNorm2d | Linear):
             fresh = isinstance(spec, Dropout)  # as it has modes
             return layer_of(node) if fresh else _without_state(spec, node.input_shapes)

@@ -5,12 +5,12 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from estimators.data import digits
-from estimators.depthwise import STRIP, DepthwiseConv2d, depthwise_conv2d, trained_layer
+from estimators.depthwise import STRIP, depthwise_conv2d
 from estimators.full_recipe import FullRecipe
 from estimators.full_training import FullTraining
 from estimators.shared_layers import assemble
@@ -18,9 +18,8 @@ from estimators.task import Classification
 from estimators.training import Training
 from search_spaces.architecture import Architecture, lower
 from search_spaces.blocks import Classifier, ConvNormAct, MBConv
-from search_spaces.graph import Graph, Node
-from search_spaces.modules import build, layer_of
-from search_spaces.primitives import FREE, Conv2d, Primitive
+from search_spaces.graph import Graph
+from search_spaces.modules import build
 
 CHANNELS = 6
 LAYOUTS = [torch.channels_last, torch.contiguous_format]
@@ -225,31 +224,3 @@ def test_shared_weights_ask_so() -> None:
     with Watch() as watch:
         model(torch.randn(4, 1, 8, 8)).sum().backward()
     watch.assert_fast()
-
-
-@pytest.mark.parametrize(
-    ("primitive", "channels", "depthwise"),
-    [
-        (Conv2d(8, 5, 2, 2, 1, 8), 8, True),
-        (Conv2d(8, 3, 1, 2, 2, 8, bias=True), 8, True),
-        (Conv2d(16, 3, 1, 1, 1, 8), 8, False),  # two filters for each channel
-        (Conv2d(8, 3, 1, 1, 1, 4), 8, False),
-        (Conv2d(1, 3, 1, 1), 1, False),
-    ],
-    ids=str,
-)
-def test_layers_have_the_same_names_and_initial_values(
-    primitive: Primitive, channels: int, *, depthwise: bool
-) -> None:
-    shape = (channels, 9, 9)
-    node = Node("conv", "", primitive, (0,), (shape,), primitive.infer(shape), FREE)
-    torch.manual_seed(0)
-    ours = trained_layer(node)
-    torch.manual_seed(0)
-    torchs = layer_of(node)
-    assert isinstance(ours, DepthwiseConv2d) is depthwise
-    assert isinstance(torchs, nn.Conv2d)
-    assert ours is not None
-    assert ours.state_dict().keys() == torchs.state_dict().keys()
-    x = torch.randn(2, *shape)
-    assert torch.equal(ours(x), torchs(x))
