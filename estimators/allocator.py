@@ -36,8 +36,8 @@ def memory_kept() -> Iterator[None]:
     where they are nested, what is free then goes back to the system; what lives on keeps its place
     until the next end.
 
-    It serves the main thread: heaps of others hold no blocks so large. Nothing happens where the C
-    library is not glibc, or its options are set in the environment.
+    Of threads but the main one it serves blocks below 64 MiB: their heaps hold none so large.
+    Nothing happens where the C library is not glibc, or its options are set in the environment.
     """
     library = _library()
     if library is None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from estimators.determinism import alone, seed_of
 from estimators.estimator import EvaluationError
 from estimators.full_recipe import FullRecipe
-from estimators.replicas import Replicas, pieces
+from estimators.replicas import Replicas
 from estimators.resizing import resized
 from estimators.seeded_dropout import seed_dropout
 from estimators.task import Task
@@ -23,6 +23,10 @@ from search_spaces.paths import Paths
 # First numbers of the seeds that keep the draws of a training apart.
 ORDER, DROPOUT, PATHS, IMAGES, MIXING = range(5)
 
+LEAST_IMAGES = 32  # of a piece, of which batch norms take their statistics
+# Of a feature map: the heaps of all threads but the first hold no block as large, and the system
+# would map it anew in each step (glibc).
+MOST_BYTES = 2**26
 _Piece: TypeAlias = tuple[int, tuple[Tensor, ...]]  # its place; images, labels, other labels
 
 
@@ -72,29 +76,23 @@ class BatchGradients:
         self._paths = paths if dropping or thinning else None
         self._threads = recipe.threads if device == "cpu" else 1
         self.parts = pieces(graph, batch, self._threads)
-        self._replicas = Replicas(model, 1)
 
     @contextmanager
     def in_threads(self) -> Iterator[None]:
         """With networks in train mode, as many as compute at once, and threads divided among them.
 
-        Parameters may change in place inside; outside, pieces are computed one after the other, in
-        the mode that the network has.
+        Gradients are computed inside alone; parameters may change there in place.
         """
-        count, before = min(self.parts, self._threads), self._replicas
+        count = min(self.parts, self._threads)
         with (
             alone(self._device, seed=self._seed, threads=self._threads // count),
-            Replicas(self._model, count) as replicas,
+            Replicas(self._model, count) as self._replicas,
         ):
-            self._replicas = replicas
-            for model in replicas.models:
+            for model in self._replicas.models:
                 model.train()
                 for name in self._frozen:
                     model.get_submodule(name).eval()
-            try:
-                yield
-            finally:
-                self._replicas = before
+            yield
 
     def __call__(
         self, images: Tensor, labels: tuple[Tensor, Tensor], share: float, number: int
@@ -134,10 +132,9 @@ class BatchGradients:
             with torch.autocast(inputs.device.type, torch.bfloat16, enabled=mixed):
                 outputs = model(resized(inputs, self._size))
             outputs = outputs.float()
-            loss = self._loss(outputs, first)
+            loss = self._loss(outputs, first, labels[0])
             if share < 1:
-                loss = share * loss + (1 - share) * self._loss(outputs, second)
-            loss = loss * (len(inputs) / len(images))
+                loss = share * loss + (1 - share) * self._loss(outputs, second, labels[1])
             loss.backward()  # type: ignore[no-untyped-call]
             return loss.detach()
 
@@ -145,9 +142,13 @@ class BatchGradients:
         losses = self._replicas.map(backward, list(enumerate(zip(*cut, strict=True))))
         return float(sum(losses))
 
-    def _loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        smoothing = self._recipe.label_smoothing
-        return self._task.loss(outputs, labels, self._class_weights, smoothing=smoothing)
+    def _loss(self, outputs: Tensor, labels: Tensor, of_batch: Tensor) -> Tensor:
+        """Of a piece, times its part in the mean over its batch."""
+        weights, smoothing = self._class_weights, self._recipe.label_smoothing
+        loss = self._task.loss(outputs, labels, weights, smoothing=smoothing)
+        if weights is None:
+            return loss * (len(labels) / len(of_batch))
+        return loss * (weights[labels].sum() / weights[of_batch].sum())
 
     def _choose_paths(self, model: nn.Module, batch: int, number: int, place: int) -> None:
         if self._paths is not None:
@@ -158,3 +159,19 @@ class BatchGradients:
                 batch=batch,
             )
             choose_paths(model, choice)
+
+
+def pieces(graph: Graph, images: int, threads: int) -> int:
+    """Into how many pieces to cut each batch, for as many threads of a CPU to compute them.
+
+    Threads that are left over compute pieces with them, as many each; what does not divide is idle.
+    A batch stays whole if its pieces would have fewer than ``LEAST_IMAGES`` images, or feature maps
+    as large as ``MOST_BYTES``: threads within an operation serve these well.
+
+    Args:
+        graph: The network.
+        images: Of a batch.
+        threads: What computes, at least 1.
+    """
+    count = max(1, min(threads, images // LEAST_IMAGES))
+    return count if -(-images // count) * graph.largest_map_bytes < MOST_BYTES else 1

@@ -74,9 +74,8 @@ class FullRecipe(FamilyFactors):
         patience: Epochs without a better validation loss after which training stops; 0 for never.
         class_weights: ``none``, or ``balanced``: classes count the same in the loss.
         merge_validation: Whether validation images are trained on, too; not with ``patience``.
-        threads: What computes on a CPU, from 1 to 256. Where batches are large enough, each
-            computes a piece of them, or several together (``replicas.pieces``), and batch norms
-            see the pieces: another number is another curve.
+        threads: What computes on a CPU, from 1 to 256. Batches are cut into pieces for them
+            (``batch_gradients.pieces``), which batch norms see: another number is another curve.
         precision: What convolutions and linear layers compute in while training, ``float32`` or
             ``bfloat16``; weights, statistics of batch norms and scores are float32. ``auto`` is
             for whoever has timed them (``in_faster_precision``), and float32 where nobody has.

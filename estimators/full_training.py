@@ -43,7 +43,7 @@ class FullTraining:
     Life cycle: construct; ``restore`` a snapshot if there is one; iterate over ``passes``, which
     may be left at any time; then ``weights``. A training that goes on from a snapshot takes the
     same steps as one in a single piece: order, augmentation, dropout and paths are drawn from the
-    seed and the step's number alone.
+    seed, the number of the step and the place of the piece in its batch alone.
 
     The result is the last weights, averaged over the last part of the training, never the best
     over passes. Batch norms of averaged weights have no statistics of their own; theirs are taken
@@ -137,8 +137,8 @@ class FullTraining:
         """Train, and yield after every pass over the images.
 
         Raises:
-            EvaluationError: If the loss or a metric is not finite, or one image alone is too much
-                for the memory of the device.
+            EvaluationError: If the loss or a metric is not finite, or not even pieces of two images
+                fit the memory of the device.
         """
         while not self.done:
             first = self._epoch * self._batches
@@ -222,7 +222,7 @@ class FullTraining:
         self._epoch, self._curve = len(snapshot.curve), list(snapshot.curve)
         self._gradients.parts = snapshot.parts
 
-    def try_steps(self, steps: int, clock: Callable[[], float] = time.monotonic) -> float:
+    def try_steps(self, steps: int, clock: Callable[[], float]) -> float:
         """Take the first steps, and return how long they took by a clock.
 
         They are taken, so a training whose result is wanted is another one.

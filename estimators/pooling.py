@@ -20,9 +20,9 @@ class GlobalPool(nn.Module):
 def mean_of_pixels(x: Tensor) -> Tensor:
     """What ``torch.nn.AdaptiveAvgPool2d(1)`` computes, bit for bit; so are its gradients.
 
-    On a CPU torch writes these in the plain layout. To write them so for feature maps in
-    channels-last, and to add them to others there, takes many times as long as in channels-last.
-    They have no gradients of their own (``create_graph``).
+    On a CPU torch writes these in the plain layout, which for feature maps in channels-last takes 3
+    to 6 times as long as in theirs (96 to 288 channels, 11x11 to 28x28 pixels), and others that
+    they are added to follow them. They have no gradients of their own (``create_graph``).
 
     Args:
         x: ``(batch, channels, height, width)``.

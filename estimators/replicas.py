@@ -8,13 +8,6 @@ from typing import Self, TypeVar, final
 import torch
 from torch import Tensor, nn
 
-from estimators.scoring import map_bytes
-from search_spaces.graph import Graph
-
-LEAST_IMAGES = 32  # of a piece, of which batch norms take their statistics
-# Of a feature map: the heaps of all threads but the first hold no block as large, and the system
-# would map it anew in each step (glibc).
-MOST_BYTES = 2**26
 _Piece = TypeVar("_Piece")
 
 
@@ -87,22 +80,6 @@ class Replicas:
         for model in self.models[1:]:
             _move_gradients(model, self.models[0])
         return results
-
-
-def pieces(graph: Graph, images: int, threads: int) -> int:
-    """Into how many pieces to cut each batch, for as many threads of a CPU to compute them.
-
-    Threads that are left over compute pieces with them, as many each; what does not divide is idle.
-    A batch stays whole if its pieces would have fewer than ``LEAST_IMAGES`` images, or feature maps
-    as large as ``MOST_BYTES``: threads within an operation serve these well.
-
-    Args:
-        graph: The network.
-        images: Of a batch.
-        threads: What computes, at least 1.
-    """
-    count = max(1, min(threads, images // LEAST_IMAGES))
-    return count if -(-images // count) * map_bytes(graph) < MOST_BYTES else 1
 
 
 def _twin(model: nn.Module) -> nn.Module:

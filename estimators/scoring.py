@@ -1,7 +1,5 @@
 """From a network and images to metrics."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -10,7 +8,7 @@ from estimators.inference import for_inference
 from estimators.lazy_images import batches
 from estimators.resizing import resized
 from estimators.task import Task
-from search_spaces.graph import BYTES_PER_VALUE, Graph
+from search_spaces.graph import Graph
 
 LARGEST_BATCH, SMALLEST_BATCH = 512, 8  # images
 # Of the largest feature map of a batch on a CPU. From 4 to 8 MiB children of 8x8, 28x28 and 64x64
@@ -60,12 +58,7 @@ def _batch(graph: Graph, device: str) -> int:
     """Images to score at once."""
     if device != "cpu":
         return LARGEST_BATCH
-    return max(SMALLEST_BATCH, min(LARGEST_BATCH, MAP_BYTES // map_bytes(graph)))
-
-
-def map_bytes(graph: Graph) -> int:
-    """Of the largest feature map of one image, in float32."""
-    return BYTES_PER_VALUE * max(math.prod(map(int, node.shape)) for node in graph.nodes)
+    return max(SMALLEST_BATCH, min(LARGEST_BATCH, MAP_BYTES // graph.largest_map_bytes))
 
 
 def average_statistics(model: nn.Module) -> None:

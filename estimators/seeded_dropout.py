@@ -1,6 +1,6 @@
 """Dropout that draws from a generator of its own, not from the one that all threads share."""
 
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,14 @@ class SeededDropout(nn.Dropout):
     """
 
     generator: torch.Generator | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the generator: a copy is seeded by whoever computes with it.
+
+        To copy one would also cost CPython 3.11 a reference to None each time (torch's issue
+        188032).
+        """
+        return {**self.__dict__, "generator": None}
 
     def forward(self, x: Tensor) -> Tensor:
         """The values, of which in training each is zero with probability ``p``."""

@@ -109,6 +109,11 @@ class Graph:
         """Bytes of every node's output for one float32 image: what training keeps at most."""
         return BYTES_PER_VALUE * sum(_values(node.shape) for node in self.nodes)
 
+    @property
+    def largest_map_bytes(self) -> int:
+        """Bytes of the largest output of a node for one float32 image."""
+        return BYTES_PER_VALUE * max(_values(node.shape) for node in self.nodes)
+
     def digraph(self) -> "nx.MultiDiGraph[int]":
         """The graph for networkx: positions as nodes (``node=``), reads as edges (``port=``)."""
         digraph: nx.MultiDiGraph[int] = nx.MultiDiGraph()

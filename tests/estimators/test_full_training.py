@@ -1,5 +1,6 @@
 """Full training: the same curve in one piece or several, averaged weights, parts that stay."""
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -191,7 +192,7 @@ def test_a_training_of_whole_batches_goes_on_with_them_and_all_threads(
         return forward(images)
 
     monkeypatch.setattr(fit._model, "forward", watched)
-    fit.try_steps(1)
+    fit.try_steps(1, time.monotonic)
     assert seen == [(64, 2)]
 
 
@@ -341,15 +342,22 @@ def test_batches_that_do_not_fit_the_device_are_cut(monkeypatch: pytest.MonkeyPa
     assert fit.snapshot().parts == 4
 
 
-def test_pieces_of_a_batch_add_up_to_its_gradient() -> None:
+@pytest.mark.parametrize("class_weights", ["none", "balanced"])
+def test_pieces_of_a_batch_add_up_to_its_gradient(class_weights: Any) -> None:
     """Without batch norm in train mode, which sees each piece alone."""
+    recipe = FullRecipe(epochs=1, batch_size=16, class_weights=class_weights)
+    labels = (torch.arange(len(DATA.train)) % 5 == 0).long()
+    uneven = replace(DATA, train=Split(DATA.train.images, labels))
     gradients = []
     for parts in (1, 3):
-        fit = training(FullRecipe(epochs=1, batch_size=16), initial=build_plain())
+        fit = FullTraining(network(), uneven, Classification(2), recipe, seed=3, device="cpu")
+        fit._model.load_state_dict(build_plain())
         fit._gradients.parts = parts
-        fit._model.eval()
-        images, labels = fit._images[:16], fit._labels[:16]
-        fit._gradients(images, (labels, labels), 1.0, 0)
+        images, first = fit._images[:16], fit._labels[:16]
+        others = first.flip(0)
+        with fit._gradients.in_threads():
+            fit._model.eval()
+            fit._gradients(images, (first, others), 0.7, 0)
         gradients.append([one.grad for one in fit._model.parameters()])
     for one, other in zip(*gradients, strict=True):
         assert one is not None

@@ -31,12 +31,22 @@ def test_means_and_gradients_are_torchs_bit_for_bit(
 
 
 def test_under_autocast_it_is_torchs_too() -> None:
-    x = torch.randn(2, 3, 5, 5)
-    with torch.autocast("cpu", torch.bfloat16):
-        y = nn.functional.conv2d(x, torch.randn(4, 3, 3, 3))
-        torchs, ours = nn.AdaptiveAvgPool2d(1)(y), mean_of_pixels(y)
-    assert torchs.dtype == ours.dtype
-    assert torch.equal(torchs, ours)
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 5, 5).to(memory_format=torch.channels_last)
+    weight = torch.randn(4, 3, 3, 3).to(memory_format=torch.channels_last)
+    found = []
+    for pool in (nn.AdaptiveAvgPool2d(1), GlobalPool()):
+        leaf = x.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            maps = nn.functional.conv2d(leaf, weight)
+            assert maps.is_contiguous(memory_format=torch.channels_last)
+            y = pool(maps)
+        assert y.dtype == torch.bfloat16
+        y.float().square().sum().backward()
+        found.append((y.detach(), leaf.grad))
+    for torchs, ours in zip(*found, strict=True):
+        assert ours is not None
+        assert torch.equal(torchs, ours)
 
 
 def test_its_gradient_and_the_sum_with_others_stay_in_channels_last() -> None:

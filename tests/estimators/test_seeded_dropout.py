@@ -1,5 +1,7 @@
 """Dropout with a generator of its own: the same values as torch's in law, and by its seed."""
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -57,3 +59,11 @@ def test_half_precision_stays_so() -> None:
     layer = SeededDropout(0.5)
     seed_dropout(layer, 3, CPU)
     assert layer(torch.ones(8, dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+
+def test_a_copy_waits_for_a_seed_of_its_own() -> None:
+    layer = SeededDropout(0.5)
+    seed_dropout(layer, 3, CPU)
+    twin = copy.deepcopy(layer)
+    assert (twin.generator, twin.p) == (None, 0.5)
+    assert layer.generator is not None

@@ -68,7 +68,8 @@ def test_children_of_a_supernet_have_the_same_layers() -> None:
         assert torch.equal(y, model(x))
         names.append(Counter(names_of(y.grad_fn)))
     assert names[0] == names[1]
-    assert (names[0]["_MeanBackward"], names[0]["_DepthwiseBackward"]) == (2, 1)
+    assert names[0]["_MeanBackward"] > 0
+    assert names[0]["_DepthwiseBackward"] == 1
 
 
 def names_of(node: Any) -> Iterator[str]:
