@@ -81,7 +81,7 @@ class BatchGradients:
     def in_threads(self) -> Iterator[None]:
         """With networks in train mode, as many as compute at once, and threads divided among them.
 
-        Gradients are computed inside alone; parameters may change there in place.
+        Only inside are gradients computed; parameters may change there in place.
         """
         count = min(self.parts, self._threads)
         with (
