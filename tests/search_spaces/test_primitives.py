@@ -79,6 +79,7 @@ def compare_with_torch(graph: Graph, model: nn.Module, every_output_of: EveryOut
             assert sum(values.numel() for values in own) == node.cost.params, node
     assert graph.output_shape == tuple(model(images).shape[1:])
     assert graph.activation_bytes == sum(4 * output.numel() for output in outputs)
+    assert graph.largest_map_bytes == max(4 * output.numel() for output in outputs)
 
 
 @settings(max_examples=120)
