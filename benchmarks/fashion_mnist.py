@@ -12,7 +12,8 @@ best validation accuracy stands for them.
 Core-seconds are processor time of all processes of a piece, sampled from ``/proc``, so that they
 mean the same on a machine with other work; there, ``--hours`` must be as much longer as the machine
 is slower, and the line of a search says whether it stayed within its two hours of two cores.
-Every finished piece is one JSON line in FOLDER/results.jsonl and is not done again. What was
+Every finished piece is one JSON line in FOLDER/results.jsonl and is not done again; what is known
+so far lies in benchmarks/results/fashion_mnist.jsonl, to be copied there. What was
 interrupted goes on where it stood, with what it has taken. ``--only`` does the pieces whose name
 contains a text. At the end, what stands is summed up.
 """
