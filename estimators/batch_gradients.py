@@ -92,7 +92,10 @@ class BatchGradients:
                 model.train()
                 for name in self._frozen:
                     model.get_submodule(name).eval()
-            yield
+            try:
+                yield
+            finally:
+                del self._replicas  # with the copies
 
     def __call__(
         self, images: Tensor, labels: tuple[Tensor, Tensor], share: float, number: int
@@ -122,7 +125,7 @@ class BatchGradients:
     def _summed(
         self, images: Tensor, labels: tuple[Tensor, Tensor], share: float, number: int
     ) -> float:
-        self._model.zero_grad(set_to_none=True)
+        self._model.zero_grad()
 
         def backward(model: nn.Module, piece: _Piece) -> Tensor:
             place, (inputs, first, second) = piece
