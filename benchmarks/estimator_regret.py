@@ -41,9 +41,10 @@ from nas.audit.sample import drawn
 from nas.audit.statistics import DRAWS, expected_regret, regret
 from nas.audit.subjects import COSTS, Subject, default_labels, subject
 from nas.children import Child
-from nas.configuration import Configuration, Prepared, prepare
+from nas.configuration import Configuration
 from nas.interrupts import Interrupts
 from nas.plan import AUDIT, training_seed
+from nas.preparation import Prepared, prepare
 from nas.pretraining import pretrain
 
 IMAGES, EPOCHS = 4_000, 6

@@ -22,11 +22,12 @@ import torch
 from scipy import stats
 
 from estimators.training import Training
-from nas.configuration import Configuration, prepare
+from nas.configuration import Configuration
 from nas.construction import prepare_estimator
 from nas.engine import Search
 from nas.journal import Journal
 from nas.plan import FINAL, training_seed
+from nas.preparation import prepare
 from nas.record import Record
 from nas.workers import InProcessWorkers
 

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from estimators.estimator import Estimator
 from nas.audit.sample import SAMPLE, drawn
-from nas.configuration import Configuration, Prepared, of_run, prepare, resolve_device
+from nas.configuration import Configuration, of_run
 from nas.datasets import Data, options
+from nas.device import resolve_device
 from nas.errors import NasError, usage_error
 from nas.execution import Execution, ray_for
 from nas.images import images_of
@@ -17,6 +18,7 @@ from nas.interrupts import Interrupted, Interrupts
 from nas.loading import load
 from nas.lock import RunLock
 from nas.plan import LEAST_AUDITED
+from nas.preparation import Prepared, prepare
 from nas.progress import Progress, Silent
 from nas.result import Result
 from nas.run_folder import (

@@ -13,7 +13,7 @@ from estimators.estimator import Estimator, Evaluation, EvaluationError
 from estimators.full_training import FullTraining
 from estimators.training import Training
 from nas.calibration import calibrated
-from nas.configuration import Configuration, Prepared, prepare
+from nas.configuration import Configuration
 from nas.construction import make_estimator, prepare_estimator
 from nas.errors import NasError
 from nas.halving import cost_share
@@ -21,6 +21,7 @@ from nas.latency import latency_ms
 from nas.limits import format_quantity
 from nas.panel import duration
 from nas.plan import FRESH_SEEDS, PREFLIGHT, finalists_of, rng_of, training_seed
+from nas.preparation import Prepared, prepare
 from nas.terminal import escaped
 from nas.untrained import UntrainedScore
 from nas.ways import settled_ways

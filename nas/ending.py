@@ -12,16 +12,16 @@ from estimators.estimator import EvaluationError
 from estimators.scoring import scored
 from estimators.training import Training
 from nas import scaling
-from nas.configuration import Prepared
+from nas.device import device_here
 from nas.engine import BUDGET_SPENT, RETRIED
 from nas.errors import NasError
-from nas.execution import device_here
 from nas.export import ARCHITECTURE, Preprocessing, Winner, export
 from nas.final_training import checkpoint_of
 from nas.finalists import Finalist, Rescoring
 from nas.front_chart import front_chart
 from nas.journal import Journal
 from nas.plan import FINAL, training_seed
+from nas.preparation import Prepared
 from nas.real_images import few_images
 from nas.record import FINAL_TRAINING, FULL, WEIGHTS, Kept, Reading, Record
 from nas.result import Exported, FinalFigures, Result, TestFigures, outline, summary

@@ -12,8 +12,8 @@ from estimators.calibration import calibration_error, confusion
 from estimators.scoring import outputs_of, scored
 from estimators.task import Classification
 from nas.as_read import SPLITS, readable
-from nas.configuration import resolve_device
 from nas.datasets import Data
+from nas.device import resolve_device
 from nas.errors import usage_error
 from nas.formats.running import network_of
 from nas.loading import find

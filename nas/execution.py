@@ -5,12 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
-import torch
-
 from estimators.determinism import cpus
 from estimators.estimator import Estimator
-from nas.configuration import Prepared
 from nas.interrupts import Interrupts
+from nas.preparation import Prepared
 from nas.workers import InProcessWorkers, Workers
 
 if TYPE_CHECKING:
@@ -53,13 +51,6 @@ class Execution:
     def gpus(self, device: str) -> float:
         """Cards that each worker reserves on a device."""
         return float(device == "cuda") if self.gpus_per_child is None else self.gpus_per_child
-
-
-def device_here(device: str) -> str:
-    """Where this process computes for a run: on the run's device, if there is one here."""
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        return "cpu"  # the workers have it
-    return device
 
 
 @contextmanager

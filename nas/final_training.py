@@ -1,15 +1,13 @@
 """The last training: the winner to the end, with a recipe of its own."""
 
-import math
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 from estimators.data import ImageData
 from estimators.estimator import EvaluationError
-from estimators.full_recipe import FullRecipe, default_recipe
+from estimators.full_recipe import FullRecipe
 from estimators.full_training import FullTraining
 from estimators.task import Task
 from nas.engine import RETRIED, RETRIES
@@ -22,41 +20,7 @@ from nas.weights import keep
 from nas.workers import Failure, Job, Outcome
 from search_spaces.graph import Graph
 
-TIMES = 10  # passes over the images for each epoch of a child, at least
-MOST_IMAGES = 1_000_000  # that these see in all
 USED = 0.95  # of the time that is left, at most: test images and export come after it
-SHARE = 0.25  # of all images that the search's children see, at least
-
-
-def final_recipe(
-    images: ImageData,
-    *,
-    child_epochs: int,
-    child_images: int,
-    searched: float,
-    cpus: int = 1,
-    options: Mapping[str, Any],
-) -> FullRecipe:
-    """How the winner is trained: as long as ``SHARE`` of the search, or ``TIMES`` a child.
-
-    The latter is no more than ``MOST_IMAGES`` see, but a pass over all images at least.
-
-    Args:
-        images: The data.
-        child_epochs: Epochs of a child at fidelity 1.
-        child_images: Training images that each of them sees; 0 for all.
-        searched: Children that the search trains, in units of such a one.
-        cpus: That may compute.
-        options: Fields of the recipe that the user set.
-
-    Raises:
-        ValueError: If one is out of range.
-    """
-    number = len(images.train)
-    part = child_images / number if child_images else 1.0
-    long = min(TIMES * child_epochs, max(1, MOST_IMAGES // number))
-    epochs = max(long, math.ceil(SHARE * searched * child_epochs * part))
-    return replace(default_recipe(images, epochs=epochs, cpus=cpus), **options)
 
 
 def affordable(

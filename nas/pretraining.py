@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from estimators.estimator import EvaluationError, Population, Pretrained, Pretraining
-from nas.configuration import Prepared
+from nas.device import device_here
 from nas.errors import NasError
-from nas.execution import device_here
 from nas.interrupts import Interrupted, Interrupts
 from nas.plan import PRETRAINING, rng_of, training_seed
+from nas.preparation import Prepared
 
 
 def pretrain(

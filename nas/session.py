@@ -17,16 +17,17 @@ from estimators.finishing import Finishing
 from estimators.full_recipe import FullRecipe
 from estimators.training import Training
 from estimators.ways import AUTO, FLOAT32
-from nas.configuration import Prepared
+from nas.device import device_here
 from nas.ending import Ending
 from nas.engine import BUDGET_SPENT, Search, SearchFailed
 from nas.errors import NasError
-from nas.execution import Execution, device_here, workers_for
+from nas.execution import Execution, workers_for
 from nas.export import ARCHITECTURE
 from nas.final_training import FinalTraining, affordable, checkpoint_of
 from nas.finalists import Finalist, Rescoring
 from nas.interrupts import Interrupted, Interrupts
 from nas.journal import Journal, read_events
+from nas.preparation import Prepared
 from nas.pretraining import pretrain
 from nas.progress import Progress
 from nas.record import Record

@@ -16,12 +16,13 @@ from ray.tune.search import Searcher
 
 from estimators.estimator import Checkpoint, Estimator, Evaluation
 from estimators.task import Metric
-from nas.configuration import Configuration, prepare
+from nas.configuration import Configuration
 from nas.engine import Search, SearchFailed
 from nas.errors import usage_error
 from nas.journal import Journal
 from nas.limits import Objective
 from nas.lock import RunLock
+from nas.preparation import prepare
 from nas.record import Record
 from nas.run_folder import EVENTS, RUN, create, write_json
 from nas.session import opened

@@ -16,13 +16,13 @@ from nas.audit.sample import SAMPLE, drawn
 from nas.audit.statistics import seed_noise
 from nas.audit.subjects import Subject, default_labels, subject
 from nas.children import Child
-from nas.configuration import Prepared
 from nas.errors import NasError
 from nas.execution import Execution, workers_for
 from nas.interrupts import Interrupts
 from nas.journal import Journal
 from nas.plan import AUDIT as AUDIT_KEY
 from nas.plan import FRESH_SEEDS, LEAST_AUDITED, training_seed
+from nas.preparation import Prepared
 from nas.pretraining import pretrain
 from nas.record import Record
 from nas.run_folder import AUDIT, AUDIT_DOCUMENT, ESTIMATOR, SUMMARY, read_json, tidy, write_json

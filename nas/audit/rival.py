@@ -12,8 +12,8 @@ from nas.audit.sample import drawn
 from nas.audit.statistics import CONFIDENCE
 from nas.audit.subjects import Subject
 from nas.children import Child
-from nas.configuration import Prepared
 from nas.plan import AUDIT, FINALISTS, FRESH_SEEDS, training_seed
+from nas.preparation import Prepared
 from nas.record import Record
 
 RIVAL, RIVAL_FRESH = 2, 3  # purposes of seeds; the audit's own have others

@@ -4,9 +4,9 @@ from collections import Counter
 from itertools import count
 
 from nas.children import Child
-from nas.configuration import Prepared
 from nas.errors import NasError
 from nas.plan import AUDIT, LEAST_AUDITED, rng_of
+from nas.preparation import Prepared
 from search_spaces.genome import Genotype
 
 SAMPLE = 0  # the purpose of the children that are trained in full

@@ -6,10 +6,10 @@ from typing import Any, Self, final
 from estimators.estimator import STAND_IN, Estimator
 from estimators.proxy import SCORES
 from nas import plugins
-from nas.configuration import Prepared
 from nas.construction import make_estimator, prepare_estimator
 from nas.errors import usage_error
 from nas.limits import Objective
+from nas.preparation import Prepared
 from nas.ways import settled_ways
 from search_spaces.strict_json import JsonError, dumps, loads
 

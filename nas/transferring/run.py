@@ -9,8 +9,8 @@ from typing import Any
 
 from estimators.data import ImageData
 from estimators.training import Training
-from nas.configuration import resolve_device
 from nas.datasets import Data, is_path, options
+from nas.device import resolve_device
 from nas.errors import usage_error
 from nas.export import Preprocessing, Winner, check_new, export
 from nas.images import images_of

@@ -10,7 +10,7 @@ import pytest
 from estimators.data import ImageData
 from estimators.estimator import Checkpoint, Estimator, Evaluation, Report
 from estimators.task import Task
-from nas import api, configuration
+from nas import api, final_recipe
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import Classifier, ConvNormAct
 from search_spaces.genome import Decision, Genome, Genotype
@@ -68,9 +68,9 @@ class Cheap(Estimator):
 @pytest.fixture(autouse=True, scope="session")
 def _no_final_training() -> Iterator[None]:
     """Searches of tests end without a final training unless they ask for one."""
-    usual, configuration.FINAL_TRAINING = configuration.FINAL_TRAINING, "off"
+    usual, final_recipe.USUAL = final_recipe.USUAL, "off"
     yield
-    configuration.FINAL_TRAINING = usual
+    final_recipe.USUAL = usual
 
 
 class Finished(NamedTuple):

@@ -14,10 +14,11 @@ from estimators.data import from_arrays
 from estimators.proxy import Proxy
 from estimators.task import Classification
 from nas.children import Children
-from nas.configuration import Configuration, prepare
+from nas.configuration import Configuration
 from nas.dry_run import dry_run, text
 from nas.errors import NasError
 from nas.limits import Limits
+from nas.preparation import prepare
 from nas.proposals import Proposals
 from nas.record import Record
 from nas.run_folder import read_record, write_json

@@ -23,11 +23,13 @@ from estimators.full_training import FullTraining
 from estimators.snapshot import Epoch
 from estimators.task import Classification
 from estimators.training import Training
-from nas.configuration import Configuration, prepare
+from nas.configuration import Configuration
 from nas.errors import NasError
 from nas.execution import Execution
-from nas.final_training import checkpoint_of, final_recipe
+from nas.final_recipe import final_recipe
+from nas.final_training import checkpoint_of
 from nas.journal import read_events
+from nas.preparation import prepare
 from nas.progress import Lines
 from nas.record import FULL
 from search_spaces.architecture import lower

@@ -11,12 +11,13 @@ import torch
 
 import nas
 from nas import api, status
-from nas.configuration import Configuration, prepare
+from nas.configuration import Configuration
 from nas.errors import NasError
 from nas.front import covered
 from nas.journal import read_events
 from nas.limits import Objective
 from nas.panel import panel
+from nas.preparation import prepare
 from nas.record import Record
 from nas.run_folder import read_record
 from nas.status import front_lines, now

@@ -15,13 +15,14 @@ from estimators.data import from_arrays
 from estimators.estimator import Estimator, Evaluation
 from estimators.task import Classification
 from nas.children import Children
-from nas.configuration import Configuration, prepare
+from nas.configuration import Configuration
 from nas.dry_run import dry_run, text
 from nas.engine import Search
 from nas.errors import NasError
 from nas.journal import Journal, read_events
 from nas.limits import Limits, Objective
 from nas.plan import ASK, Plan, rng_of
+from nas.preparation import prepare
 from nas.proposals import Choice, Proposals
 from nas.record import Record
 from nas.run_folder import read_record, write_json

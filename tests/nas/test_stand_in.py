@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 import nas
-from nas.configuration import Configuration, prepare
+from nas.configuration import Configuration
 from nas.dry_run import dry_run
 from nas.errors import NasError
 from nas.journal import read_events
 from nas.limits import Objective
+from nas.preparation import prepare
 from nas.run_folder import read_record
 from nas.status import document as status_of
 from search_spaces.space import SearchSpace

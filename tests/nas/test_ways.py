@@ -12,10 +12,11 @@ from estimators.task import Classification
 from estimators.training import Training
 from nas.audit.subjects import subject
 from nas.children import Children
-from nas.configuration import Configuration, prepare
+from nas.configuration import Configuration
 from nas.errors import NasError
 from nas.journal import read_events
 from nas.limits import Limits
+from nas.preparation import prepare
 from nas.run_folder import read_record
 from nas.ways import settled_ways
 from search_spaces.families import shares

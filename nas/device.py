@@ -1,0 +1,34 @@
+"""Where a run computes: names of devices, and what there is."""
+
+import torch
+
+from nas.errors import NasError, usage_error
+from nas.plugins import unknown
+
+
+def resolve_device(device: str) -> str:
+    """The torch device that ``auto``, ``cpu``, ``cuda`` or ``mps`` stands for.
+
+    Raises:
+        NasError: If the name is another (exit code 2) or there is no such device (5).
+    """
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if device == "auto":
+        return next(name for name, there in available.items() if there)
+    if device not in available:
+        raise usage_error(f"--device: {unknown(device, ['auto', *available])}")
+    if not available[device]:
+        have = ", ".join(name for name, there in available.items() if there)
+        raise NasError(f"--device: {device} is not available here; have {have}", exit_code=5)
+    return device
+
+
+def device_here(device: str) -> str:
+    """Where this process computes for a run: on the run's device, if there is one here."""
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        return "cpu"  # the workers have it
+    return device

@@ -1,0 +1,355 @@
+"""From what a user asks for to everything a run needs, checked before anything starts."""
+
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+from estimators.data import ImageData
+from estimators.estimator import STAND_IN, Estimator
+from estimators.full_recipe import FullRecipe
+from estimators.proxy import SCORES
+from estimators.task import Classification, Metric, Task
+from estimators.training import Training
+from nas import final_recipe, plugins
+from nas.children import Children
+from nas.configuration import Configuration, whole
+from nas.construction import construct, make_estimator, make_space, prepare_estimator, target_of
+from nas.datasets import recorded
+from nas.device import resolve_device
+from nas.errors import NasError, usage_error
+from nas.halving import rungs_of
+from nas.images import images_of
+from nas.limits import Limits, Objective
+from nas.objectives import objectives_of
+from nas.plan import FRESH_SEEDS, PREFLIGHT, Plan, finalists_of, rng_of
+from nas.run_folder import Beside, Derived, RunRecord, Settings, versions
+from nas.scales import cost_scales, scaled, scales
+from nas.screening import LOOKED_AT, Screen, check_screen
+from nas.untrained import (
+    ScoredChildren,
+    UntrainedScore,
+    check_features,
+    check_score,
+    untrained_score,
+)
+from nas.ways import settled_ways
+from search_spaces.genome import Genome
+from search_spaces.space import SearchSpace
+from strategies import DEFAULT_OF_SEVERAL, DEFAULT_STRATEGY
+from strategies.strategy import Strategy
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that a run needs.
+
+    Attributes:
+        images: The data.
+        task: What is asked of it.
+        space: The search space.
+        children: Makes networks, and knows the limits.
+        estimator: Prepared with the data.
+        judge: Trains the finalists; the estimator itself, unless its scores are a stand-in.
+        recipe: How the winner is trained in the end; None for not at all.
+        strategy: Fresh.
+        plan: What the search is to do.
+        record: What ``run.json`` will say.
+        screen: Chooses among proposals; None where the first is asked for.
+        untrained: Scores of untrained networks that the strategy has among its features.
+    """
+
+    images: ImageData
+    task: Task
+    space: SearchSpace
+    children: Children
+    estimator: Estimator
+    judge: Estimator
+    recipe: FullRecipe | None
+    strategy: Strategy
+    plan: Plan
+    record: RunRecord
+    screen: Screen | None
+    untrained: tuple[UntrainedScore, ...]
+
+    def metrics(self, estimator: Estimator) -> dict[str, Metric]:
+        """What evaluations hold, of which those that rank trials or finalists are required."""
+        required = {self.plan.objective.metric, self.plan.verdict.metric}
+        return {
+            name: replace(metric, required=name in required)
+            for name, metric in estimator.metrics(self.task).items()
+        }
+
+
+def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int = 1) -> Prepared:
+    """Check everything and make it.
+
+    Args:
+        configuration: What is asked for.
+        elsewhere: Whether children are trained on other machines, which may have the device that
+            this one lacks.
+        cpus: That the final training may use, unless an earlier session or the user has said so.
+
+    Raises:
+        NasError: If a value cannot be used (exit code 2), no network of the space is within the
+            limits (3), or there is no such device (5).
+    """
+    settings, seed = configuration.checked_settings(), configuration.seed
+    limits, numbers = configuration.limits(), configuration.checked_numbers()
+    device = _device(configuration, limits, elsewhere=elsewhere)
+    images = images_of(configuration.data, configuration.data_options)
+    task = Classification(len(images.classes))
+    goals = objectives_of(task, configuration.objectives)
+    space = make_space(
+        configuration.space, images.input_shape, len(images.classes), settings["space"]
+    )
+    children = Children(space, limits)
+    estimator = make_estimator(
+        configuration.estimator, {**configuration.resolved, **settings["estimator"]}
+    )
+    asked, objectives = _guided(configuration, estimator, goals)
+    making = target_of("strategies", _strategy_of(configuration, objectives=len(objectives)))
+    check_features(
+        configuration.features, strategy=making, estimator=estimator, objectives=len(objectives)
+    )
+    looked_at = _looked_at(configuration, estimator, making, objectives=len(objectives))
+    _check_feasible(children, limits, seed)
+    scores = _untrained(configuration, images, task, children)
+    features = tuple(scores[name] for name in configuration.features)
+    strategy = construct(
+        Strategy,  # type: ignore[type-abstract]
+        making,
+        (
+            space.genome,
+            numbers["budget"],
+            tuple(one.direction for one in objectives),
+            ScoredChildren(children, features) if features else children,
+        ),
+        options={**settings["strategy"], **configuration.derived},
+        part="strategy",
+    )
+    known = configuration.scales
+    if len(objectives) > 1 and not known:
+        costs = cost_scales(
+            objectives, space=space, children=children, limits=limits, seed=seed, device=device
+        )
+        known = {**scales(objectives, images=images, task=task), **costs}
+    objective, *beside = scaled(objectives, known) if known else objectives
+    prepare_estimator(estimator, images, task, children=children, seed=seed)
+    judge = estimator
+    if asked is not None:
+        judge = Training()
+        prepare_estimator(judge, images, task, children=children, seed=seed)
+    ways = settled_ways(judge, configuration.ways, children=children, seed=seed, device=device)
+    plan = Plan(
+        objective=objective,
+        beside=tuple(beside),
+        asked=asked,
+        limits=limits,
+        device=device,
+        halving=0 if configuration.halving is None else int(configuration.halving),
+        rungs=_rungs(configuration, estimator, objectives=len(objectives)),
+        **numbers,
+    )
+    screen = None if looked_at is None else Screen(scores[str(configuration.screen)], looked_at)
+    recipe = final_recipe.recipe_of(configuration, images, judge, plan, cpus=cpus)
+    derived = Derived(
+        strategy=dict(strategy.derived()),
+        estimator=dict(estimator.recipe),
+        run={"finalists": finalists_of(len(objectives)), "fresh_seeds": FRESH_SEEDS},
+        scales=dict(known),
+        train={} if recipe is None else recipe.document(),
+        rungs=plan.rungs,
+        ways=ways,
+        screen={} if screen is None else dict(screen.score.recipe),
+        features={one.name: dict(one.recipe) for one in features},
+    )
+    record = _written(
+        configuration, plan, images, derived=derived, screen=screen, genome=space.genome
+    )
+    return Prepared(
+        images=images,
+        task=task,
+        space=space,
+        children=children,
+        estimator=estimator,
+        judge=judge,
+        recipe=recipe,
+        strategy=strategy,
+        plan=plan,
+        record=record,
+        screen=screen,
+        untrained=features,
+    )
+
+
+def _written(
+    configuration: Configuration,
+    plan: Plan,
+    images: ImageData,
+    *,
+    derived: Derived,
+    screen: Screen | None,
+    genome: Genome,
+) -> RunRecord:
+    """What ``run.json`` says of a run."""
+    objective = plan.objective
+    strategy = _strategy_of(configuration, objectives=len(plan.objectives))
+    return RunRecord(
+        space=plugins.name_of("search_spaces", configuration.space),
+        strategy=plugins.name_of("strategies", strategy),
+        estimator=plugins.name_of("estimators", configuration.estimator),
+        data=recorded(configuration.data),
+        data_options=configuration.data_options,
+        data_fingerprint=images.fingerprint,
+        input_shape=images.input_shape,
+        num_classes=len(images.classes),
+        budget=plan.budget,
+        seed=plan.seed,
+        device=plan.device,
+        objective=objective.metric,
+        direction=objective.direction,
+        verdict=None if plan.asked is None else plan.asked.metric,
+        beside=tuple(Beside(metric=one.metric, direction=one.direction) for one in plan.beside),
+        fidelity=plan.fidelity,
+        halving=plan.halving if plan.rungs else None,
+        screen=None if screen is None else screen.score.name,
+        screen_of=None if screen is None else screen.looked_at,
+        features=configuration.features,
+        max_params=plan.limits.max_params,
+        max_macs=plan.limits.max_macs,
+        max_latency_ms=plan.limits.max_latency_ms,
+        final_training="auto" if derived.train else "off",
+        audit=configuration.audit,
+        settings=Settings(**configuration.checked_settings()),
+        derived=derived,
+        genotypes=str(genome.size),
+        versions=versions(),
+    )
+
+
+def _device(configuration: Configuration, limits: Limits, *, elsewhere: bool) -> str:
+    """Where children are trained, and where latency is measured: on this machine.
+
+    Raises:
+        NasError: If there is no such device (exit code 2 or 5).
+    """
+    device = configuration.device
+    timed = limits.max_latency_ms is not None or "latency_ms" in configuration.objectives
+    if elsewhere and device not in {"auto", "cpu"} and not timed:
+        return device
+    return resolve_device(device)
+
+
+def _guided(
+    configuration: Configuration, estimator: Estimator, goals: tuple[Objective, ...]
+) -> tuple[Objective | None, tuple[Objective, ...]]:
+    """What the user asks for if the estimator has a score that stands in for it; what guides.
+
+    Raises:
+        NasError: If one score is to stand in for several objectives (exit code 2).
+    """
+    if estimator.stand_in is None:
+        return None, goals
+    if len(goals) > 1:
+        raise usage_error(
+            f"--objective must be one with --estimator {configuration.estimator}, whose score "
+            f"stands in for it, got {len(goals)}"
+        )
+    return goals[0], (Objective(STAND_IN, estimator.stand_in.direction),)
+
+
+def _strategy_of(configuration: Configuration, *, objectives: int) -> str | type[Strategy]:
+    """The strategy that is asked for, or the usual one."""
+    if configuration.strategy is not None:
+        return configuration.strategy
+    return DEFAULT_STRATEGY if objectives == 1 else DEFAULT_OF_SEVERAL
+
+
+def _rungs(
+    configuration: Configuration, estimator: Estimator, *, objectives: int
+) -> tuple[float, ...]:
+    """The rungs of a run, as an earlier session derived them or for the first time.
+
+    Raises:
+        NasError: If halving cannot be (exit code 2).
+    """
+    if configuration.halving is None:
+        return ()
+    factor = whole("--halving", configuration.halving, least=2)
+    if estimator.stand_in is not None:
+        raise usage_error(
+            f"--halving needs an estimator that trains, got {configuration.estimator}; leave it out"
+        )
+    if objectives > 1:
+        raise usage_error(f"--halving ranks by one --objective, got {objectives}; leave one out")
+    if configuration.rungs:
+        return configuration.rungs
+    try:
+        return rungs_of(
+            factor,
+            budget=configuration.budget,
+            fidelity=configuration.fidelity,
+            recipe=estimator.recipe,
+        )
+    except ValueError as error:
+        raise usage_error(f"--halving {factor} needs {error}") from error
+
+
+def _untrained(
+    configuration: Configuration, images: ImageData, task: Task, children: Children
+) -> dict[str, UntrainedScore]:
+    """Every score of untrained networks that is asked for, by name, those of a screen included.
+
+    Raises:
+        NasError: If one cannot be had (exit code 2).
+    """
+    screen = configuration.screen
+    names = [*configuration.features, *([] if screen is None else [screen])]
+    return {
+        name: untrained_score(
+            name,
+            images=images,
+            task=task,
+            children=children,
+            seed=configuration.seed,
+            recipe=configuration.untrained.get(name, {}),
+        )
+        for name in dict.fromkeys(names)
+    }
+
+
+def _looked_at(
+    configuration: Configuration, estimator: Estimator, strategy: Any, *, objectives: int
+) -> int | None:
+    """From how many proposals a screen chooses; None without one.
+
+    Raises:
+        NasError: If there cannot be a screen (exit code 2).
+    """
+    score, most = configuration.screen, configuration.screen_of
+    if score is None:
+        if most is not None:
+            raise usage_error("--screen-of needs --screen")
+        return None
+    check_score("--screen", score, SCORES, estimator=estimator)
+    check_screen(strategy, objectives=objectives)
+    return whole("--screen-of", LOOKED_AT if most is None else most, least=2)
+
+
+def _check_feasible(children: Children, limits: Limits, seed: int) -> None:
+    """Refuse limits that no network of the space keeps.
+
+    Raises:
+        NasError: With the nearest values that are feasible (exit code 3), or if the space makes
+            networks that do not fit the images (2).
+    """
+    try:
+        nearest = children.nearest_feasible(rng_of(seed, PREFLIGHT))
+    except ValueError as error:
+        raise usage_error(f"space: {error}") from error
+    if limits.excess(nearest.params, nearest.macs) > 1:
+        raise NasError(
+            "no network of this space is within the limits; the nearest has "
+            f"{nearest.params:,} parameters and {nearest.macs:,} MACs: raise the limit to that",
+            exit_code=3,
+        )
