@@ -12,7 +12,7 @@ from nas.preparation import Prepared
 from nas.workers import InProcessWorkers, Workers
 
 if TYPE_CHECKING:
-    from nas.ray_workers import RaySession
+    from nas.ray_session import RaySession
 
 
 @final
@@ -106,7 +106,7 @@ def ray_for(execution: Execution, address: str | None) -> Iterator["RaySession |
     if execution.workers == 0:
         yield None
         return
-    from nas.ray_workers import RaySession  # noqa: PLC0415 - Ray takes a second to import
+    from nas.ray_session import RaySession  # noqa: PLC0415 - Ray takes a second to import
 
     session = RaySession(address)
     try:

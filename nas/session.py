@@ -44,7 +44,7 @@ from nas.trial import Trial
 from nas.workers import Job, Outcome, Workers
 
 if TYPE_CHECKING:
-    from nas.ray_workers import RaySession
+    from nas.ray_session import RaySession
     from nas.study import StudyMirror
 
 TICK = 0.5  # seconds between looks at the clock and at signals

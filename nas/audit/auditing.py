@@ -29,7 +29,7 @@ from nas.run_folder import AUDIT, AUDIT_DOCUMENT, ESTIMATOR, SUMMARY, read_json,
 from nas.status import summary_of
 
 if TYPE_CHECKING:
-    from nas.ray_workers import RaySession
+    from nas.ray_session import RaySession
 
 MEASURED = "measured.jsonl"
 FINALS, SCORING = 1, 4  # purposes of seeds; ``sample`` and ``rival`` have others

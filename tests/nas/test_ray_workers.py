@@ -23,9 +23,10 @@ import nas
 from estimators.data import ImageData
 from estimators.estimator import Checkpoint, Estimator, Evaluation
 from estimators.task import Classification, Task
-from nas import ray_workers
+from nas import ray_session, ray_workers
 from nas.errors import NasError
-from nas.ray_workers import PREFIX, RaySession, RayWorkers, capacity
+from nas.ray_session import PREFIX, RaySession, capacity
+from nas.ray_workers import RayWorkers
 from nas.terminal import stdout_kept
 from nas.workers import Failure, Job, Outcome
 from search_spaces.architecture import lower
@@ -579,7 +580,7 @@ def test_what_does_not_speak_as_ray_does_is_refused(
     greeting: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(ray_workers, "PROBE_SECONDS", 0.5)
+    monkeypatch.setattr(ray_session, "PROBE_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
 
@@ -600,7 +601,7 @@ def test_what_does_not_speak_as_ray_does_is_refused(
 
 
 def script(body: str) -> list[str]:
-    head = "import sys, os, time\nfrom nas.ray_workers import RaySession\n"
+    head = "import sys, os, time\nfrom nas.ray_session import RaySession\n"
     return [sys.executable, "-c", head + body]
 
 
@@ -744,7 +745,7 @@ session.close()
 HEADLESS = """
 import ray
 from estimators.estimator import Estimator
-from nas import ray_workers
+from nas import ray_session
 from nas.errors import NasError
 from nas.ray_workers import RayWorkers
 from nas.workers import Job
@@ -760,7 +761,7 @@ class Hangs(Estimator):
     def evaluate(self, graph, **arguments):
         time.sleep(1000)
 
-ray_workers.HEAD_SECONDS = 1.0
+ray_session.HEAD_SECONDS = 1.0
 session = RaySession()
 session.start()
 team = RayWorkers(

@@ -116,7 +116,7 @@ def test_an_experiment_of_tune_is_a_run_that_can_be_gone_on_with(
     from ray import cloudpickle, tune  # noqa: PLC0415
     from ray.tune.schedulers import ASHAScheduler  # noqa: PLC0415
 
-    from nas.ray_workers import RaySession  # noqa: PLC0415
+    from nas.ray_session import RaySession  # noqa: PLC0415
 
     monkeypatch.setattr("nas.export.check_in_fresh_process", lambda *_: 0.0)
     cloudpickle.register_pickle_by_value(sys.modules[mini.__module__])

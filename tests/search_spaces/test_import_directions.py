@@ -99,7 +99,7 @@ def test_imports_point_downwards_only(package: str) -> None:
     assert found == []
 
 
-def test_ray_lives_in_one_file_and_its_tune_adapter() -> None:
+def test_ray_lives_in_its_session_its_workers_and_the_tune_adapter() -> None:
     users = {
         path.name
         for package in PACKAGES
@@ -108,7 +108,7 @@ def test_ray_lives_in_one_file_and_its_tune_adapter() -> None:
         for name in names
         if within(name, "ray")
     }
-    assert len(users) <= 2
+    assert users == {"ray_session.py", "ray_workers.py", "tune.py"}
 
 
 @pytest.mark.parametrize(
