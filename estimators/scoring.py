@@ -45,10 +45,29 @@ def scored(model: nn.Module, split: Split, *, graph: Graph, device: str) -> Tens
 
 @torch.inference_mode()
 def outputs_of(network: nn.Module, split: Split, *, graph: Graph, device: str) -> Tensor:
-    """The same of a network as it is, in eval mode, in whatever form it runs."""
+    """The same of a network as it is, in eval mode, in whatever form it runs.
+
+    Where the device has no room for a batch, all begins again with half of it.
+
+    Raises:
+        torch.OutOfMemoryError: If there is no room for ``SMALLEST_BATCH`` images either.
+    """
+    batch = _batch(graph, device)
+    while True:
+        try:
+            return _in_batches(network, split, batch, graph=graph, device=device)
+        except torch.OutOfMemoryError:
+            if batch <= SMALLEST_BATCH:
+                raise
+        batch = max(SMALLEST_BATCH, batch // 2)  # outside: the error holds what did not fit
+
+
+def _in_batches(
+    network: nn.Module, split: Split, batch: int, *, graph: Graph, device: str
+) -> Tensor:
     size = tuple(int(side) for side in graph.input_shape[1:])
     outputs = []
-    for part in batches(split.images, _batch(graph, device)):
+    for part in batches(split.images, batch):
         images = part.to(device, memory_format=torch.channels_last)
         outputs.append(network(resized(images, size)).float().cpu())
     return torch.cat(outputs)

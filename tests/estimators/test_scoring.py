@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from estimators.data import Split
 from estimators.resizing import resized
-from estimators.scoring import LARGEST_BATCH, SMALLEST_BATCH, scored
+from estimators.scoring import LARGEST_BATCH, SMALLEST_BATCH, outputs_of, scored
 from nas import plugins
 from search_spaces import SEARCH_SPACES
 from search_spaces.architecture import Architecture, lower
@@ -121,3 +121,37 @@ def test_batches_are_as_large_as_feature_maps_allow() -> None:
         outputs, sizes = seen(build(graph), graph, images(count))
         assert sizes[0] == min(size, count)
         assert len(outputs) == sum(sizes) == count
+
+
+class Cramped(nn.Module):
+    """Has room for so many images at a time."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+        self.sizes: list[int] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.sizes.append(len(images))
+        if len(images) > self.room:
+            raise torch.OutOfMemoryError("no room")
+        return images.mean((2, 3))
+
+
+def test_batches_are_halved_until_the_device_has_room() -> None:
+    graph, split = child("mbconv"), images(600)
+    cramped = Cramped(60)
+    outputs = outputs_of(cramped, split, graph=graph, device="cpu")
+    torch.testing.assert_close(outputs, split.images.mean((2, 3)))
+    fits = next(place for place, size in enumerate(cramped.sizes) if size <= cramped.room)
+    assert fits >= 2
+    halved = [size // 2 for size in cramped.sizes[:fits]]
+    assert cramped.sizes[1 : fits + 1] == halved
+    assert sum(cramped.sizes[fits:]) == len(split)
+
+
+def test_an_image_that_never_fits_is_told() -> None:
+    cramped = Cramped(0)
+    with pytest.raises(torch.OutOfMemoryError, match="no room"):
+        outputs_of(cramped, images(40), graph=child("mbconv"), device="cpu")
+    assert cramped.sizes[-1] == SMALLEST_BATCH
