@@ -142,7 +142,7 @@ def test_batches_are_halved_until_the_device_has_room() -> None:
     graph, split = child("mbconv"), images(600)
     cramped = Cramped(60)
     outputs = outputs_of(cramped, split, graph=graph, device="cpu")
-    torch.testing.assert_close(outputs, split.images.mean((2, 3)))
+    torch.testing.assert_close(outputs, plain(Cramped(600), graph, split))
     fits = next(place for place, size in enumerate(cramped.sizes) if size <= cramped.room)
     assert fits >= 2
     halved = [size // 2 for size in cramped.sizes[:fits]]
