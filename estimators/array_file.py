@@ -51,7 +51,11 @@ def _arrays(
             check_fits(length, 1, 1, 1, each=3 if kept else BYTES)
         with np.load(file, allow_pickle=False) as archive:
             found = {name: archive[name] for name in archive.files}
-    except ValueError:
+    except ValueError as error:
+        if "allow_pickle" in str(error):
+            raise ValueError(
+                "must hold plain arrays, got pickled objects; these are not read"
+            ) from error
         raise
     except Exception as error:  # damaged archives raise all sorts of things
         reason = f"{error!s:.200}" if str(error) else type(error).__name__
@@ -77,6 +81,8 @@ def _read(file: Path, image_size: tuple[int, int] | None) -> ImageData:
             if (role, place) not in found:
                 raise ValueError(f"must hold {role}{split}")
         images = found["images", place]
+        if not images.ndim:
+            raise ValueError(f"images{split} must be an array of images, got a single value")
         labels.append(_labels(found["labels", place], len(images), split))
         given.append(np.full(len(images), place))
     pixels = _pixels([found["images", place] for place in places], image_size)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.idx_files import check_digest
+from estimators.paths import is_folder
 
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE  # red, then green, then blue, each row by row
@@ -68,7 +69,7 @@ def read_records(place: Path, layout: Layout) -> Records:
             class, or the archive is not the published one.
     """
     files = (layout.names, *layout.train, layout.test)
-    if place.is_dir():
+    if is_folder(place):
         contents = [_of_file(place / name) for name in files]
     else:
         contents = _of_archive(place, [f"{layout.folder}/{name}" for name in files], layout.digest)

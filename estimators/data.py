@@ -128,7 +128,11 @@ def assemble(
         name: What to call the data.
         classes: Name of each class.
         titles: What to call each image where images are in two splits; by default its position.
+
+    Raises:
+        ValueError: If all images are equal.
     """
+    _check_varied(pixels)
     mean, std = _statistics(pixels, parts[0])
     train, validation, test = (
         Split(_normalised(pixels, part, mean, std), torch.from_numpy(targets[part]))
@@ -148,8 +152,21 @@ def assemble(
             *parts,
             classes=classes,
         ),
-        notice=duplicates(pixels, parts, titles),
+        notice=duplicates(pixels, targets, parts, titles),
     )
+
+
+def _check_varied(pixels: Pixels) -> None:
+    """Refuse images that are all equal.
+
+    Raises:
+        ValueError: If they are.
+    """
+    first = pixels[:1]
+    for chunk in _chunks(pixels, np.arange(len(pixels))):
+        if (pixels[chunk] != first).any():
+            return
+    raise ValueError(f"images must differ, got {len(pixels):,} equal ones")
 
 
 def _chunks(pixels: Pixels, positions: Positions) -> list[Positions]:
@@ -267,8 +284,14 @@ def pixels_of(images: NDArray[np.generic]) -> NDArray[np.float32]:
         pixels = images.astype(np.float32) / 255
     elif np.issubdtype(images.dtype, np.floating):
         pixels = images.astype(np.float32)
-        if not np.isfinite(pixels).all() or pixels.min() < 0 or pixels.max() > 1:
-            raise ValueError("images of floats must lie from 0 to 1; divide by the largest value")
+        if not np.isfinite(pixels).all():
+            wrong = int(np.flatnonzero(~np.isfinite(pixels).all(axis=(1, 2, 3)))[0])
+            raise ValueError(f"images must be finite, got NaN or infinity in image {wrong}")
+        if pixels.min() < 0 or pixels.max() > 1:
+            raise ValueError(
+                "images of floats must lie from 0 to 1, got values from "
+                f"{pixels.min():g} to {pixels.max():g}; divide by the largest value there can be"
+            )
     else:
         raise ValueError(f"images must be uint8 or floats, got {images.dtype}")
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from estimators.data import ImageData, Pixels, assemble
 from estimators.image_files import Header, read_header, read_image
 from estimators.memory import check_fits
+from estimators.paths import is_file, is_there, leads_nowhere
 from estimators.pixel_store import is_large, kept
 from estimators.resizing import resized
 from estimators.splits import partition
@@ -36,7 +37,11 @@ class Example:
 
 
 def read_examples(
-    examples: Sequence[Example], *, root: Path, image_size: tuple[int, int] | None
+    examples: Sequence[Example],
+    *,
+    source: Path,
+    root: Path,
+    image_size: tuple[int, int] | None,
 ) -> ImageData:
     """The images of one size, split and normalised, in memory or, if large, in a file of the cache.
 
@@ -44,6 +49,7 @@ def read_examples(
 
     Args:
         examples: What there is; either all have a split or none.
+        source: The folder or file that names them, for errors.
         root: What paths are told relative to; its name is that of the data.
         image_size: Height and width; by default that of the images if it is the same for all,
             else their median height and median width.
@@ -52,24 +58,30 @@ def read_examples(
         ValueError: If a file is no whole image, splits or classes cannot be used, or the images
             do not fit into memory or, if large, onto the disk.
     """
-    classes = _classes(examples)
-    place_of = {name: place for place, name in enumerate(classes)}
-    targets = np.array([place_of[example.label] for example in examples], dtype=np.int64)
     splits = [example.split for example in examples if example.split is not None]
     named = [example.group for example in examples if example.group is not None]
     groups = np.array(named) if named else None
-    parts = partition(
-        targets,
-        classes,
-        given=np.array(splits, dtype=np.int64) if splits else None,
-        groups=groups,
-    )
+    try:
+        classes = _classes(examples)
+        place_of = {name: place for place, name in enumerate(classes)}
+        targets = np.array([place_of[example.label] for example in examples], dtype=np.int64)
+        parts = partition(
+            targets,
+            classes,
+            given=np.array(splits, dtype=np.int64) if splits else None,
+            groups=groups,
+        )
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
     headers = [_header(example.path) for example in examples]
     height, width = _common_size(headers) if image_size is None else image_size
     channels = 1 if all(header.grey for header in headers) else 3
     pixels = _pixels([example.path for example in examples], channels, (height, width))
     titles = [str(example.path.relative_to(root)) for example in examples]
-    data = assemble(pixels, targets, parts, name=root.name, classes=classes, titles=titles)
+    try:
+        data = assemble(pixels, targets, parts, name=root.name, classes=classes, titles=titles)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
     if groups is None:
         return data
     _, numbers = np.unique(groups[np.concatenate(parts[:2])], return_inverse=True)
@@ -121,9 +133,9 @@ def resize(pixels: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.flo
 
 def _header(path: Path) -> Header:
     """Raises ValueError for what is no file, which opening might wait for."""
-    if path.is_symlink() and not path.exists():
+    if leads_nowhere(path):
         raise ValueError(f"{path}: is a link that leads nowhere")
-    if path.exists() and not path.is_file():
+    if is_there(path) and not is_file(path):
         raise ValueError(f"{path}: is no file")
     return read_header(path)
 

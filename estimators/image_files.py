@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 64 * 2**20
 # Formats with decoders of Pillow's own kind: none that starts another program.
@@ -100,6 +100,10 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             yield image
     except _RefusedError as error:
         raise ValueError(f"{path}: {error}") from error
+    except UnidentifiedImageError as error:
+        known = f"it is no {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+        what = known if path.stat().st_size else "it is empty"
+        raise ValueError(f"{path}: cannot be read: {what}") from error
     except Exception as error:  # decoders raise all sorts of things at damaged files
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         what = f"{reason:.200}" if reason else type(error).__name__

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from estimators.examples import Example
+from estimators.paths import is_folder, is_link, leads_nowhere
 from estimators.splits import SPLIT_WORDS
 
 _IMAGES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
@@ -22,7 +23,7 @@ def list_folder(folder: Path) -> list[Example]:
     Raises:
         ValueError: If folders lie in another way, or a class has no image.
     """
-    names = [path.name for path in _entries(folder) if path.is_dir()]
+    names = [path.name for path in _entries(folder) if is_folder(path)]
     if "train" not in names or not set(names) <= set(SPLIT_WORDS):
         return _list_classes(folder, None)
     if {"val", "validation"} <= set(names):
@@ -43,9 +44,11 @@ def _list_classes(folder: Path, split: int | None) -> list[Example]:
         raise ValueError(f"{folder}: is empty; it must hold a folder of images for each class")
     examples = []
     for path in entries:
-        if path.is_dir():
+        if is_folder(path):
             examples += [Example(image, path.name, split) for image in _images(path)]
-        elif path.suffix.lower() in _IMAGES or path.is_symlink():
+        elif leads_nowhere(path):
+            raise ValueError(f"{path}: is a link that leads nowhere")
+        elif path.suffix.lower() in _IMAGES or is_link(path):
             raise ValueError(f"{path}: lies beside the folders of classes; put it into one")
     if not examples:
         raise ValueError(f"{folder}: must hold a folder of images for each class, got none")
@@ -57,8 +60,11 @@ def _images(folder: Path) -> list[Path]:
     if not paths:
         raise ValueError(f"{folder}: is a class without images")
     for path in paths:
-        if path.is_dir():
-            raise ValueError(f"{path}: is a folder in that of a class; images lie there directly")
+        if is_folder(path):
+            raise ValueError(
+                f"{path}: is a folder in that of a class; images lie there directly, and splits "
+                "are folders called train, val and test"
+            )
     return paths
 
 

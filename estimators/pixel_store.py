@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.cache import cache
+from estimators.paths import is_there
 from estimators.splits import Positions
 
 # Values of all images, from which on they are kept as 8 bits: 2 GiB while they are read as float32.
@@ -215,7 +216,7 @@ def check_room(shape: tuple[int, ...]) -> None:
         ValueError: If they are.
     """
     folder, needed = _folder(), math.prod(shape)
-    there = next(path for path in (folder, *folder.parents) if path.exists())
+    there = next(path for path in (folder, *folder.parents) if is_there(path))
     free = shutil.disk_usage(there).free
     if needed > free:
         raise ValueError(

@@ -12,6 +12,7 @@ from estimators.cifar_files import Layout, read_records
 from estimators.data import ImageData, assemble
 from estimators.idx_files import read_idx
 from estimators.memory import check_fits
+from estimators.paths import is_file, is_folder, is_there
 from estimators.splits import partition
 
 SYSTEM = Path("/usr/share/datasets")  # where Debian's packages of data have their files
@@ -184,7 +185,7 @@ def _find_idx(wanted: IdxSet, data_dir: Path | None) -> list[Path]:
 
 
 def _plain_or_gzipped(file: Path) -> Path | None:
-    return next((one for one in (file, file.with_name(f"{file.name}.gz")) if one.is_file()), None)
+    return next((one for one in (file, file.with_name(f"{file.name}.gz")) if is_file(one)), None)
 
 
 def _fetch_idx(wanted: IdxSet, root: Path) -> None:
@@ -204,7 +205,7 @@ def _cifar(name: str, layout: Layout, data_dir: Path | None, *, download: bool) 
         place = root / layout.archive
     if place is None:
         for pickled in layout.pickled:
-            if (root / pickled).exists():
+            if is_there(root / pickled):
                 raise ValueError(
                     f"{root / pickled}: is the version for Python, pickled, which is never read; "
                     f"put {layout.archive} of {URL}cifar.html beside it, or use --download"
@@ -218,11 +219,11 @@ def _cifar(name: str, layout: Layout, data_dir: Path | None, *, download: bool) 
 
 def _cifar_place(layout: Layout, root: Path) -> Path | None:
     """The folder or archive, if it is there."""
-    if (root / layout.folder).is_dir():
+    if is_folder(root / layout.folder):
         return root / layout.folder
-    if (root / layout.test).is_file():
+    if is_file(root / layout.test):
         return root
-    return root / layout.archive if (root / layout.archive).is_file() else None
+    return root / layout.archive if is_file(root / layout.archive) else None
 
 
 def _fetch_archive(name: str, layout: Layout, root: Path) -> None:

@@ -29,6 +29,9 @@ def measure(
         task: Whose metrics.
         graph: What ``model`` was built from; images are resized to what it reads.
         device: A torch device.
+
+    Raises:
+        torch.OutOfMemoryError: See ``outputs_of``.
     """
     return task.measure(scored(model, split, graph=graph, device=device), split.labels)
 
@@ -37,7 +40,8 @@ def measure(
 def scored(model: nn.Module, split: Split, *, graph: Graph, device: str) -> Tensor:
     """What a network returns for every image of a split, ``(images, ...)`` on the CPU.
 
-    They come from the network's form for inference. Arguments as for ``measure``.
+    They come from the network's form for inference. Arguments as for ``measure``; errors as for
+    ``outputs_of``.
     """
     network = for_inference(model.eval(), graph, device=device)
     return outputs_of(network, split, graph=graph, device=device)
@@ -52,10 +56,10 @@ def outputs_of(network: nn.Module, split: Split, *, graph: Graph, device: str) -
     Raises:
         torch.OutOfMemoryError: If there is no room for ``SMALLEST_BATCH`` images either.
     """
-    batch = _batch(graph, device)
+    batch = min(_batch(graph, device), max(1, len(split)))
     while True:
         try:
-            return _in_batches(network, split, batch, graph=graph, device=device)
+            return _in_batches(network, split, batch=batch, graph=graph, device=device)
         except torch.OutOfMemoryError:
             if batch <= SMALLEST_BATCH:
                 raise
@@ -63,7 +67,7 @@ def outputs_of(network: nn.Module, split: Split, *, graph: Graph, device: str) -
 
 
 def _in_batches(
-    network: nn.Module, split: Split, batch: int, *, graph: Graph, device: str
+    network: nn.Module, split: Split, *, batch: int, graph: Graph, device: str
 ) -> Tensor:
     size = tuple(int(side) for side in graph.input_shape[1:])
     outputs = []

@@ -1,12 +1,12 @@
 """Images of a user's own, by the path where they lie."""
 
-import os
 from pathlib import Path
 
 from estimators.array_file import read_archive
 from estimators.data import ImageData
 from estimators.examples import read_examples
 from estimators.image_folder import list_folder
+from estimators.paths import is_file, is_folder, is_there
 from estimators.table import list_table
 
 
@@ -24,16 +24,17 @@ def read_path(
     Raises:
         ValueError: If the data cannot be used; the message names the file.
     """
-    if not os.path.exists(path):  # noqa: PTH110 - False for any odd name
+    if not is_there(path):
         raise ValueError(f"{str(path)[:200]}: is not there")
     kind = path.suffix.lower()
-    if kind == ".csv" and path.is_file():
-        examples, root = list_table(path.absolute(), group), path.absolute().parent
-        return read_examples(examples, root=root, image_size=image_size)
+    if kind == ".csv" and is_file(path):
+        file = path.absolute()
+        examples = list_table(file, group)
+        return read_examples(examples, source=file, root=file.parent, image_size=image_size)
     if group is not None:
         raise ValueError(f"{path}: --group needs a CSV file, whose column it names")
-    if path.is_dir():
-        return read_examples(list_folder(path), root=path, image_size=image_size)
-    if kind == ".npz" and path.is_file():
+    if is_folder(path):
+        return read_examples(list_folder(path), source=path, root=path, image_size=image_size)
+    if kind == ".npz" and is_file(path):
         return read_archive(path, image_size=image_size)
     raise ValueError(f"{path}: must be a folder of images, a .csv or an .npz file")

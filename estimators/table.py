@@ -1,6 +1,7 @@
 """CSV files of paths and labels."""
 
 import csv
+import math
 import os
 from pathlib import Path
 
@@ -14,7 +15,8 @@ def list_table(file: Path, group: str | None = None) -> list[Example]:
     """Every image that a CSV file names, in its order.
 
     The first line names the columns: ``path``, ``label``, and if wanted ``split`` (``train``,
-    ``val`` or ``validation``, ``test``) and ``group``; others are not looked at. Paths are
+    ``val`` or ``validation``, ``test``) and ``group``; others are not looked at. Blanks around
+    values do not count, but for those of a path. Paths are
     relative to the folder of the file and stay in it, absolute ones too.
 
     Args:
@@ -27,6 +29,8 @@ def list_table(file: Path, group: str | None = None) -> list[Example]:
             twice, leads outside or to nothing.
     """
     header, rows = _rows(file)
+    if not header:
+        raise ValueError(f"{file}: is empty; its first line names the columns {_PATH} and {_LABEL}")
     for column in (_PATH, _LABEL, *([] if group is None else [group])):
         if column not in header:
             known = ", ".join(header)
@@ -45,7 +49,30 @@ def list_table(file: Path, group: str | None = None) -> list[Example]:
         examples.append(example)
     if not examples:
         raise ValueError(f"{file}: names no images")
+    _check_labels(file, {example.label for example in examples})
     return examples
+
+
+def _check_labels(file: Path, labels: set[str]) -> None:
+    """Refuse labels that are all numbers, of which some say the same, or nothing.
+
+    Raises:
+        ValueError: If there are such.
+    """
+    values: dict[float, str] = {}
+    for label in sorted(labels):
+        try:
+            value = float(label)
+        except ValueError:
+            return  # classes have names
+        if not math.isfinite(value):
+            raise ValueError(f"{file}: label must be a name or a number, got {label!r:.80}")
+        if value in values:
+            raise ValueError(
+                f"{file}: labels {values[value]:.80} and {label:.80} are the same number; write "
+                "each class in one way"
+            )
+        values[value] = label
 
 
 def _example(folder: Path, row: dict[str, str], group: str | None, where: str) -> Example:
@@ -84,7 +111,7 @@ def _rows(file: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.reader(stream, strict=True)
-            header = next(reader, [])
+            header = [name.strip() for name in next(reader, [])]
             rows = [(reader.line_num, row) for row in reader if row]
     except OSError as error:
         raise ValueError(f"{file}: cannot be read: {error.strerror}") from error
@@ -95,4 +122,9 @@ def _rows(file: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     for line, row in rows:
         if len(row) != len(header):
             raise ValueError(f"{file}: line {line}: must have {len(header)} values, got {len(row)}")
-    return header, [(line, dict(zip(header, row, strict=True))) for line, row in rows]
+    return header, [(line, _stripped(dict(zip(header, row, strict=True)))) for line, row in rows]
+
+
+def _stripped(row: dict[str, str]) -> dict[str, str]:
+    """A line without blanks around its values, but for those of a path."""
+    return {name: value if name == _PATH else value.strip() for name, value in row.items()}

@@ -68,7 +68,7 @@ class Configuration:
     resolved: Mapping[str, float] = field(default_factory=dict)
 
     @property
-    def objectives(self) -> tuple[str, ...]:
+    def objective_names(self) -> tuple[str, ...]:
         """All objectives by name; ``objective`` is one or several."""
         return (self.objective,) if isinstance(self.objective, str) else tuple(self.objective)
 
@@ -95,18 +95,25 @@ class Configuration:
         """Budget, seed and fidelity, by the names that a ``Plan`` has for them.
 
         Raises:
-            NasError: If a number, also of an audit, is out of range (exit code 2).
+            NasError: If one is out of range (exit code 2).
         """
         if not 0 < self.fidelity <= 1:
             raise usage_error(f"--fidelity must be in (0, 1], got {self.fidelity}")
-        if self.audit is not None:
-            whole("--audit-children", self.audit.children, least=LEAST_AUDITED)
-            whole("--audit-seeds", self.audit.seeds, least=1)
         return {
-            "budget": whole("--budget", self.budget, least=1),
-            "seed": whole("--seed", self.seed, least=0),
+            "budget": whole_number("--budget", self.budget, least=1),
+            "seed": whole_number("--seed", self.seed, least=0),
             "fidelity": float(self.fidelity),
         }
+
+    def check_audit(self) -> None:
+        """Refuse an audit of too few children, or on no seed.
+
+        Raises:
+            NasError: If that is asked for (exit code 2).
+        """
+        if self.audit is not None:
+            whole_number("--audit-children", self.audit.children, least=LEAST_AUDITED)
+            whole_number("--audit-seeds", self.audit.seeds, least=1)
 
     def limits(self) -> Limits:
         """What a network may cost.
@@ -117,15 +124,15 @@ class Configuration:
         params, macs, latency = self.max_params, self.max_macs, self.max_latency_ms
         try:
             return Limits(
-                None if params is None else whole("--max-params", params, least=1),
-                None if macs is None else whole("--max-macs", macs, least=1),
+                None if params is None else whole_number("--max-params", params, least=1),
+                None if macs is None else whole_number("--max-macs", macs, least=1),
                 None if latency is None else float(latency),
             )
         except ValueError as error:
             raise usage_error(f"limits: {error}") from error
 
 
-def whole(flag: str, value: int, *, least: int) -> int:
+def whole_number(flag: str, value: int, *, least: int) -> int:
     """A whole number that JSON can hold, also from a numpy scalar.
 
     Args:

@@ -17,18 +17,18 @@ from nas.errors import usage_error
 from nas.halving import cost_share
 from nas.plan import Plan
 
-USUAL = "auto"  # unless the user says otherwise
+FINAL_TRAINING = "auto"  # unless the user says otherwise
 TIMES = 10  # passes over the images for each epoch of a child, at least
 MOST_IMAGES = 1_000_000  # that these see in all
 SHARE = 0.25  # of all images that the search's children see, at least
 
 
-def recipe_of(
+def final_recipe(
     configuration: Configuration,
     images: ImageData,
+    *,
     judge: Estimator,
     plan: Plan,
-    *,
     cpus: int,
 ) -> FullRecipe | None:
     """How the winner is trained in the end; None for not at all.
@@ -43,7 +43,9 @@ def recipe_of(
     Raises:
         NasError: If the choice or an option of the recipe cannot be used (exit code 2).
     """
-    wanted = USUAL if configuration.final_training is None else configuration.final_training
+    wanted = (
+        FINAL_TRAINING if configuration.final_training is None else configuration.final_training
+    )
     if wanted not in {"auto", "off"}:
         raise usage_error(f"--final-training must be auto or off, got {wanted[:40]!r}")
     options = configuration.settings.get("train", {})
@@ -73,7 +75,7 @@ def recipe_of(
         for name, usual in {"class_weights": "none", **FACTORS_OF_ONE}.items()
     }
     try:
-        return final_recipe(
+        return recipe_after(
             images,
             child_epochs=int(children["epochs"]),
             child_images=int(children.get("epoch_images", 0)),
@@ -85,7 +87,7 @@ def recipe_of(
         raise usage_error(f"train: {error}") from error
 
 
-def final_recipe(
+def recipe_after(
     images: ImageData,
     *,
     child_epochs: int,

@@ -9,13 +9,14 @@ from estimators.full_recipe import FullRecipe
 from estimators.proxy import SCORES
 from estimators.task import Classification, Metric, Task
 from estimators.training import Training
-from nas import final_recipe, plugins
+from nas import plugins
 from nas.children import Children
-from nas.configuration import Configuration, whole
+from nas.configuration import Configuration, whole_number
 from nas.construction import construct, make_estimator, make_space, prepare_estimator, target_of
 from nas.datasets import recorded
 from nas.device import resolve_device
 from nas.errors import NasError, usage_error
+from nas.final_recipe import final_recipe
 from nas.halving import rungs_of
 from nas.images import images_of
 from nas.limits import Limits, Objective
@@ -95,10 +96,11 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
     """
     settings, seed = configuration.checked_settings(), configuration.seed
     limits, numbers = configuration.limits(), configuration.checked_numbers()
+    configuration.check_audit()
     device = _device(configuration, limits, elsewhere=elsewhere)
     images = images_of(configuration.data, configuration.data_options)
     task = Classification(len(images.classes))
-    goals = objectives_of(task, configuration.objectives)
+    goals = objectives_of(task, configuration.objective_names)
     space = make_space(
         configuration.space, images.input_shape, len(images.classes), settings["space"]
     )
@@ -140,6 +142,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
         judge = Training()
         prepare_estimator(judge, images, task, children=children, seed=seed)
     ways = settled_ways(judge, configuration.ways, children=children, seed=seed, device=device)
+    rungs = _rungs(configuration, estimator, objectives=len(objectives))
     plan = Plan(
         objective=objective,
         beside=tuple(beside),
@@ -147,11 +150,11 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
         limits=limits,
         device=device,
         halving=0 if configuration.halving is None else int(configuration.halving),
-        rungs=_rungs(configuration, estimator, objectives=len(objectives)),
+        rungs=rungs,
         **numbers,
     )
     screen = None if looked_at is None else Screen(scores[str(configuration.screen)], looked_at)
-    recipe = final_recipe.recipe_of(configuration, images, judge, plan, cpus=cpus)
+    recipe = final_recipe(configuration, images, judge=judge, plan=plan, cpus=cpus)
     derived = Derived(
         strategy=dict(strategy.derived()),
         estimator=dict(estimator.recipe),
@@ -163,7 +166,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
         screen={} if screen is None else dict(screen.score.recipe),
         features={one.name: dict(one.recipe) for one in features},
     )
-    record = _written(
+    record = _record(
         configuration, plan, images, derived=derived, screen=screen, genome=space.genome
     )
     return Prepared(
@@ -182,7 +185,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
     )
 
 
-def _written(
+def _record(
     configuration: Configuration,
     plan: Plan,
     images: ImageData,
@@ -228,13 +231,13 @@ def _written(
 
 
 def _device(configuration: Configuration, limits: Limits, *, elsewhere: bool) -> str:
-    """Where children are trained, and where latency is measured: on this machine.
+    """The device of the run: one of this machine, unless others train and nothing is timed here.
 
     Raises:
         NasError: If there is no such device (exit code 2 or 5).
     """
     device = configuration.device
-    timed = limits.max_latency_ms is not None or "latency_ms" in configuration.objectives
+    timed = limits.max_latency_ms is not None or "latency_ms" in configuration.objective_names
     if elsewhere and device not in {"auto", "cpu"} and not timed:
         return device
     return resolve_device(device)
@@ -275,7 +278,7 @@ def _rungs(
     """
     if configuration.halving is None:
         return ()
-    factor = whole("--halving", configuration.halving, least=2)
+    factor = whole_number("--halving", configuration.halving, least=2)
     if estimator.stand_in is not None:
         raise usage_error(
             f"--halving needs an estimator that trains, got {configuration.estimator}; leave it out"
@@ -333,7 +336,7 @@ def _looked_at(
         return None
     check_score("--screen", score, SCORES, estimator=estimator)
     check_screen(strategy, objectives=objectives)
-    return whole("--screen-of", LOOKED_AT if most is None else most, least=2)
+    return whole_number("--screen-of", LOOKED_AT if most is None else most, least=2)
 
 
 def _check_feasible(children: Children, limits: Limits, seed: int) -> None:

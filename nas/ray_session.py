@@ -238,7 +238,7 @@ def _fits(resources: Mapping[str, float], gpus: float) -> int:
 
 
 def line_of(error: BaseException) -> str:
-    """The telling line of one of Ray's long messages, at most 200 characters of it."""
+    """The telling line of one of Ray's long messages, cut where it is long."""
     cause = getattr(error, "cause", None)
     if isinstance(cause, BaseException):
         return f"{type(cause).__name__}: {str(cause).strip().partition(chr(10))[0]:.200}"

@@ -124,16 +124,16 @@ def test_batches_are_as_large_as_feature_maps_allow() -> None:
 
 
 class Cramped(nn.Module):
-    """Has room for so many images at a time."""
+    """Has room for so many images at a time, once some batches have passed."""
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, room: int, *, free: int = 0) -> None:
         super().__init__()
-        self.room = room
+        self.room, self.free = room, free
         self.sizes: list[int] = []
 
     def forward(self, images: Tensor) -> Tensor:
         self.sizes.append(len(images))
-        if len(images) > self.room:
+        if len(images) > self.room and len(self.sizes) > self.free:
             raise torch.OutOfMemoryError("no room")
         return images.mean((2, 3))
 
@@ -150,8 +150,16 @@ def test_batches_are_halved_until_the_device_has_room() -> None:
     assert sum(cramped.sizes[fits:]) == len(split)
 
 
+def test_a_later_batch_that_does_not_fit_leaves_no_image_twice() -> None:
+    graph, split = child("mbconv"), images(600)
+    cramped = Cramped(60, free=1)
+    outputs = outputs_of(cramped, split, graph=graph, device="cpu")
+    torch.testing.assert_close(outputs, plain(Cramped(600), graph, split))
+    assert cramped.sizes[0] > cramped.room
+
+
 def test_an_image_that_never_fits_is_told() -> None:
     cramped = Cramped(0)
     with pytest.raises(torch.OutOfMemoryError, match="no room"):
         outputs_of(cramped, images(40), graph=child("mbconv"), device="cpu")
-    assert cramped.sizes[-1] == SMALLEST_BATCH
+    assert cramped.sizes == [40, 20, 10, SMALLEST_BATCH]

@@ -1,9 +1,11 @@
 """Images of a user's own: read as they are, or refused in one line that names the file."""
 
 import io
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +40,7 @@ def table(root: Path, *, header: str = "path,label", ends: str = "") -> Path:
 
 
 def archive(root: Path, **arrays: np.ndarray) -> Path:
-    whole = {"x": np.zeros((16, 6, 8), np.uint8), "y": np.arange(16) % 2}
+    whole = {"x": np.arange(16 * 48, dtype=np.uint8).reshape(16, 6, 8), "y": np.arange(16) % 2}
     np.savez(root / "all.npz", **(arrays or whole))
     return root / "all.npz"
 
@@ -85,14 +87,28 @@ def test_groups_of_a_table_stay_together(tmp_path: Path) -> None:
 
 FOLDERS: dict[str, tuple[Damage, str]] = {
     "truncated": (lambda r: cut(r / "cat/3.png"), "cat/3.png: cannot be read"),
-    "zero bytes": (lambda r: (r / "cat/3.png").write_bytes(b""), "cat/3.png: cannot be read"),
-    "text": (lambda r: (r / "cat/a.jpg").write_text("hello"), "cat/a.jpg: cannot be read"),
+    "zero bytes": (
+        lambda r: (r / "cat/3.png").write_bytes(b""),
+        "cat/3.png: cannot be read: it is e",
+    ),
+    "text": (
+        lambda r: (r / "cat/a.jpg").write_text("hello"),
+        "a.jpg: cannot be read: it is no PNG",
+    ),
     "a bomb": (lambda r: Image.new("1", (9000, 9000)).save(r / "cat/b.png"), "cat/b.png: must hav"),
+    "a link without end": (
+        lambda r: (r / "cow").symlink_to("cow"),
+        "cow: is a link that leads no",
+    ),
+    "a long link": (lambda r: (r / "cat/l.png").symlink_to("l" * 300), "l.png: is a link that le"),
     "a dangling link": (lambda r: (r / "cat/l.png").symlink_to("no"), "l.png: is a link that lead"),
     "an empty class": (lambda r: (r / "cow").mkdir(), "cow: is a class without images"),
     "nested": (lambda r: (r / "cat/x").mkdir(), "cat/x: is a folder in that of a class"),
     "beside": (lambda r: (r / "a.png").touch(), "a.png: lies beside the folders"),
-    "few": (lambda r: [(r / f"cat/{n}.png").unlink() for n in range(3)], "got 5 of cat"),
+    "few": (
+        lambda r: [(r / f"cat/{n}.png").unlink() for n in range(3)],
+        "a: every class .* 5 of cat",
+    ),
 }
 ROWS = {
     "a path that is not there": ("cow/1.png,cat", "line 18: cow/1.png is not there"),
@@ -104,19 +120,28 @@ ROWS = {
     "twice": ("./cat/1.png,cat", "line 18: ./cat/1.png is on line 3 already"),
     "too many values": ("cat/1.png,cat,dog", "line 18: must have 2 values, got 3"),
     "a folder": ("cat,cat", "cat: is no file"),
+    "blanks for a label": ("cat/1.png,  ", "line 18: label must not be empty"),
 }
 X, Y = np.zeros((16, 6, 8), np.uint8), np.arange(16) % 2
 ARCHIVES: dict[str, tuple[dict[str, np.ndarray], str]] = {
-    "objects": ({"x": np.array([{}] * 16), "y": Y}, "Object arrays cannot be loaded"),
-    "object labels": ({"x": X, "y": Y.astype(object)}, "Object arrays cannot be loaded"),
+    "objects": ({"x": np.array([{}] * 16), "y": Y}, "must hold plain arrays"),
+    "object labels": (
+        {"x": X, "y": Y.astype(object)},
+        "must hold plain arrays",
+    ),
     "channels first": ({"x": np.zeros((16, 9, 6, 8), np.uint8), "y": Y}, "images must have shape"),
-    "NaN": ({"x": np.full((16, 6, 8), np.nan), "y": Y}, "must lie from 0 to 1"),
+    "NaN": (
+        {"x": np.full((16, 6, 8), np.nan), "y": Y},
+        "NaN or infinity in image 0",
+    ),
     "negative labels": ({"x": X, "y": Y - 1}, "numbered from 0 on without gaps, got -1"),
     "float labels": ({"x": X, "y": Y / 1.0}, "labels must be whole numbers, got float64"),
     "short labels": ({"x": X, "y": Y[1:]}, "labels must have shape \\(16,\\), got \\(15,\\)"),
     "no labels": ({"x": X}, "must hold labels"),
     "another name": ({"pictures": X, "y": Y}, "must hold arrays such as x and y"),
     "one class": ({"x": X, "y": Y * 0}, "labels must name 2 classes, got 1"),
+    "all equal": ({"x": X, "y": Y}, "images must differ, got 16 equal ones"),
+    "one number": ({"x": np.array(3), "y": Y}, "images must be an array of images, got a single"),
 }
 
 
@@ -273,7 +298,54 @@ def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
     refused(folder(tmp_path / "f"), "--group needs a CSV file", "patient")
     more = folder(tmp_path / "m", "train", "val", "test", count=2)
     (more / "train" / "dog").rename(more / "train" / "cow")
-    refused(more, "every class must be in train, got dog in validation only")
+    refused(more, "m: every class must be in train, got dog in validation only")
+    (tmp_path / "none.csv").touch()
+    refused(tmp_path / "none.csv", "none.csv: is empty; its first line names the columns path and")
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (("1", "1.0"), "labels 1 and 1.0 are the same number"),
+        (("0", "nan"), "label must be a name or a number, got 'nan'"),
+        (("-inf", "2"), "label must be a name or a number, got '-inf'"),
+    ],
+)
+def test_labels_that_are_numbers_are_told_apart_by_their_value(
+    tmp_path: Path, labels: tuple[str, str], message: str
+) -> None:
+    file = table(tmp_path / "a")
+    text = file.read_text()
+    for name, label in zip(("cat", "dog"), labels, strict=True):
+        text = text.replace(f",{name}\n", f",{label}\n")
+    file.write_text(text)
+    refused(file, message)
+
+
+def test_blanks_around_the_values_of_a_table_do_not_count(tmp_path: Path) -> None:
+    plain = table(tmp_path / "a")
+    spaced = table(tmp_path / "b", header="path, label")
+    spaced.write_text(spaced.read_text().replace(",cat\n", ", cat \n", 3))
+    assert read_path(spaced).classes == ("cat", "dog")
+    assert read_path(spaced).fingerprint == read_path(plain).fingerprint
+
+
+def test_what_may_not_be_looked_at_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, real = folder(tmp_path / "a"), os.stat
+
+    def stat(path: Any, *arguments: Any, **named: Any) -> os.stat_result:
+        if str(path).endswith("cat/3.png"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *arguments, **named)
+
+    def denied(path: Any, *_: Any, **__: Any) -> Any:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "stat", stat)
+    monkeypatch.setattr("builtins.open", denied)
+    refused(root, "cat/.*png: cannot be read: Permission denied")
 
 
 def test_what_does_not_fit_into_memory_is_refused(

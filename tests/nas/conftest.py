@@ -68,9 +68,9 @@ class Cheap(Estimator):
 @pytest.fixture(autouse=True, scope="session")
 def _no_final_training() -> Iterator[None]:
     """Searches of tests end without a final training unless they ask for one."""
-    usual, final_recipe.USUAL = final_recipe.USUAL, "off"
+    usual, final_recipe.FINAL_TRAINING = final_recipe.FINAL_TRAINING, "off"
     yield
-    final_recipe.USUAL = usual
+    final_recipe.FINAL_TRAINING = usual
 
 
 class Finished(NamedTuple):

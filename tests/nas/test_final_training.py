@@ -26,7 +26,7 @@ from estimators.training import Training
 from nas.configuration import Configuration
 from nas.errors import NasError
 from nas.execution import Execution
-from nas.final_recipe import final_recipe
+from nas.final_recipe import recipe_after
 from nas.final_training import checkpoint_of
 from nas.journal import read_events
 from nas.preparation import prepare
@@ -199,7 +199,7 @@ def test_it_takes_a_quarter_of_the_search_or_ten_times_a_child(
 ) -> None:
     options = {"label_smoothing": 0.2}
     data = from_arrays(*images)
-    recipe = final_recipe(
+    recipe = recipe_after(
         data, child_epochs=child_epochs, child_images=0, searched=searched, options=options
     )
     assert (recipe.epochs, recipe.label_smoothing) == (epochs, 0.2)
@@ -213,7 +213,7 @@ def test_on_large_sets_images_count(count: int, searched: float, epochs: int) ->
     split = Split(torch.zeros(1, 1, 2, 2).expand(count, 1, 2, 2), torch.zeros(count).long())
     data = ImageData("large", split, split, split, ("a",), (0.0,), (1.0,), "0")
     given = {"child_epochs": 3, "child_images": 10_000, "searched": searched, "options": {}}
-    assert final_recipe(data, **given).epochs == epochs  # type: ignore[arg-type]
+    assert recipe_after(data, **given).epochs == epochs  # type: ignore[arg-type]
 
 
 # A limit on time --------------------------------------------------------------------------------

@@ -458,6 +458,7 @@ def test_the_status_shows_the_rungs(options: dict[str, Any], tmp_path: Path) -> 
     [
         ({"halving": 1}, "--halving must be at least 2, got 1"),
         ({"halving": 2.5}, "--halving must be a whole number, got 2.5"),
+        ({"halving": "three"}, "--halving must be a whole number, got 'three'"),
         ({"budget": 5}, "--halving 3 needs a budget of at least 9, got 5"),
         ({"estimator": "proxy"}, "--halving needs an estimator that trains, got proxy"),
         ({"objective": ("accuracy", "macs")}, "--halving ranks by one --objective, got 2"),
