@@ -3,12 +3,11 @@
 They are graphics, not photographs, and what is learned from them says nothing about those. They
 are there for everybody who has npm, free to use, and no digits:
 
-    npm pack emoji-datasource-google emoji-datasource-twitter
-    mkdir google twitter
-    tar xzf emoji-datasource-google-*.tgz -C google
-    tar xzf emoji-datasource-twitter-*.tgz -C twitter
-    python benchmarks/emoji_folder.py emoji google/package twitter/package
+    python benchmarks/emoji_folder.py emoji
     nas search --data emoji/emoji.csv --image-size 32 --budget 20
+
+The packages ``emoji-datasource-google`` and ``emoji-datasource-twitter`` are fetched by
+``npm pack`` (80 MB), or read from where their archives are unpacked: ``emoji PACKAGE PACKAGE``.
 
 The folder has one for each category, and ``emoji.csv`` with ``path``, ``label`` and ``group``. A
 group is an identity: both drawings of it, all skin tones, and the man, the woman and the person
@@ -21,12 +20,16 @@ import csv
 import json
 import re
 import shutil
+import subprocess
 import sys
+import tarfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+PACKAGES = ("emoji-datasource-google", "emoji-datasource-twitter")
 SIZE = "64"  # pixels
 LEFT_OUT = "Component"  # skin tones and hair alone: five images
 TONES = {"1F3FB", "1F3FC", "1F3FD", "1F3FE", "1F3FF"}
@@ -94,11 +97,27 @@ def write(out: Path, packages: list[Path], *, tones: bool) -> Counter[str]:
     return counts
 
 
+def fetched(folder: Path) -> list[Path]:
+    """The packages, fetched by npm and unpacked in a folder."""
+    if shutil.which("npm") is None:
+        sys.exit("error: npm must be installed to fetch the packages, or name unpacked ones")
+    command = ["npm", "pack", "--silent", "--pack-destination", str(folder), *PACKAGES]
+    if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
+        sys.exit("error: npm cannot fetch the packages; see above")
+    places = []
+    for name in PACKAGES:
+        (archive,) = folder.glob(f"{name}-*.tgz")
+        with tarfile.open(archive) as tar:
+            tar.extractall(folder / name, filter="data")
+        places.append(folder / name / "package")
+    return places
+
+
 def main() -> None:
     """Write the folder."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("out", type=Path, help="new folder")
-    parser.add_argument("packages", type=Path, nargs="+", help="unpacked npm packages")
+    parser.add_argument("packages", type=Path, nargs="*", help="unpacked npm packages")
     parser.add_argument("--one-tone", action="store_true", help="leave skin tones out")
     arguments = parser.parse_args()
     if arguments.out.exists():
@@ -106,7 +125,9 @@ def main() -> None:
     for package in arguments.packages:
         if not (package / "emoji.json").is_file() or not [*package.glob(f"img/*/{SIZE}")]:
             sys.exit(f"error: {package} must hold emoji.json and img/*/{SIZE}; unpack it first")
-    counts = write(arguments.out, arguments.packages, tones=not arguments.one_tone)
+    with TemporaryDirectory() as folder:
+        packages = arguments.packages or fetched(Path(folder))
+        counts = write(arguments.out, packages, tones=not arguments.one_tone)
     print(f"{arguments.out / 'emoji.csv'}: {counts.total():,} images of {len(counts)} categories")
     for label, count in counts.most_common():
         print(f"  {label:<20}{count:>6,}")

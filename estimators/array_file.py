@@ -10,12 +10,14 @@ from estimators.data import ImageData, Pixels, assemble, pixels_of, stored, targ
 from estimators.examples import resize
 from estimators.memory import BYTES, check_fits
 from estimators.pixel_store import LARGE
-from estimators.splits import SPLIT_WORDS, SPLITS, partition
+from estimators.splits import SPLIT_WORDS, SPLITS, partition, undivided
 
 _ROLES = {"x": "images", "images": "images", "y": "labels", "labels": "labels"}
 
 
-def read_archive(file: Path, *, image_size: tuple[int, int] | None) -> ImageData:
+def read_archive(
+    file: Path, *, image_size: tuple[int, int] | None, whole: bool = False
+) -> ImageData:
     """Images and labels of an ``.npz`` file, as ``from_arrays`` takes them.
 
     Its arrays are ``x`` and ``y``, or ``images`` and ``labels``; with splits each name has one of
@@ -25,12 +27,13 @@ def read_archive(file: Path, *, image_size: tuple[int, int] | None) -> ImageData
     Args:
         file: The archive; pickled objects in it are never read.
         image_size: Height and width to resize to; by default as they are.
+        whole: Whether all images are in the training split, few as they may be.
 
     Raises:
         ValueError: If it is damaged, holds other arrays, or they cannot be used.
     """
     try:
-        return _read(file, image_size)
+        return _read(file, image_size, whole=whole)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
 
@@ -69,7 +72,7 @@ def _arrays(
     return parts
 
 
-def _read(file: Path, image_size: tuple[int, int] | None) -> ImageData:
+def _read(file: Path, image_size: tuple[int, int] | None, *, whole: bool) -> ImageData:
     found = _arrays(file, image_size)
     places = sorted({place for _, place in found})
     if not found or (len(places) > 1 and places[0] < 0):
@@ -87,7 +90,8 @@ def _read(file: Path, image_size: tuple[int, int] | None) -> ImageData:
         given.append(np.full(len(images), place))
     pixels = _pixels([found["images", place] for place in places], image_size)
     targets, names = targets_of(np.concatenate(labels), len(pixels), None)
-    parts = partition(targets, names, given=np.concatenate(given) if places[0] >= 0 else None)
+    known = np.concatenate(given) if places[0] >= 0 else None
+    parts = undivided(len(targets)) if whole else partition(targets, names, given=known)
     return assemble(pixels, targets, parts, name=file.name, classes=names)
 
 

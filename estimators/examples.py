@@ -16,7 +16,7 @@ from estimators.memory import check_fits
 from estimators.paths import is_file, is_there, leads_nowhere
 from estimators.pixel_store import is_large, kept
 from estimators.resizing import resized
-from estimators.splits import partition
+from estimators.splits import partition, undivided
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ def read_examples(
     source: Path,
     root: Path,
     image_size: tuple[int, int] | None,
+    whole: bool = False,
 ) -> ImageData:
     """The images of one size, split and normalised, in memory or, if large, in a file of the cache.
 
@@ -53,6 +54,7 @@ def read_examples(
         root: What paths are told relative to; its name is that of the data.
         image_size: Height and width; by default that of the images if it is the same for all,
             else their median height and median width.
+        whole: Whether all images are in the training split, few as they may be, and of one class.
 
     Raises:
         ValueError: If a file is no whole image, splits or classes cannot be used, or the images
@@ -62,14 +64,14 @@ def read_examples(
     named = [example.group for example in examples if example.group is not None]
     groups = np.array(named) if named else None
     try:
-        classes = _classes(examples)
+        classes = _classes(examples, least=1 if whole else 2)
         place_of = {name: place for place, name in enumerate(classes)}
         targets = np.array([place_of[example.label] for example in examples], dtype=np.int64)
-        parts = partition(
-            targets,
-            classes,
-            given=np.array(splits, dtype=np.int64) if splits else None,
-            groups=groups,
+        given = np.array(splits, dtype=np.int64) if splits else None
+        parts = (
+            undivided(len(targets))
+            if whole
+            else partition(targets, classes, given=given, groups=groups)
         )
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
@@ -82,7 +84,7 @@ def read_examples(
         data = assemble(pixels, targets, parts, name=root.name, classes=classes, titles=titles)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
-    if groups is None:
+    if groups is None or whole:
         return data
     _, numbers = np.unique(groups[np.concatenate(parts[:2])], return_inverse=True)
     return replace(data, groups=numbers.astype(np.int64))
@@ -140,15 +142,16 @@ def _header(path: Path) -> Header:
     return read_header(path)
 
 
-def _classes(examples: Sequence[Example]) -> list[str]:
+def _classes(examples: Sequence[Example], *, least: int) -> list[str]:
     """Names of the classes.
 
     Raises:
-        ValueError: If there is one alone, or a name is no text.
+        ValueError: If there are fewer than ``least``, or a name is no text.
     """
     classes = sorted({example.label for example in examples})
-    if len(classes) < 2:
-        raise ValueError(f"there must be at least 2 classes, got {', '.join(classes) or 'none'}")
+    if len(classes) < least:
+        known = ", ".join(classes) or "none"
+        raise ValueError(f"there must be at least {least} classes, got {known}")
     for name in classes:
         try:
             name.encode()

@@ -13,8 +13,8 @@ _LEFT_BY_SYSTEMS = frozenset({"thumbs.db", "desktop.ini"})
 def list_folder(folder: Path) -> list[Example]:
     """Every image of an image folder, in the order of their names.
 
-    Either ``train``, ``val`` (or ``validation``) and ``test``, of which the last two may be
-    missing, with a folder for each class in each; or just a folder for each class. Hidden files
+    Either some of ``train``, ``val`` (or ``validation``) and ``test`` with a folder for each class
+    in each; or just a folder for each class. Hidden files
     and what systems leave (``Thumbs.db``) are passed over.
 
     Args:
@@ -24,7 +24,7 @@ def list_folder(folder: Path) -> list[Example]:
         ValueError: If folders lie in another way, or a class has no image.
     """
     names = [path.name for path in _entries(folder) if is_folder(path)]
-    if "train" not in names or not set(names) <= set(SPLIT_WORDS):
+    if not names or not set(names) <= set(SPLIT_WORDS):
         return _list_classes(folder, None)
     if {"val", "validation"} <= set(names):
         raise ValueError(f"{folder}: must have one of val and validation, got both")

@@ -11,7 +11,11 @@ from estimators.table import list_table
 
 
 def read_path(
-    path: Path, *, image_size: tuple[int, int] | None = None, group: str | None = None
+    path: Path,
+    *,
+    image_size: tuple[int, int] | None = None,
+    group: str | None = None,
+    whole: bool = False,
 ) -> ImageData:
     """The data set at a path: an image folder, a CSV file or an ``.npz`` file.
 
@@ -20,6 +24,7 @@ def read_path(
         image_size: Height and width of the images in memory; by default as they are, or their
             median where files differ.
         group: Column of a CSV file with what must stay together in one split.
+        whole: Whether all images are in the training split, few as they may be.
 
     Raises:
         ValueError: If the data cannot be used; the message names the file.
@@ -30,11 +35,15 @@ def read_path(
     if kind == ".csv" and is_file(path):
         file = path.absolute()
         examples = list_table(file, group)
-        return read_examples(examples, source=file, root=file.parent, image_size=image_size)
+        return read_examples(
+            examples, source=file, root=file.parent, image_size=image_size, whole=whole
+        )
     if group is not None:
         raise ValueError(f"{path}: --group needs a CSV file, whose column it names")
     if is_folder(path):
-        return read_examples(list_folder(path), source=path, root=path, image_size=image_size)
+        return read_examples(
+            list_folder(path), source=path, root=path, image_size=image_size, whole=whole
+        )
     if kind == ".npz" and is_file(path):
-        return read_archive(path, image_size=image_size)
+        return read_archive(path, image_size=image_size, whole=whole)
     raise ValueError(f"{path}: must be a folder of images, a .csv or an .npz file")

@@ -45,7 +45,10 @@ def partition(
     if given is None:
         parts = [np.arange(len(targets)), np.arange(0), np.arange(0)]
     if not len(parts[0]):
-        raise ValueError("there must be images to train on, got none in train")
+        raise ValueError(
+            "there must be images to train on, got none in train; to score all images, take "
+            "nas evaluate --split all"
+        )
     _check_known(targets, names, parts)
     missing = [place for place in (2, 1) if not len(parts[place])]
     if missing:
@@ -65,6 +68,11 @@ def partition(
     if groups is not None:
         _check_groups(groups, parts)
     return parts[0], parts[1], parts[2]
+
+
+def undivided(count: int) -> Parts:
+    """All of so many images in the first split, for whoever scores all of them."""
+    return np.arange(count), np.arange(0), np.arange(0)
 
 
 def _check_known(

@@ -360,6 +360,8 @@ def train(  # noqa: PLR0913 - the options of the command line, by name
         raise usage_error(
             f"--max-hours must be above 0, finite and without --epochs, got {max_hours}"
         )
+    if epochs is not None and settings is not None and "epochs" in settings:
+        raise usage_error("--epochs and --set train.epochs are the same; leave one out")
     chosen = {
         **({} if settings is None else settings),
         **({} if epochs is None else {"epochs": epochs}),

@@ -62,7 +62,7 @@ class Readable:
         )
 
 
-def readable(
+def readable(  # noqa: PLR0913 - the options of the command line, by name
     winner: Winner,
     source: str | Path,
     data: Data,
@@ -70,6 +70,7 @@ def readable(
     group: str | None = None,
     data_dir: str | Path | None = None,
     download: bool = False,
+    whole: bool = False,
 ) -> Readable:
     """Read data for an exported network.
 
@@ -80,6 +81,7 @@ def readable(
         group: Column of a CSV file with what stays together in one split.
         data_dir: Folder with the files of a published data set.
         download: Whether to fetch published files that are not there.
+        whole: Whether images of a path are not divided, as all are wanted.
 
     Raises:
         NasError: If the network does not say what it reads, or the data cannot be used or have
@@ -91,7 +93,7 @@ def readable(
         raise usage_error(f"{source} has no {lacks}; name a finished run or what it exported")
     size = None if wanted.size is None else "x".join(str(side) for side in wanted.size)
     read = options(size if is_path(data) else None, group, data_dir, download=download)
-    images = images_of(data, read)
+    images = images_of(data, read, whole=whole)
     try:
         fitted = renormalised(
             images, channels=int(winner.graph.input_shape[0]), mean=wanted.mean, std=wanted.std

@@ -1,7 +1,8 @@
 """Spaces, strategies, estimators and recipes, made with the options that a user gave."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
@@ -126,7 +127,17 @@ def _check_type(value: object, annotation: Any, where: str) -> None:
         adapter = TypeAdapter(annotation, config=ConfigDict(strict=True, allow_inf_nan=False))
         adapter.validate_python(value)
     except ValidationError as error:
-        wanted = annotation.__name__ if isinstance(annotation, type) else annotation
-        raise usage_error(f"{where} must be {wanted}, got {value!r:.80}") from error
+        raise usage_error(f"{where} must be {_in_words(annotation)}, got {value!r:.80}") from error
     except PydanticUserError:
         return
+
+
+def _in_words(annotation: Any) -> str:
+    """What a value of that type is called."""
+    if get_origin(annotation) is Literal:
+        return " or ".join(map(str, get_args(annotation)))
+    if get_origin(annotation) in {Union, UnionType}:
+        parts = [one for one in get_args(annotation) if one is not NoneType]
+        return " or ".join(map(_in_words, parts))
+    known = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
+    return known.get(annotation, getattr(annotation, "__name__", str(annotation)))

@@ -42,7 +42,8 @@ def evaluate(  # noqa: PLR0913 - the options of the command line, by name
     Args:
         source: An exported folder or a finished run.
         data: As for ``nas.search``, and so are the next three.
-        split: ``test``, ``validation``, ``train`` or ``all``.
+        split: ``test``, ``validation``, ``train`` or ``all``; images of a path that are all
+            scored may be few, of one class, and without training images.
         group: Column of a CSV file with what stays together in one split.
         data_dir: Folder with the files of a published data set.
         download: Whether to fetch published files that are not there.
@@ -63,7 +64,15 @@ def evaluate(  # noqa: PLR0913 - the options of the command line, by name
         raise usage_error(f"--split must be one of {', '.join(SPLITS)}, got {split[:40]!r}")
     place = resolve_device(device)
     winner = find(source, trial=trial).winner
-    images = readable(winner, source, data, group=group, data_dir=data_dir, download=download)
+    images = readable(
+        winner,
+        source,
+        data,
+        group=group,
+        data_dir=data_dir,
+        download=download,
+        whole=split == "all",
+    )
     chosen = images.split(split)
     model = network_of(winner, source, format_).to(place)
     score = scored if format_ is None else outputs_of  # a file is run as it is

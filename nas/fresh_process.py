@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from nas.errors import NasError
 from search_spaces.graph import Graph
 from search_spaces.modules import build
 from search_spaces.strict_json import loads
@@ -124,20 +125,28 @@ def run(check: Check, images: Sequence[Tensor], folder: Path) -> list[Tensor]:
         folder: Where the file is.
 
     Raises:
+        NasError: If it takes longer than ``MOST_SECONDS`` (exit code 5).
         RuntimeError: If it does not run, or needs a package of ours: a defect of ours.
     """
     with TemporaryDirectory() as between:
         given = {str(number): batch.contiguous() for number, batch in enumerate(images)}
         save_tensors(given, Path(between, "images.safetensors"))
         command = [sys.executable, "-P", "-B", "-c", check.script + _ENDING, str(folder)]
-        result = subprocess.run(  # noqa: S603 - our own interpreter and script
-            [*command, *check.arguments, between],
-            capture_output=True,
-            text=True,
-            timeout=MOST_SECONDS,
-            check=False,
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
-        )
+        try:
+            result = subprocess.run(  # noqa: S603 - our own interpreter and script
+                [*command, *check.arguments, between],
+                capture_output=True,
+                text=True,
+                timeout=MOST_SECONDS,
+                check=False,
+                env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+            )
+        except subprocess.TimeoutExpired as error:
+            raise NasError(
+                f"export: the check of {check.file} took longer than {MOST_SECONDS} s; do the same "
+                "again when this machine has time",
+                exit_code=5,
+            ) from error
         if result.returncode != 0:
             raise RuntimeError(f"the exported {check.file} does not run: {result.stderr[-2000:]}")
         imported = loads(result.stdout.strip().splitlines()[-1])

@@ -15,8 +15,14 @@ from nas.run_folder import DataOptions
 from nas.terminal import escaped
 
 
-def images_of(data: Data, options: DataOptions) -> ImageData:
+def images_of(data: Data, options: DataOptions, *, whole: bool = False) -> ImageData:
     """The data that a user names or hands over.
+
+    Args:
+        data: Name, path, arrays or samples.
+        options: How they are read.
+        whole: Whether all images of a path are in the training split, few as they may be, for who
+            scores all of them.
 
     Raises:
         NasError: If they cannot be used (exit code 2).
@@ -28,7 +34,7 @@ def images_of(data: Data, options: DataOptions) -> ImageData:
     try:
         if is_path(data):
             path = Path(str(data))
-            return read_path(path, image_size=options.image_size, group=options.group)
+            return read_path(path, image_size=options.image_size, group=options.group, whole=whole)
         if options.group is not None:
             raise usage_error("--group needs --data with a CSV file")
         if is_arrays(data):

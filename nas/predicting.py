@@ -101,6 +101,8 @@ class Predictor:
         Raises:
             NasError: If it cannot be read (exit code 2).
         """
+        if path.is_dir():
+            raise usage_error(f"image: {path}: is a folder; name its files, such as {path}/*.png")
         try:
             return read_image(path, int(self._graph.input_shape[0]))
         except ValueError as error:

@@ -21,6 +21,7 @@ from estimators.full_training import FullTraining
 from estimators.scoring import scored
 from estimators.snapshot import Epoch, Snapshot
 from estimators.task import Classification
+from nas.configuration import whole_number
 from nas.construction import check_recipe_options
 from nas.curve_picture import confusion_picture, curve_picture
 from nas.errors import NasError, usage_error
@@ -119,8 +120,7 @@ def order_of(  # noqa: PLR0913 - the options of the command line, by name
         NasError: If there is no such network, it does not fit the images, or an option cannot be
             (exit code 2).
     """
-    if seed < 0:
-        raise usage_error(f"--seed must be at least 0, got {seed}")
+    whole_number("--seed", seed, least=0)
     recipe_of(images, settings)
     classes = len(images.classes)
     if str(source) in REFERENCES and trial is None:
@@ -316,20 +316,36 @@ def _told(line: Epoch, epochs: int) -> str:
 
 
 def _test(order: Order, weights: Mapping[str, Tensor], folder: Path) -> tuple[dict[str, Any], int]:
-    """What the test images say, and how often they were read; each reading is written down first.
+    """What the test images say, and how often they were read.
 
-    A reading whose result is lost, as the process was killed under it, counts as well.
+    Each reading is written down first, and what it said afterwards: where a process ended between
+    it and the summary, they are not read again for the same weights. A reading under which it ended
+    counts as well.
     """
-    place = folder / EVENTS
-    events = read_events(place) if place.exists() else ()
+    place, digest = folder / EVENTS, _digest(weights)
+    events = list(read_events(place)) if place.exists() else []
     before = sum(event["event"] == "test_read" for event in events)
-    with Journal(place) as journal:
-        journal.append("test_read", images=len(order.images.test))
+    for event in events:
+        if event["event"] == "test_figures" and event["weights"] == digest:
+            return dict(event["figures"]), before
     model = build(order.graph)
     model.load_state_dict(dict(weights), strict=True)
     test = order.images.test
-    outputs = scored(model.to(order.device), test, graph=order.graph, device=order.device)
-    return figures(outputs, test.labels, order.images.classes), before + 1
+    with Journal(place) as journal:
+        journal.append("test_read", images=len(test))
+        outputs = scored(model.to(order.device), test, graph=order.graph, device=order.device)
+        found = figures(outputs, test.labels, order.images.classes)
+        journal.append("test_figures", weights=digest, figures=found)
+    return found, before + 1
+
+
+def _digest(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 of a state dict: names, and values as they lie in memory."""
+    state = hashlib.sha256()
+    for name, one in sorted(weights.items()):
+        state.update(name.encode())
+        state.update(one.contiguous().numpy().tobytes())
+    return state.hexdigest()
 
 
 def _export(

@@ -388,11 +388,19 @@ MISTAKES = [
     ("search --set epochs=3", "--set must be PART.OPTION=VALUE", 2),
     ("search --set estimator.epoch=3", "did you mean epochs?", 2),
     ("search --set estimator.epochs=0", "epochs must be at least 1", 2),
-    ("search --set estimator.epochs=many", "estimator.epochs must be int | None, got 'many'", 2),
-    ("search --set estimator.learning_rate=NaN", "learning_rate must be float, got 'NaN'", 2),
+    (
+        "search --set estimator.epochs=many",
+        "epochs must be a whole number, got 'many'",
+        2,
+    ),
+    (
+        "search --set estimator.learning_rate=NaN",
+        "learning_rate must be a finite number",
+        2,
+    ),
     (
         "search --strategy evolution --set strategy.population_size=2.5",
-        "population_size must be int | None",
+        "population_size must be a whole number",
         2,
     ),
     (

@@ -57,6 +57,39 @@ def test_files_are_prepared_as_those_of_the_training_and_classes_go_by_name(
     assert other == pytest.approx(1 - found)
 
 
+@pytest.mark.parametrize("layout", ["classes", "test alone", "one class", "archive"])
+def test_all_images_of_a_path_may_be_few_and_without_training_images(
+    exported: Path, images: tuple[np.ndarray, np.ndarray], tmp_path: Path, layout: str
+) -> None:
+    pixels, labels = images
+    few = np.concatenate([np.flatnonzero(labels == label)[:3] for label in (0, 1)])
+    chosen, expected = (pixels[few], labels[few]), 6
+    if layout == "classes":
+        path = folder_of(tmp_path / "few", chosen, {0: "0", 1: "1"})
+    elif layout == "test alone":
+        path = folder_of(tmp_path / "few" / "test", chosen, {0: "0", 1: "1"}).parent
+    elif layout == "one class":
+        path, expected = (
+            folder_of(tmp_path / "few", (pixels[few[3:]], labels[few[3:]]), {1: "1"}),
+            3,
+        )
+    else:
+        path = tmp_path / "few.npz"
+        np.savez(path, x=chosen[0], y=chosen[1])
+    found = evaluate(exported, data=path, split="all")
+    assert found["images"] == expected
+    whole = evaluate(exported, data=images, split="all")
+    assert [row["class"] for row in found["classes"]] == [row["class"] for row in whole["classes"]]
+
+
+def test_a_folder_without_training_images_says_how_it_is_scored(
+    exported: Path, images: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    path = folder_of(tmp_path / "few" / "test", images, {0: "0", 1: "1"}).parent
+    with pytest.raises(NasError, match="got none in train; to score all images, take nas evaluate"):
+        evaluate(exported, data=path)
+
+
 def test_the_command_prints_a_table_or_json(
     exported: Path,
     images: tuple[np.ndarray, np.ndarray],

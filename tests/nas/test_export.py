@@ -219,6 +219,16 @@ def test_the_check_finds_a_planted_fault(graph: Graph, tmp_path: Path, fault: st
         check_in_fresh_process(graph, weights, tmp_path)
 
 
+def test_a_check_that_takes_too_long_is_an_error_of_the_surroundings(
+    winner: Winner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.fresh_process.MOST_SECONDS", 0.01)
+    with pytest.raises(NasError, match=r"check of model\.py took longer than 0\.01 s") as caught:
+        export(winner, tmp_path / "out")
+    assert caught.value.exit_code == 5
+    assert names(tmp_path) == []
+
+
 def test_a_failed_check_leaves_nothing(
     winner: Winner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

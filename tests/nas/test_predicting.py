@@ -193,6 +193,13 @@ def test_a_damaged_file_among_good_ones_is_named_and_nothing_is_printed(
     assert capsys.readouterr().out == ""
 
 
+def test_of_a_folder_its_files_are_to_be_named(
+    exported: Path, pictures: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(NasError, match=r"is a folder; name its files, such as .*/\*\.png"):
+        run(capsys, exported, pictures[0].parent)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

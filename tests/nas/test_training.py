@@ -187,6 +187,21 @@ def test_a_reading_that_was_lost_is_counted(
     assert "read 2 times" in (tmp_path / "out" / "best" / "README.md").read_text()
 
 
+def test_a_reading_is_not_repeated_where_the_export_failed(
+    network: Path, images: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "export", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(network, images, tmp_path / "out", epochs=1)
+    assert not (tmp_path / "out" / "summary.json").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "scored", None)
+        summary = train(network, images, tmp_path / "out", epochs=1)
+    assert summary["test_reads"] == reads(tmp_path / "out") == 1
+    assert (tmp_path / "out" / "best" / "model.safetensors").exists()
+
+
 def test_a_folder_with_another_training_is_refused(
     finished: Path, network: Path, images: Data
 ) -> None:
@@ -250,7 +265,10 @@ def test_all_cpus_train_where_they_wait_without_spinning_and_that_is_written_dow
     ("changes", "message"),
     [
         ({"settings": {"flips": True}}, r"train\.flips: .* did you mean flip\?"),
-        ({"settings": {"flip": "yes"}}, r"train\.flip must be bool, got 'yes'"),
+        ({"settings": {"flip": "yes"}}, r"train\.flip must be true or false, got 'yes'"),
+        ({"settings": {"optimizer": "adam"}}, r"optimizer must be adamw or sgd, got 'adam'"),
+        ({"settings": {"epochs": 1}}, "--epochs and --set train.epochs are the same"),
+        ({"seed": 2**64}, r"--seed must be at most 2\*\*53, got"),
         ({"epochs": 0}, "train: epochs must be from 1"),
         ({"max_hours": 1.0}, "--max-hours must be above 0, finite and without --epochs"),
         ({"seed": -1}, "--seed must be at least 0"),
