@@ -5,11 +5,14 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from estimators.full_recipe import CHOICES, RANGES, FullRecipe
+from estimators.parameter_groups import FACTORS_OF_ONE
 from search_spaces.architecture import lower
 from search_spaces.reference import REFERENCES
 from search_spaces.source import model_source
@@ -119,3 +122,24 @@ def test_the_generated_class_in_the_readme_is_what_is_generated() -> None:
     source = model_source(lower(REFERENCES["efficientnet_b0"]()))
     generated = source[source.index("class SqueezeExcite") : source.index("\n\n\nclass MBConv")]
     assert generated in (ROOT / "README.md").read_text()
+
+
+def test_the_table_of_the_recipe_has_every_option_with_its_default_and_range() -> None:
+    page = (ROOT / "docs" / "training.md").read_text().partition("## The recipe")[2]
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \| .* \|$", page, flags=re.MULTILINE)
+    told = {name: (default, limits) for name, default, limits in rows}
+    defaults = {
+        one.name: one.default for one in fields(FullRecipe) if one.name not in FACTORS_OF_ONE
+    }
+    assert set(told) == set(defaults)
+    for name, (default, limits) in told.items():
+        known = CHOICES.get(name, ("true", "false") if isinstance(defaults[name], bool) else ())
+        if known:
+            assert limits == ", ".join(f"`{one}`" for one in known)
+        else:
+            assert [float(one) for one in limits.replace(",000", "000").split(", ")] == [
+                *RANGES[name]
+            ]
+        if not default.startswith("see "):
+            expected = str(defaults[name]).lower() if known else f"{defaults[name]:g}"
+            assert default.strip("`") == expected
