@@ -7,7 +7,7 @@ are there for everybody who has npm, free to use, and no digits:
     nas search --data emoji/emoji.csv --image-size 32 --budget 20
 
 The packages ``emoji-datasource-google`` and ``emoji-datasource-twitter`` are fetched by
-``npm pack`` (80 MB), or read from where their archives are unpacked: ``emoji PACKAGE PACKAGE``.
+``npm pack`` (136 MB), or read from where their archives are unpacked: ``emoji PACKAGE PACKAGE``.
 
 The folder has one for each category, and ``emoji.csv`` with ``path``, ``label`` and ``group``. A
 group is an identity: both drawings of it, all skin tones, and the man, the woman and the person
@@ -101,7 +101,7 @@ def fetched(folder: Path) -> list[Path]:
     """The packages, fetched by npm and unpacked in a folder."""
     if shutil.which("npm") is None:
         sys.exit("error: npm must be installed to fetch the packages, or name unpacked ones")
-    command = ["npm", "pack", "--silent", "--pack-destination", str(folder), *PACKAGES]
+    command = ["npm", "pack", "--loglevel", "error", "--pack-destination", str(folder), *PACKAGES]
     if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
         sys.exit("error: npm cannot fetch the packages; see above")
     places = []

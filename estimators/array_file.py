@@ -89,7 +89,7 @@ def _read(file: Path, image_size: tuple[int, int] | None, *, whole: bool) -> Ima
         labels.append(_labels(found["labels", place], len(images), split))
         given.append(np.full(len(images), place))
     pixels = _pixels([found["images", place] for place in places], image_size)
-    targets, names = targets_of(np.concatenate(labels), len(pixels), None)
+    targets, names = targets_of(np.concatenate(labels), len(pixels), None, whole=whole)
     known = np.concatenate(given) if places[0] >= 0 else None
     parts = undivided(len(targets)) if whole else partition(targets, names, given=known)
     return assemble(pixels, targets, parts, name=file.name, classes=names)

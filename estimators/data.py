@@ -16,6 +16,7 @@ from estimators.pixel_store import PixelStore, is_large
 from estimators.splits import LEAST, Parts, Positions, partition
 
 Pixels = NDArray[np.float32] | PixelStore
+MOST_CLASSES = 2**16  # of images that are only scored
 CHUNK = 1024  # images whose values are in float64 at a time
 
 
@@ -130,9 +131,10 @@ def assemble(
         titles: What to call each image where images are in two splits; by default its position.
 
     Raises:
-        ValueError: If all images are equal.
+        ValueError: If all images are equal and some are there to be scored on.
     """
-    _check_varied(pixels)
+    if len(parts[1]):
+        _check_varied(pixels)
     mean, std = _statistics(pixels, parts[0])
     train, validation, test = (
         Split(_normalised(pixels, part, mean, std), torch.from_numpy(targets[part]))
@@ -203,7 +205,11 @@ def _over(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def targets_of(
-    labels: NDArray[np.generic], count: int, classes: Sequence[str] | None
+    labels: NDArray[np.generic],
+    count: int,
+    classes: Sequence[str] | None,
+    *,
+    whole: bool = False,
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Labels as int64, and the name of each class.
 
@@ -211,21 +217,24 @@ def targets_of(
         labels: ``(count,)`` whole numbers from 0 on.
         count: Number of images.
         classes: Name of each class; by default the numbers.
+        whole: Whether classes may be missing, as for images that are only scored.
 
     Raises:
-        ValueError: If they are anything else, or there is one class.
+        ValueError: If they are anything else, or unless ``whole`` there is one class.
     """
     if labels.ndim != 1 or len(labels) != count:
         raise ValueError(f"labels must have shape ({count},), got {labels.shape}")
     if not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"labels must be whole numbers, got {labels.dtype}")
     lowest, highest = int(labels.min()), int(labels.max())
-    if lowest < 0 or highest >= count:
+    if lowest < 0 or highest >= (MOST_CLASSES if whole else count):
         wrong = lowest if lowest < 0 else highest
         raise ValueError(f"labels must be numbered from 0 on without gaps, got {wrong}")
     targets = labels.astype(np.int64)
     counts = np.bincount(targets)
     names = tuple(str(label) for label in range(len(counts))) if classes is None else tuple(classes)
+    if whole:
+        return targets, names
     if len(names) != len(counts) or len(names) < 2:
         raise ValueError(f"labels must name {max(2, len(names))} classes, got {len(counts)}")
     if counts.min() == 0:  # the rest depends on the splits

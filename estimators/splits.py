@@ -46,8 +46,8 @@ def partition(
         parts = [np.arange(len(targets)), np.arange(0), np.arange(0)]
     if not len(parts[0]):
         raise ValueError(
-            "there must be images to train on, got none in train; to score all images, take "
-            "nas evaluate --split all"
+            "there must be images to train on, got none in train; nas evaluate --split all alone "
+            "does without"
         )
     _check_known(targets, names, parts)
     missing = [place for place in (2, 1) if not len(parts[place])]

@@ -1,8 +1,8 @@
 """CSV files of paths and labels."""
 
 import csv
-import math
 import os
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from estimators.examples import Example
@@ -29,6 +29,7 @@ def list_table(file: Path, group: str | None = None) -> list[Example]:
             twice, leads outside or to nothing.
     """
     header, rows = _rows(file)
+    group = None if group is None else group.strip()
     if not header:
         raise ValueError(f"{file}: is empty; its first line names the columns {_PATH} and {_LABEL}")
     for column in (_PATH, _LABEL, *([] if group is None else [group])):
@@ -59,20 +60,20 @@ def _check_labels(file: Path, labels: set[str]) -> None:
     Raises:
         ValueError: If there are such.
     """
-    values: dict[float, str] = {}
-    for label in sorted(labels):
-        try:
-            value = float(label)
-        except ValueError:
-            return  # classes have names
-        if not math.isfinite(value):
+    try:
+        values = {label: Decimal(label) for label in sorted(labels)}
+    except InvalidOperation:
+        return  # classes have names
+    first: dict[Decimal, str] = {}
+    for label, value in values.items():
+        if not value.is_finite():
             raise ValueError(f"{file}: label must be a name or a number, got {label!r:.80}")
-        if value in values:
+        if value in first:
             raise ValueError(
-                f"{file}: labels {values[value]:.80} and {label:.80} are the same number; write "
+                f"{file}: labels {first[value]:.80} and {label:.80} are the same number; write "
                 "each class in one way"
             )
-        values[value] = label
+        first[value] = label
 
 
 def _example(folder: Path, row: dict[str, str], group: str | None, where: str) -> Example:

@@ -139,5 +139,7 @@ def _in_words(annotation: Any) -> str:
     if get_origin(annotation) in {Union, UnionType}:
         parts = [one for one in get_args(annotation) if one is not NoneType]
         return " or ".join(map(_in_words, parts))
+    if get_origin(annotation) in {list, tuple}:
+        return f"a list ({_in_words(get_args(annotation)[0])} each)"
     known = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
     return known.get(annotation, getattr(annotation, "__name__", str(annotation)))

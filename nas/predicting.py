@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from estimators.image_files import read_image
+from estimators.paths import is_folder
 from estimators.resizing import resized
 from nas.errors import usage_error
 from nas.export import Preprocessing
@@ -101,7 +102,7 @@ class Predictor:
         Raises:
             NasError: If it cannot be read (exit code 2).
         """
-        if path.is_dir():
+        if is_folder(path):
             raise usage_error(f"image: {path}: is a folder; name its files, such as {path}/*.png")
         try:
             return read_image(path, int(self._graph.input_shape[0]))

@@ -120,7 +120,7 @@ def order_of(  # noqa: PLR0913 - the options of the command line, by name
         NasError: If there is no such network, it does not fit the images, or an option cannot be
             (exit code 2).
     """
-    whole_number("--seed", seed, least=0)
+    seed = whole_number("--seed", seed, least=0)
     recipe_of(images, settings)
     classes = len(images.classes)
     if str(source) in REFERENCES and trial is None:
@@ -326,7 +326,7 @@ def _test(order: Order, weights: Mapping[str, Tensor], folder: Path) -> tuple[di
     events = list(read_events(place)) if place.exists() else []
     before = sum(event["event"] == "test_read" for event in events)
     for event in events:
-        if event["event"] == "test_figures" and event["weights"] == digest:
+        if event["event"] == "test_figures" and event.get("weights") == digest:
             return dict(event["figures"]), before
     model = build(order.graph)
     model.load_state_dict(dict(weights), strict=True)

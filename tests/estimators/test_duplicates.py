@@ -84,10 +84,9 @@ def test_equal_images_of_two_classes_are_told_wherever_they_are() -> None:
     pixels, targets = noise(), np.arange(100) % 2
     pixels[8] = pixels[3]  # of another class
     pixels[10] = pixels[4]
-    assert duplicates(pixels, targets, PARTS) == (
-        "1 images are equal to one of another class, such as image 8 in train and image 3 in train"
-    )
+    told = "images with an equal one of another class: 1, such as image 8 in train and image 3 in"
+    assert duplicates(pixels, targets, PARTS) == f"{told} train"
     pixels[61] = pixels[4]
     found = duplicates(pixels, targets, PARTS, [f"{at}.png" for at in range(100)])
     assert found.startswith("1 of 40 validation and test images")
-    assert "; 2 images are equal to one of another class" in found
+    assert "; images with an equal one of another class: 2, such as " in found

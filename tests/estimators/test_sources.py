@@ -1,7 +1,7 @@
 """Images of a user's own: read as they are, or refused in one line that names the file."""
 
 import io
-import os
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -307,6 +307,7 @@ def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
     ("labels", "message"),
     [
         (("1", "1.0"), "labels 1 and 1.0 are the same number"),
+        (("10", "1e1"), "labels 10 and 1e1 are the same number"),
         (("0", "nan"), "label must be a name or a number, got 'nan'"),
         (("-inf", "2"), "label must be a name or a number, got '-inf'"),
     ],
@@ -322,6 +323,18 @@ def test_labels_that_are_numbers_are_told_apart_by_their_value(
     refused(file, message)
 
 
+def test_names_may_look_like_numbers_and_long_numbers_differ(tmp_path: Path) -> None:
+    for place, labels in enumerate(
+        [("nan", "rice"), ("1", "1.0x"), ("12345678901234567890", "12345678901234567891")]
+    ):
+        file = table(tmp_path / str(place))
+        text = file.read_text()
+        for name, label in zip(("cat", "dog"), labels, strict=True):
+            text = text.replace(f",{name}\n", f",{label}\n")
+        file.write_text(text)
+        assert read_path(file).classes == labels
+
+
 def test_blanks_around_the_values_of_a_table_do_not_count(tmp_path: Path) -> None:
     plain = table(tmp_path / "a")
     spaced = table(tmp_path / "b", header="path, label")
@@ -333,19 +346,20 @@ def test_blanks_around_the_values_of_a_table_do_not_count(tmp_path: Path) -> Non
 def test_what_may_not_be_looked_at_is_refused_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root, real = folder(tmp_path / "a"), os.stat
+    root = folder(tmp_path / "a")
 
-    def stat(path: Any, *arguments: Any, **named: Any) -> os.stat_result:
-        if str(path).endswith("cat/3.png"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return real(path, *arguments, **named)
+    def denied(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: Any, *arguments: Any, **named: Any) -> Any:
+            if str(path).endswith("cat/3.png"):
+                raise PermissionError(13, "Permission denied", str(path))
+            return real(path, *arguments, **named)
 
-    def denied(path: Any, *_: Any, **__: Any) -> Any:
-        raise PermissionError(13, "Permission denied", str(path))
+        return call
 
-    monkeypatch.setattr(os, "stat", stat)
-    monkeypatch.setattr("builtins.open", denied)
-    refused(root, "cat/.*png: cannot be read: Permission denied")
+    for name in ("os.stat", "os.lstat", "builtins.open"):
+        module, _, function = name.partition(".")
+        monkeypatch.setattr(name, denied(getattr(sys.modules[module], function)))
+    refused(root, "cat/3.png: cannot be read: Permission denied")
 
 
 def test_what_does_not_fit_into_memory_is_refused(

@@ -57,7 +57,9 @@ def test_files_are_prepared_as_those_of_the_training_and_classes_go_by_name(
     assert other == pytest.approx(1 - found)
 
 
-@pytest.mark.parametrize("layout", ["classes", "test alone", "one class", "archive"])
+@pytest.mark.parametrize(
+    "layout", ["classes", "test alone", "one class", "one image", "archive", "archive of one class"]
+)
 def test_all_images_of_a_path_may_be_few_and_without_training_images(
     exported: Path, images: tuple[np.ndarray, np.ndarray], tmp_path: Path, layout: str
 ) -> None:
@@ -73,9 +75,16 @@ def test_all_images_of_a_path_may_be_few_and_without_training_images(
             folder_of(tmp_path / "few", (pixels[few[3:]], labels[few[3:]]), {1: "1"}),
             3,
         )
+    elif layout == "one image":
+        path, expected = (
+            folder_of(tmp_path / "few", (pixels[few[:1]], labels[few[:1]]), {0: "0"}),
+            1,
+        )
     else:
         path = tmp_path / "few.npz"
-        np.savez(path, x=chosen[0], y=chosen[1])
+        last = slice(3, 6) if "one class" in layout else slice(6)
+        np.savez(path, x=chosen[0][last], y=chosen[1][last])
+        expected = 3 if "one class" in layout else 6
     found = evaluate(exported, data=path, split="all")
     assert found["images"] == expected
     whole = evaluate(exported, data=images, split="all")
@@ -86,7 +95,7 @@ def test_a_folder_without_training_images_says_how_it_is_scored(
     exported: Path, images: tuple[np.ndarray, np.ndarray], tmp_path: Path
 ) -> None:
     path = folder_of(tmp_path / "few" / "test", images, {0: "0", 1: "1"}).parent
-    with pytest.raises(NasError, match="got none in train; to score all images, take nas evaluate"):
+    with pytest.raises(NasError, match="got none in train; nas evaluate --split all alone does"):
         evaluate(exported, data=path)
 
 
