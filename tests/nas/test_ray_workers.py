@@ -398,7 +398,7 @@ def test_an_estimator_that_cannot_be_sent_is_refused(session: RaySession) -> Non
 def test_no_folder_is_begun_for_workers_that_do_not_fit(
     session: RaySession, mini: type[SearchSpace], tmp_path: Path
 ) -> None:
-    images = np.zeros((40, 8, 8), np.float32), np.arange(40) % 2
+    images = np.random.default_rng(0).random((40, 8, 8), np.float32), np.arange(40) % 2
     with pytest.raises(NasError, match="--workers: 64 of 1 CPU and 0 GPUs each") as caught:
         nas.search(space=mini, data=images, estimator=Acts, workers=64, out=tmp_path / "run")
     assert caught.value.exit_code == 5
