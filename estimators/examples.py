@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from estimators.data import ImageData, Pixels, assemble
 from estimators.image_files import Header, read_header, read_image
 from estimators.memory import check_fits
-from estimators.paths import is_file, is_there, leads_nowhere
+from estimators.paths import is_file, is_folder, is_there, leads_nowhere
 from estimators.pixel_store import is_large, kept
 from estimators.resizing import resized
 from estimators.splits import partition, undivided
@@ -40,7 +40,6 @@ def read_examples(
     examples: Sequence[Example],
     *,
     source: Path,
-    root: Path,
     image_size: tuple[int, int] | None,
     whole: bool = False,
 ) -> ImageData:
@@ -50,8 +49,8 @@ def read_examples(
 
     Args:
         examples: What there is; either all have a split or none.
-        source: The folder or file that names them, for errors.
-        root: What paths are told relative to; its name is that of the data.
+        source: The folder or file that names them. Paths are told relative to the folder, or to
+            that of the file; its name is that of the data.
         image_size: Height and width; by default that of the images if it is the same for all,
             else their median height and median width.
         whole: Whether all images are in the training split, few as they may be, and of one class.
@@ -79,6 +78,7 @@ def read_examples(
     height, width = _common_size(headers) if image_size is None else image_size
     channels = 1 if all(header.grey for header in headers) else 3
     pixels = _pixels([example.path for example in examples], channels, (height, width))
+    root = source if is_folder(source) else source.parent
     titles = [str(example.path.relative_to(root)) for example in examples]
     try:
         data = assemble(pixels, targets, parts, name=root.name, classes=classes, titles=titles)

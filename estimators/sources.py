@@ -35,15 +35,12 @@ def read_path(
     if kind == ".csv" and is_file(path):
         file = path.absolute()
         examples = list_table(file, group)
-        return read_examples(
-            examples, source=file, root=file.parent, image_size=image_size, whole=whole
-        )
+        return read_examples(examples, source=file, image_size=image_size, whole=whole)
     if group is not None:
         raise ValueError(f"{path}: --group needs a CSV file, whose column it names")
     if is_folder(path):
-        return read_examples(
-            list_folder(path), source=path, root=path, image_size=image_size, whole=whole
-        )
+        examples = list_folder(path)
+        return read_examples(examples, source=path, image_size=image_size, whole=whole)
     if kind == ".npz" and is_file(path):
         return read_archive(path, image_size=image_size, whole=whole)
     raise ValueError(f"{path}: must be a folder of images, a .csv or an .npz file")

@@ -95,6 +95,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
             limits (3), or there is no such device (5).
     """
     settings, seed = configuration.checked_settings(), configuration.seed
+    configuration = replace(configuration, settings=settings)
     limits, numbers = configuration.limits(), configuration.checked_numbers()
     configuration.check_audit()
     device = _device(configuration, limits, elsewhere=elsewhere)
@@ -109,7 +110,8 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
         configuration.estimator, {**configuration.resolved, **settings["estimator"]}
     )
     asked, objectives = _guided(configuration, estimator, goals)
-    making = target_of("strategies", _strategy_of(configuration, objectives=len(objectives)))
+    named = _strategy_of(configuration, objectives=len(objectives))
+    making = target_of("strategies", named)
     check_features(
         configuration.features, strategy=making, estimator=estimator, objectives=len(objectives)
     )
@@ -167,7 +169,12 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
         features={one.name: dict(one.recipe) for one in features},
     )
     record = _record(
-        configuration, plan, images, derived=derived, screen=screen, genome=space.genome
+        replace(configuration, strategy=named),
+        plan,
+        images,
+        derived=derived,
+        screen=screen,
+        genome=space.genome,
     )
     return Prepared(
         images=images,
@@ -194,9 +201,9 @@ def _record(
     screen: Screen | None,
     genome: Genome,
 ) -> RunRecord:
-    """What ``run.json`` says of a run."""
-    objective = plan.objective
-    strategy = _strategy_of(configuration, objectives=len(plan.objectives))
+    """What ``run.json`` says of a run, by a configuration with its settings and its strategy."""
+    objective, strategy = plan.objective, configuration.strategy
+    assert strategy is not None  # noqa: S101 - the caller has named it
     return RunRecord(
         space=plugins.name_of("search_spaces", configuration.space),
         strategy=plugins.name_of("strategies", strategy),
@@ -223,7 +230,7 @@ def _record(
         max_latency_ms=plan.limits.max_latency_ms,
         final_training="auto" if derived.train else "off",
         audit=configuration.audit,
-        settings=Settings(**configuration.checked_settings()),
+        settings=Settings(**{part: dict(given) for part, given in configuration.settings.items()}),
         derived=derived,
         genotypes=str(genome.size),
         versions=versions(),

@@ -42,6 +42,7 @@ from nas.run_folder import (
     write_text,
 )
 from nas.terminal import say
+from nas.weights import digest
 from search_spaces import graph_json
 from search_spaces.graph import Graph
 from search_spaces.modules import build
@@ -322,11 +323,11 @@ def _test(order: Order, weights: Mapping[str, Tensor], folder: Path) -> tuple[di
     it and the summary, they are not read again for the same weights. A reading under which it ended
     counts as well.
     """
-    place, digest = folder / EVENTS, _digest(weights)
+    place, known_by = folder / EVENTS, digest(weights)
     events = list(read_events(place)) if place.exists() else []
     before = sum(event["event"] == "test_read" for event in events)
     for event in events:
-        if event["event"] == "test_figures" and event.get("weights") == digest:
+        if event["event"] == "test_figures" and event.get("weights") == known_by:
             return dict(event["figures"]), before
     model = build(order.graph)
     model.load_state_dict(dict(weights), strict=True)
@@ -335,17 +336,8 @@ def _test(order: Order, weights: Mapping[str, Tensor], folder: Path) -> tuple[di
         journal.append("test_read", images=len(test))
         outputs = scored(model.to(order.device), test, graph=order.graph, device=order.device)
         found = figures(outputs, test.labels, order.images.classes)
-        journal.append("test_figures", weights=digest, figures=found)
+        journal.append("test_figures", weights=known_by, figures=found)
     return found, before + 1
-
-
-def _digest(weights: Mapping[str, Tensor]) -> str:
-    """SHA-256 of a state dict: names, and values as they lie in memory."""
-    state = hashlib.sha256()
-    for name, one in sorted(weights.items()):
-        state.update(name.encode())
-        state.update(one.contiguous().numpy().tobytes())
-    return state.hexdigest()
 
 
 def _export(

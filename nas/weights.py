@@ -21,10 +21,19 @@ def keep(folder: Path, name: str, weights: Mapping[str, Tensor]) -> Kept:
     Raises:
         NasError: If they cannot be written (exit code 5).
     """
-    data = save({key: value.contiguous() for key, value in weights.items()})
+    data = _written(weights)
     path = folder / TRIALS / f"{name}.safetensors"
     write_bytes(path, data)
     return Kept(f"{TRIALS}/{path.name}", hashlib.sha256(data).hexdigest())
+
+
+def digest(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 of what ``keep`` writes of a state dict."""
+    return hashlib.sha256(_written(weights)).hexdigest()
+
+
+def _written(weights: Mapping[str, Tensor]) -> bytes:
+    return save({key: value.contiguous() for key, value in weights.items()})
 
 
 def still_there(folder: Path, kept: Kept) -> bool:
