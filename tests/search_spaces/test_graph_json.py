@@ -47,7 +47,7 @@ def test_a_reference_is_read_back(name: str) -> None:
     graph = lower(REFERENCES[name]())
     begin = time.process_time()
     again = read_back(graph)
-    assert time.process_time() - begin < 1
+    assert time.process_time() - begin < 5
     assert again == graph
     assert model_source(again) == model_source(graph)
     assert (again.params, again.macs) == (graph.params, graph.macs)
@@ -494,7 +494,7 @@ def test_a_hostile_document_is_refused_in_one_line_with_a_place_and_at_once(name
     begin = time.process_time()
     with pytest.raises(JsonError) as caught:
         from_document(loads(text))
-    assert time.process_time() - begin < 1
+    assert time.process_time() - begin < 5  # seconds; a square of 25,000 steps takes minutes
     told = str(caught.value)
     assert message in told
     assert told.startswith("graph")
