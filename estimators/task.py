@@ -88,6 +88,10 @@ class Task(ABC):
         """Every metric over a whole split; arguments as for ``loss``."""
 
     @abstractmethod
+    def hits(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """``(images,)``: whether each answer is right; arguments as for ``loss``."""
+
+    @abstractmethod
     def by_class(self, outputs: Tensor, targets: Tensor) -> tuple[ClassFigures, ...]:
         """Figures of each class over a whole split, for the reader; arguments as for ``loss``."""
 
@@ -161,6 +165,10 @@ class Classification(Task):
         if self.num_classes > TOP:
             found["top5_accuracy"] = top_accuracy(outputs, targets)
         return found
+
+    def hits(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Whether the highest output is that of the class."""
+        return outputs.argmax(dim=1) == targets
 
     def by_class(self, outputs: Tensor, targets: Tensor) -> tuple[ClassFigures, ...]:
         """Support, recall, precision and F1 of each class."""

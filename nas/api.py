@@ -61,6 +61,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
     objective: str | Sequence[str] = "accuracy",
     fidelity: float = 1.0,
     final_training: str | None = None,
+    references: str | Sequence[str] | None = None,
     audit: AuditSize | None = None,
     halving: int | None = None,
     screen: str | None = None,
@@ -111,6 +112,11 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
             and exported with these weights unless those it was chosen by are better on validation
             images. ``off``: it keeps the latter. None for ``auto``; with several objectives
             ``off``.
+        references: Published networks that the winner is compared with: the best of them is trained
+            to the end too, and handed over if it is better on validation images, as
+            ``docs/references.md`` says. ``auto`` for those within the limits, and where latency is
+            not limited no slower than the winner; ``off``; a name, or several. None for ``auto``
+            where the winner is trained to the end.
         audit: How large an audit of estimators to make at the end, as ``docs/estimators.md`` says:
             ``nas.AuditSize(children, seeds)``; None for none.
         halving: Train every child a little, and of those that have reached a rung only the best one
@@ -169,6 +175,9 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         objective=objective if isinstance(objective, str) else tuple(objective),
         fidelity=fidelity,
         final_training=final_training,
+        references=references
+        if references is None or isinstance(references, str)
+        else tuple(references),
         audit=audit,
         halving=halving,
         screen=screen,

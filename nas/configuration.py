@@ -50,6 +50,7 @@ class Configuration:
     objective: str | tuple[str, ...] = "accuracy"
     fidelity: float = 1.0
     final_training: str | None = None
+    references: str | tuple[str, ...] | None = None
     audit: AuditSize | None = None
     max_params: int | None = None
     max_macs: int | None = None
@@ -199,6 +200,7 @@ def of_run(
         objective=(run.verdict or run.objective, *(one.metric for one in run.beside)),
         fidelity=run.fidelity,
         final_training=run.final_training,
+        references=run.references,
         audit=run.audit,
         max_params=run.max_params,
         max_macs=run.max_macs,

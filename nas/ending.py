@@ -3,19 +3,20 @@
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import final
 
 from estimators.estimator import EvaluationError
 from estimators.scoring import scored
-from estimators.training import Training
 from nas import scaling
+from nas.cards import reference_winner, searched_winner
+from nas.comparison import Comparison, Side, difference, packed
 from nas.device import device_here
 from nas.engine import BUDGET_SPENT, RETRIED
 from nas.errors import NasError
-from nas.export import ARCHITECTURE, Preprocessing, Winner, export
+from nas.export import ARCHITECTURE, Winner, export
 from nas.final_training import checkpoint_of
 from nas.finalists import Finalist, Rescoring
 from nas.front_chart import front_chart
@@ -23,12 +24,32 @@ from nas.journal import Journal
 from nas.plan import FINAL, training_seed
 from nas.preparation import Prepared
 from nas.real_images import few_images
-from nas.record import FINAL_TRAINING, FULL, WEIGHTS, Kept, Reading, Record
-from nas.result import Exported, FinalFigures, Result, TestFigures, outline, summary
-from nas.run_folder import BEST, FRONT, FRONT_CHART, SUMMARY, TRIALS, tidy, write_json, write_text
+from nas.record import FINAL_TRAINING, FULL, WEIGHTS, Kept, Reading, Record, Who, of_whom
+from nas.result import (
+    Exported,
+    FinalFigures,
+    Recipe,
+    Reference,
+    Result,
+    TestFigures,
+    Trained,
+    outline,
+    summary,
+)
+from nas.rivalry import Rivalry
+from nas.run_folder import (
+    BEST,
+    FRONT,
+    FRONT_CHART,
+    SEARCHED,
+    SUMMARY,
+    TRIALS,
+    tidy,
+    write_json,
+    write_text,
+)
 from nas.status import summary_of
 from nas.weights import forget_others, keep, read, still_there
-from search_spaces import architecture as architecture_format
 from search_spaces.modules import build
 from search_spaces.scaling import ScalingSpace
 
@@ -65,8 +86,9 @@ class Ending:
         finalists, record = rescoring.finalists(), self._record
         if not finalists:
             raise self.nothing_found()
-        winners = tuple(self._concluded(one) for one in rescoring.front())
-        self._forget([one.trial.ordinal for one in finalists])
+        exported = [self._concluded(one) for one in rescoring.front()]
+        winners, reference = tuple(one for one, _ in exported), exported[0][1]
+        self._forget([one.trial.ordinal for one in finalists], self.rivalry(finalists[0]))
         result = Result(
             folder=self._folder,
             best=winners[0].finalist,
@@ -78,9 +100,12 @@ class Ending:
             seconds=record.seconds,
             weights_check=max(one.weights_check for one in winners),
             winners=winners,
+            reference=reference,
         )
         if self._plan.beside:
             self._tidy_front(result)
+        if reference is None or not reference.comparison.is_reference:
+            shutil.rmtree(self._folder / SEARCHED, ignore_errors=True)  # of an earlier end
         document, space = summary(result, record), self._prepared.space
         if isinstance(space, ScalingSpace):
             document |= scaling.concluded(
@@ -107,71 +132,166 @@ class Ending:
             return self._folder / FRONT / f"trial-{winner.trial.ordinal}"
         return self._folder / BEST
 
+    def rivalry(self, best: Finalist) -> Rivalry:
+        """What is known of the published networks that a winner is compared with."""
+        images = self._prepared.images
+        return Rivalry(
+            best,
+            input_shape=images.input_shape,
+            num_classes=len(images.classes),
+            plan=self._plan,
+            record=self._record,
+        )
+
     def has_weights(self, best: Finalist) -> bool:
         """Whether the winner needs no final training."""
-        kept = (self._kept_weights(best, place) for place in (FINAL_TRAINING, WEIGHTS))
+        ordinal = best.trial.ordinal
+        kept = (self._kept_weights(ordinal, place) for place in (FINAL_TRAINING, WEIGHTS))
         return best.weights is not None or any(one is not None for one in kept)
 
-    def is_to_finish(self, best: Finalist) -> bool:
-        """Whether the winner still has to be trained to the end."""
+    def is_to_finish(self, who: Who) -> bool:
+        """Whether a network still has to be trained to the end."""
         if self._prepared.recipe is None:
             return False
-        done = self._record.readings.get((best.trial.ordinal, FINAL_TRAINING))
+        done = self._record.readings.get((who, FINAL_TRAINING))
         if done is None or done.failed in RETRIED:  # a machine's fault is not the network's
             return True
-        return not done.failed and self._kept_weights(best, FINAL_TRAINING) is None
+        return not done.failed and self._kept_weights(who, FINAL_TRAINING) is None
 
-    def _kept_weights(self, best: Finalist, place: int) -> Kept | None:
+    def _kept_weights(self, who: Who, place: int) -> Kept | None:
         """What a training beside the fresh scores has left, if it is still there."""
-        known = self._record.readings.get((best.trial.ordinal, place))
+        known = self._record.readings.get((who, place))
         kept = None if known is None else known.weights
         return kept if kept is not None and still_there(self._folder, kept) else None
 
-    def _concluded(self, best: Finalist) -> Exported:
-        """A winner with weights, read on the test images and exported."""
-        recipe = self._prepared.judge.recipe
-        final = self._record.readings.get((best.trial.ordinal, FINAL_TRAINING))
-        if final is not None and self._is_better(final, best):
-            best, recipe = replace(best, weights=final.weights), final.recipe
-        elif best.weights is None:
-            best, recipe = self._trained(best)
-        assert best.weights is not None  # noqa: S101 - every training leaves weights
-        test = self._test(best, best.weights)
-        check = self._exported(best, best.weights, test, recipe)
+    def _concluded(self, best: Finalist) -> tuple[Exported, Reference | None]:
+        """A winner and the published network it was compared with, read on the test images.
+
+        The better one is exported to the winner's place, a winner that is not to ``SEARCHED``.
+        """
+        prepared, record = self._prepared, self._record
+        trained, final = self._with_weights(best), self._final_training(best.trial.ordinal)
+        test = self._test(trained)
+        reference = self._reference(best, trained, test)
+        comparison = None if reference is None else reference.comparison
+        lost = comparison is not None and comparison.is_reference
+        place = self._folder / SEARCHED if lost else self.place(best)
+        check = self._exported(
+            trained,
+            place,
+            lambda: searched_winner(
+                best, trained, test, prepared=prepared, record=record, comparison=comparison
+            ),
+        )
+        if reference is not None and lost:
+            self._exported(
+                reference.trained,
+                self._folder / BEST,
+                lambda: reference_winner(
+                    *(reference.trained, reference.test, reference.comparison),
+                    prepared=prepared,
+                    record=record,
+                ),
+            )
         told = None
         if final is not None:
             told = FinalFigures(
                 epochs=int(final.recipe["epochs"]),
                 score=final.metrics.get(best.metric),
-                used=best.weights == final.weights,
+                used=trained.weights == final.weights,
             )
-        return Exported(best, self.place(best), test, check, told)
+        best = replace(best, weights=trained.weights)
+        return Exported(best, place, test, check, told), reference
+
+    def _final_training(self, who: Who) -> Reading | None:
+        """The final training of a network; None if there was none."""
+        return self._record.readings.get((who, FINAL_TRAINING))
+
+    def _with_weights(self, best: Finalist) -> Trained:
+        """A finalist with the weights that it is exported with, the better ones that it has.
+
+        Raises:
+            NasError: If it has none, and a training for them diverges (exit code 3).
+        """
+        child, ordinal = best.child, best.trial.ordinal
+        final, recipe = self._final_training(ordinal), self._prepared.judge.recipe
+        if final is not None and final.weights is not None and self._is_better(final, best):
+            kept, recipe, score = final.weights, final.recipe, final.metrics[best.metric]
+        elif best.weights is None:
+            kept, recipe, score = self._trained(best)
+        elif recipe.get("folds", 1) != 1:
+            kept, score = best.weights, best.mean
+        else:
+            kept, score = best.weights, max(best.scores, key=self._plan.verdict.reward)
+        return Trained(ordinal, child.architecture, child.graph, kept, recipe, score)
+
+    def _reference(self, best: Finalist, trained: Trained, test: TestFigures) -> Reference | None:
+        """The published network that a winner is compared with; None if none was trained.
+
+        Args:
+            best: The winner.
+            trained: The same, with its weights.
+            test: What the test images say of it.
+        """
+        rivalry = self.rivalry(best)
+        rival = None if self._plan.beside else rivalry.strongest()
+        final = None if rival is None else self._final_training(rival.name)
+        kept = None if rival is None else self._kept_weights(rival.name, FINAL_TRAINING)
+        if rival is None or final is None or kept is None:
+            return None
+        score, reward = final.metrics[best.metric], self._plan.verdict.reward
+        published = Trained(rival.name, rival.architecture, rival.graph, kept, final.recipe, score)
+        its_test = self._test(published)
+        return Reference(
+            published,
+            its_test,
+            Comparison(
+                metric=best.metric,
+                searched=self._side(trained, test, rivalry),
+                reference=self._side(published, its_test, rivalry),
+                considered=tuple(rivalry.latencies),
+                is_reference=reward(score) > reward(trained.score),
+                difference=difference(test.hits, its_test.hits, len(self._prepared.images.test)),
+            ),
+        )
+
+    def _side(self, trained: Trained, test: TestFigures, rivalry: Rivalry) -> Side:
+        """One of two that are compared."""
+        full = trained.recipe.get("estimator") == FULL
+        reference = isinstance(trained.who, str)
+        return Side(
+            name=trained.name,
+            params=trained.graph.params,
+            macs=trained.graph.macs,
+            latency_ms=rivalry.latencies[trained.name] if reference else rivalry.latency_ms,
+            epochs=int(trained.recipe["epochs"]) if full else None,
+            score=trained.score,
+            test=test.metrics,
+        )
 
     def _is_better(self, final: Reading, best: Finalist) -> bool:
         """Whether the final training left weights that are not worse on validation images."""
-        if final.failed or self._kept_weights(best, FINAL_TRAINING) is None:
+        if final.failed or self._kept_weights(best.trial.ordinal, FINAL_TRAINING) is None:
             return False
         if best.weights is None or self._prepared.judge.recipe.get("folds", 1) != 1:
             return True  # the weights of a fold have seen validation images
         reward = self._plan.verdict.reward
         return reward(final.metrics[best.metric]) >= max(map(reward, best.scores))
 
-    def _trained(self, best: Finalist) -> tuple[Finalist, Mapping[str, float | int | str]]:
-        """The winner, trained by ``Training`` as its own estimator trains nothing.
+    def _trained(self, best: Finalist) -> tuple[Kept, Recipe, float]:
+        """A winner, trained by ``Training`` as its own estimator trains nothing.
 
         Returns:
-            The winner with weights, and the recipe they come from.
+            Its weights, the recipe they come from, and its score with them.
 
         Raises:
             NasError: If that training diverges (exit code 3).
         """
         prepared, ordinal = self._prepared, best.trial.ordinal
-        training = Training()
-        training.prepare(prepared.images, prepared.task)
-        training.settle(prepared.record.derived.ways)
-        kept = self._kept_weights(best, WEIGHTS)
-        if kept is not None:
-            return replace(best, weights=kept), training.recipe
+        training = prepared.training()
+        known, kept = self._record.readings.get((ordinal, WEIGHTS)), None
+        if known is not None and (kept := self._kept_weights(ordinal, WEIGHTS)) is not None:
+            return kept, training.recipe, known.metrics[best.metric]
         seed, fidelity = training_seed(self._plan.seed, FINAL, ordinal), self._plan.fidelity
         begin = time.monotonic()
         try:
@@ -198,38 +318,42 @@ class Ending:
             cause="",
             seconds=round(time.monotonic() - begin, 6),
         )
-        return replace(best, weights=kept), training.recipe
+        return kept, training.recipe, evaluation.metrics[best.metric]
 
-    def _test(self, best: Finalist, kept: Kept) -> TestFigures:
-        """The winner on the test split, read once for these weights."""
-        classes = self._prepared.images.classes
+    def _test(self, trained: Trained) -> TestFigures:
+        """A network on the test split, read once for these weights."""
+        classes, kept = self._prepared.images.classes, trained.weights
         for read_before in self._record.test_reads:
             if read_before["sha256"] == kept.sha256:
                 return TestFigures.of(read_before, classes)
-        graph, device = best.child.graph, device_here(self._plan.device)
+        graph, device = trained.graph, device_here(self._plan.device)
         model = build(graph)
         model.load_state_dict(read(self._folder, kept, graph), strict=True)
         split, task = self._prepared.images.test, self._prepared.task
         outputs = scored(model.to(device), split, graph=graph, device=device)
         event = {
-            "ordinal": best.trial.ordinal,
+            **of_whom(trained.who),
             "sha256": kept.sha256,
             "metrics": task.measure(outputs, split.labels),
             "by_class": [asdict(one) for one in task.by_class(outputs, split.labels)],
+            "hits": packed(task.hits(outputs, split.labels)),
         }
         self._journal.append("test_read", **event)
         return TestFigures.of(event, classes)
 
-    def _exported(
-        self,
-        best: Finalist,
-        kept: Kept,
-        test: TestFigures,
-        recipe: Mapping[str, float | int | str],
-    ) -> float:
-        """Write its folder unless it is there with these weights; the error of its check."""
-        record, folder = self._record, self.place(best)
-        done = record.exports.get(best.trial.ordinal) if self._plan.beside else record.exported
+    def _exported(self, trained: Trained, folder: Path, winner: Callable[[], Winner]) -> float:
+        """Write a folder unless it is there with these weights.
+
+        Args:
+            trained: What is exported.
+            folder: Where.
+            winner: Makes what is written, but for the weights.
+
+        Returns:
+            The error of its check.
+        """
+        place, kept = folder.relative_to(self._folder).as_posix(), trained.weights
+        done = self._record.exports.get(place)
         whole = (folder / ARCHITECTURE).is_file()
         if whole and done is not None and done["sha256"] == kept.sha256:
             return float(done["relative_error"])
@@ -237,78 +361,19 @@ class Ending:
         if folder.exists():  # of an earlier winner, or not known to be whole
             old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
             folder.rename(old)
-        winner, images = self._winner(best, kept, test, recipe), self._prepared.images
-        check = export(winner, folder, real=few_images(images, winner.graph))
+        graph, images = trained.graph, self._prepared.images
+        whole_winner = replace(winner(), weights=read(self._folder, kept, graph))
+        check = export(whole_winner, folder, real=few_images(images, graph))
         assert check is not None  # noqa: S101 - there are weights
-        ordinal, sha256 = best.trial.ordinal, kept.sha256
-        self._journal.append("exported", ordinal=ordinal, sha256=sha256, relative_error=check)
+        self._journal.append(
+            "exported",
+            **of_whom(trained.who),
+            place=place,
+            sha256=kept.sha256,
+            relative_error=check,
+        )
         tidy(self._folder)
         return check
-
-    def _winner(
-        self,
-        best: Finalist,
-        kept: Kept,
-        test: TestFigures,
-        recipe: Mapping[str, float | int | str],
-    ) -> Winner:
-        """What is exported, with the lines of its card."""
-        prepared, metric, guide = self._prepared, best.metric, self._plan.objective.metric
-        images, run = prepared.images, prepared.record
-        sizes = (len(images.train), len(images.validation), len(images.test))
-        full = recipe.get("estimator") == FULL
-        own = self._record.readings[best.trial.ordinal, 0].weights is not None
-        judged = metric if own else f"{metric} as the estimator {run.estimator} has it"
-        guided = judged if guide == metric else f"{guide} of the estimator {run.estimator}"
-        scores = ", ".join(f"{score:.4g}" for score in best.scores)
-        mean = f"{best.mean:.4g}, mean of {len(best.scores)} fresh seeds ({scores})"
-        trial = best.trial
-        searched = f"{trial.metrics[guide]:.4g} in trial {trial.ordinal} of {self._plan.budget}"
-        weights = "the better of the trainings on fresh seeds" if own else "a training of their own"
-        if full:
-            weights = "the final training"
-        elif recipe.get("folds", 1) != 1:
-            weights += ", the first fold's"
-        steps = ", ".join(
-            f"{name} {value}"
-            for name, value in recipe.items()
-            if name != "data" and value not in (0, "none")
-        )
-        reads = len(self._record.test_reads)
-        times = "read once" if reads == 1 else f"read {reads} times, for {reads} winners in turn"
-        final, reading = {}, self._record.readings.get((trial.ordinal, FINAL_TRAINING))
-        if reading is not None:
-            final[f"Validation {metric} of the final training"] = _verdict(
-                reading, metric, full=full
-            )
-        front = {}
-        if self._plan.beside:
-            times = "read once for each member of the front"
-            names = ", ".join(one.metric for one in self._plan.objectives)
-            front["Objectives"] = f"{names}; no other finalist is as good in all of them"
-        return Winner(
-            graph=best.child.graph,
-            architecture=architecture_format.to_document(best.child.architecture),
-            weights=read(self._folder, kept, best.child.graph),
-            preprocessing=Preprocessing(
-                images.classes, images.mean, images.std, images.input_shape[1:]
-            ),
-            figures={
-                "Data": "{}: {:,} training, {:,} validation, {:,} test images".format(
-                    images.name, *sizes
-                ),
-                f"Test {metric}": f"{test.metrics[metric]:.4g}, {times}",
-                "Test, further": ", ".join(
-                    f"{name} {value:.4g}" for name, value in test.metrics.items() if name != metric
-                ),
-                f"Validation {judged}": mean,
-                f"Search {guided}": f"{searched}, seed {run.seed}",
-                **final,
-                "Weights": f"from {weights}: {steps}; fidelity {1 if full else trial.fidelity:g}",
-                **front,
-            },
-            by_class=tuple(test.by_class.values()),
-        )
 
     def _tidy_front(self, result: Result) -> None:
         """Draw the front, and remove exported networks that are no members any more."""
@@ -318,29 +383,22 @@ class Ending:
                 shutil.rmtree(path, ignore_errors=True)
         write_text(self._folder / FRONT_CHART, front_chart(self._record, result.front))
 
-    def _forget(self, finalists: Sequence[int]) -> None:
+    def _forget(self, finalists: Sequence[int], rivalry: Rivalry) -> None:
         """Delete weights of trials that are no finalists any more, and checkpoints."""
+        networks: set[Who] = {*finalists, *rivalry.latencies}
         readings = self._record.readings.items()
         kept = {
             reading.weights.file
-            for (ordinal, _), reading in readings
-            if ordinal in finalists and reading.weights is not None
+            for (who, _), reading in readings
+            if who in networks and reading.weights is not None
         }
-        known = {checkpoint_of(self._folder, ordinal).name for ordinal in finalists}
+        known = {checkpoint_of(self._folder, who).name for who in networks}
         for path in (self._folder / TRIALS).glob("*-final.checkpoint"):
             if path.name not in known:
                 path.unlink(missing_ok=True)
         if self._record.outcome == "paused":  # to go on from
             kept |= {one.file for one in self._record.checkpoints.values() if one is not None}
         forget_others(self._folder, frozenset(kept))
-
-
-def _verdict(reading: Reading, metric: str, *, full: bool) -> str:
-    """What became of the final training, for the card."""
-    if reading.failed:
-        return f"none, it failed: {reading.failed}"
-    worse = "" if full else "; not used, as the weights it was to replace have more"
-    return f"{reading.metrics[metric]:.4g} after {reading.recipe['epochs']} epochs{worse}"
 
 
 def _why(record: Record) -> str:

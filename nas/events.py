@@ -1,13 +1,24 @@
 """What each line of a journal must be, checked where one is read: the file may be a stranger's."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]
+Milliseconds = Annotated[float, Field(gt=0)]
+Hex = Annotated[str, Field(pattern=r"^[0-9a-f]*$")]
+Reference = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")]
 Metrics = dict[str, float]
 
 
@@ -138,15 +149,55 @@ class _Rescored(_Event):
     message: str
 
 
-class _Finishing(_Event):
+class _OfNetwork(_Event):
+    """Of a trial, or of a published network."""
+
+    ordinal: Count | None = None
+    reference: Reference | None = None
+
+    @model_validator(mode="after")
+    def _is_of_one(self) -> Self:
+        if (self.ordinal is None) == (self.reference is None):
+            raise PydanticCustomError("of", "must have an ordinal or a reference")
+        return self
+
+
+class _Rival(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    reference: Reference
+    params: Count
+    macs: Count
+    latency_ms: Milliseconds
+
+
+class _Rivals(_Event):
+    event: Literal["rivals"]
+    ordinal: Count
+    latency_ms: Milliseconds
+    limit_ms: Milliseconds | None
+    networks: list[_Rival]
+
+
+class _RivalScored(_Event):
+    event: Literal["rival_scored"]
+    reference: Reference
+    seed: Count
+    fidelity: Share
+    seconds: Seconds
+    metrics: Metrics
+    cause: str
+    message: str
+
+
+class _Finishing(_OfNetwork):
     event: Literal["finishing"]
-    ordinal: Count
     epochs: Annotated[int, Field(ge=1)]
+    precision: Literal["", "auto", "float32", "bfloat16"] = ""  # runs of old say none
 
 
-class _FinalTraining(_Event):
+class _FinalTraining(_OfNetwork):
     event: Literal["final_training"]
-    ordinal: Count
     seed: Count
     fidelity: Share
     recipe: dict[str, bool | int | float | str]
@@ -166,17 +217,17 @@ class _OfClass(BaseModel):
     f1: Fraction
 
 
-class _TestRead(_Event):
+class _TestRead(_OfNetwork):
     event: Literal["test_read"]
-    ordinal: Count
     sha256: str
     metrics: Metrics
     by_class: list[_OfClass] = []  # in the order of classes; runs of old have none
+    hits: Hex = ""  # runs of old have none
 
 
-class _Exported(_Event):
+class _Exported(_OfNetwork):
     event: Literal["exported"]
-    ordinal: Count
+    place: str = ""  # runs of old say none
     sha256: str
     relative_error: float
 
@@ -220,6 +271,8 @@ _ANY: TypeAdapter[Any] = TypeAdapter(
         | _Finished
         | _Told
         | _Rescored
+        | _Rivals
+        | _RivalScored
         | _Finishing
         | _FinalTraining
         | _TestRead

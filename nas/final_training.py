@@ -1,7 +1,8 @@
-"""The last training: the winner to the end, with a recipe of its own."""
+"""The last trainings: winner and published network to the end, with a recipe of their own."""
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
@@ -11,9 +12,8 @@ from estimators.full_recipe import FullRecipe
 from estimators.full_training import FullTraining
 from estimators.task import Task
 from nas.engine import RETRIED, RETRIES
-from nas.finalists import Finalist
 from nas.journal import Journal
-from nas.plan import FINAL, Plan, training_seed
+from nas.record import Who, of_whom
 from nas.run_folder import TRIALS
 from nas.trial import Trial
 from nas.weights import keep
@@ -54,20 +54,40 @@ def affordable(
     return max(0, min(recipe.epochs, int(left / pace)))
 
 
-def checkpoint_of(folder: Path, ordinal: int) -> Path:
-    """Where the final training of a trial keeps how far it is."""
-    return folder.resolve() / TRIALS / f"{ordinal}-final.checkpoint"
+def checkpoint_of(folder: Path, who: Who) -> Path:
+    """Where the final training of a network keeps how far it is."""
+    return folder.resolve() / TRIALS / f"{who}-final.checkpoint"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A network that is to be trained to the end.
+
+    Attributes:
+        who: The trial that found it, or the name of a published network.
+        graph: The network.
+        seed: Of its training.
+    """
+
+    who: Who
+    graph: Graph
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """What it is, for the eye."""
+        return self.who if isinstance(self.who, str) else f"trial {self.who}"
 
 
 @final
 class FinalTraining:
-    """One job: the winner, trained to the end. It is driven as ``Search`` is.
+    """One job: a network, trained to the end. It is driven as ``Search`` is.
 
-    A failure is recorded, and the winner then keeps the weights that it has.
+    A failure is recorded: a winner then keeps the weights that it has.
 
     Args:
-        plan: The plan of the search.
-        best: The winner.
+        contender: The network.
         recipe: That of the estimator which does it.
         journal: Receives what came of it.
         folder: The run folder, for weights.
@@ -75,16 +95,14 @@ class FinalTraining:
 
     def __init__(
         self,
-        plan: Plan,
-        best: Finalist,
+        contender: Contender,
         *,
         recipe: Mapping[str, float | int | str],
         journal: Journal,
         folder: Path,
     ) -> None:
-        self._best, self._recipe = best, recipe
+        self._contender, self._recipe = contender, recipe
         self._journal, self._folder = journal, folder
-        self._seed = training_seed(plan.seed, FINAL, best.trial.ordinal)
         self._open = self._done = False
         self._losses = 0
         self._failure: Failure | None = None
@@ -101,15 +119,14 @@ class FinalTraining:
 
     def title(self, key: int) -> str:
         """What the job is, for the eye."""
-        return f"trial {key}, final training, {self._recipe['epochs']} epochs"
+        return f"{self._contender.name}, final training, {self._recipe['epochs']} epochs"
 
     def next_job(self) -> Job | None:
         """The training, unless it is in hand or done."""
         if self._open or self._done:
             return None
         self._open = True
-        trial = self._best.trial
-        return Job(trial.ordinal, self._best.child.graph, 1.0, self._seed, weights=True)
+        return Job(0, self._contender.graph, 1.0, self._contender.seed, weights=True)
 
     def settle(self, outcome: Outcome) -> list[Trial]:
         """Record what became of it.
@@ -117,7 +134,7 @@ class FinalTraining:
         Raises:
             NasError: If the journal or the weights cannot be written.
         """
-        result, ordinal = outcome.result, outcome.key
+        result, who = outcome.result, self._contender.who
         self._open = False
         if isinstance(result, Failure) and result.cause in RETRIED:
             self._losses += 1
@@ -125,11 +142,11 @@ class FinalTraining:
                 return []
         kept = None
         if not isinstance(result, Failure) and result.weights is not None:
-            kept = keep(self._folder, f"{ordinal}-final", result.weights)
+            kept = keep(self._folder, f"{who}-final", result.weights)
         self._journal.append(
             "final_training",
-            ordinal=ordinal,
-            seed=self._seed,
+            **of_whom(who),
+            seed=self._contender.seed,
             fidelity=1.0,
             recipe=dict(self._recipe),
             metrics={} if isinstance(result, Failure) else dict(result.metrics),
@@ -138,7 +155,7 @@ class FinalTraining:
             message=result.message if isinstance(result, Failure) else "",
             seconds=round(outcome.seconds, 6),
         )
-        checkpoint_of(self._folder, ordinal).unlink(missing_ok=True)
+        checkpoint_of(self._folder, who).unlink(missing_ok=True)
         self._done = True
         self._failure = result if isinstance(result, Failure) else None
         return []

@@ -1,18 +1,25 @@
 """What a search is to do, and where each of its random choices comes from."""
 
 from dataclasses import dataclass
+from typing import Final, Literal
 
 import numpy as np
 
 from nas.limits import Limits, Objective
 
 # First numbers of the spawn keys that keep the generators of a run apart.
-ASK, TRAINING, RESCORING, PREFLIGHT, FINAL, REFERENCE, AUDIT, PRETRAINING, SCREENING = range(9)
+ASK, TRAINING, RESCORING, PREFLIGHT, FINAL, REFERENCE, AUDIT, PRETRAINING, SCREENING, RIVAL = range(
+    10
+)
 
 FINALISTS = 3  # of the best trials, to be scored again
 FRONT_FINALISTS = 8  # of the front, where there are several objectives
 FRESH_SEEDS = 2  # that each of them is scored on
 LEAST_AUDITED = 6  # children, of fewer nothing can be said
+
+AUTO: Final = "auto"
+OFF: Final = "off"
+References = Literal["auto", "off"] | tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,8 @@ class Plan:
         halving: Of the children that reach a rung, one in so many goes on; 0 without rungs.
         rungs: Fidelities at which children are compared, lowest first, ``fidelity`` last; empty
             where each is trained in one piece.
+        references: The published networks that the winner is compared with, by name; ``auto`` for
+            those within the limits and fast enough, ``off`` for none.
     """
 
     budget: int
@@ -44,6 +53,7 @@ class Plan:
     beside: tuple[Objective, ...] = ()
     halving: int = 0
     rungs: tuple[float, ...] = ()
+    references: References = OFF
 
     @property
     def verdict(self) -> Objective:

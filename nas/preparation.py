@@ -21,7 +21,8 @@ from nas.halving import rungs_of
 from nas.images import images_of
 from nas.limits import Limits, Objective
 from nas.objectives import objectives_of
-from nas.plan import FRESH_SEEDS, PREFLIGHT, Plan, finalists_of, rng_of
+from nas.plan import AUTO, FRESH_SEEDS, OFF, PREFLIGHT, Plan, References, finalists_of, rng_of
+from nas.rivals import named_rivals
 from nas.run_folder import Beside, Derived, RunRecord, Settings, versions
 from nas.scales import cost_scales, scaled, scales
 from nas.screening import LOOKED_AT, Screen, check_screen
@@ -71,6 +72,18 @@ class Prepared:
     record: RunRecord
     screen: Screen | None
     untrained: tuple[UntrainedScore, ...]
+
+    def training(self) -> Training:
+        """The estimator ``training`` for networks that the run's own one does not train.
+
+        It is the judge, if that is one, or has its default options.
+        """
+        if isinstance(self.judge, Training):
+            return self.judge
+        training = Training()
+        training.prepare(self.images, self.task)
+        training.settle(self.record.derived.ways)
+        return training
 
     def metrics(self, estimator: Estimator) -> dict[str, Metric]:
         """What evaluations hold, of which those that rank trials or finalists are required."""
@@ -157,6 +170,8 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
     )
     screen = None if looked_at is None else Screen(scores[str(configuration.screen)], looked_at)
     recipe = final_recipe(configuration, images, judge=judge, plan=plan, cpus=cpus)
+    references = _references(configuration, images, limits, trained=recipe is not None)
+    plan = replace(plan, references=references)
     derived = Derived(
         strategy=dict(strategy.derived()),
         estimator=dict(estimator.recipe),
@@ -201,7 +216,7 @@ def _record(
     screen: Screen | None,
     genome: Genome,
 ) -> RunRecord:
-    """What ``run.json`` says of a run, by a configuration with its settings and its strategy."""
+    """What ``run.json`` says of a run, by a configuration in which nothing is left open."""
     objective, strategy = plan.objective, configuration.strategy
     assert strategy is not None  # noqa: S101 - the caller has named it
     return RunRecord(
@@ -229,6 +244,7 @@ def _record(
         max_macs=plan.limits.max_macs,
         max_latency_ms=plan.limits.max_latency_ms,
         final_training="auto" if derived.train else "off",
+        references=plan.references,
         audit=configuration.audit,
         settings=Settings(**{part: dict(given) for part, given in configuration.settings.items()}),
         derived=derived,
@@ -273,6 +289,31 @@ def _strategy_of(configuration: Configuration, *, objectives: int) -> str | type
     if configuration.strategy is not None:
         return configuration.strategy
     return DEFAULT_STRATEGY if objectives == 1 else DEFAULT_OF_SEVERAL
+
+
+def _references(
+    configuration: Configuration, images: ImageData, limits: Limits, *, trained: bool
+) -> References:
+    """The published networks that the winner is to be compared with, by names that are sound.
+
+    Raises:
+        NasError: If a name cannot be used, or the winner is not trained to the end (exit code 2).
+    """
+    wanted = configuration.references
+    if wanted is None and trained:
+        return AUTO
+    if wanted is None or wanted == OFF:
+        return OFF
+    if not trained:
+        raise usage_error(
+            "--references needs the final training of a winner; leave it out with "
+            "--final-training off and with several objectives"
+        )
+    if wanted == AUTO:
+        return AUTO
+    names = tuple(dict.fromkeys((wanted,) if isinstance(wanted, str) else wanted))
+    named_rivals(names, images.input_shape, len(images.classes), limits)
+    return names
 
 
 def _rungs(

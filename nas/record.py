@@ -12,6 +12,7 @@ from nas.events import check_event
 from nas.front import covered
 from nas.journal import Event
 from nas.limits import Objective
+from nas.run_folder import BEST, FRONT
 from nas.trial import State, Trial
 from search_spaces.genome import Genotype
 from strategies.pareto import ranks, spread
@@ -21,6 +22,7 @@ from strategies.strategy import Proposal
 # want of any weights.
 FINAL_TRAINING, WEIGHTS = -1, -2
 FULL = "full training"  # what the recipe of the former calls it
+Who = int | str  # a trial by its ordinal, or a published network by its name
 OVER = frozenset({"complete", "stopped", "failed", "infeasible", "duplicate"})
 
 
@@ -84,10 +86,15 @@ class Record:
     ``finished``          its final ``state``, with metrics or cause
     ``told``              the strategy was told ``rewards``, or null
     ``rescored``          a finalist's score on fresh seed ``repeat``, or why there is none
-    ``finishing``         the winner's full training has ``epochs`` that fit into the time limit
-    ``final_training``    the winner was trained for its weights
-    ``test_read``         the test images were read, with these ``metrics``
-    ``exported``          the folder of that winner is whole; ``relative_error`` of its check
+    ``rivals``            published ``networks`` that the winner, trial ``ordinal``, has to beat:
+                          those within ``limit_ms``, or where that is null no slower than it
+    ``rival_scored``      the score of one of them, a ``reference``, after a child's training
+    ``finishing``         a full training, the winner's or that of a ``reference``, has ``epochs``
+                          that fit into the time limit, in a ``precision``
+    ``final_training``    the winner or a ``reference`` was trained for its weights
+    ``test_read``         the test images were read by either, with these ``metrics``; ``hits`` has
+                          a bit for each image, set where the answer was right
+    ``exported``          the folder at ``place`` is whole; ``relative_error`` of its check
     ``audited``           estimators were compared by children trained in full: how many, how they
                           ranked and which finalists may be the best; ``at`` may be of another
                           process, ``seconds`` are those of all measurements
@@ -118,11 +125,14 @@ class Record:
             halving, a trial at a rung counts as complete there, as in ``ranking``.
         front: Complete trials at the highest fidelity that no other one is as good as everywhere.
         readings: Fresh scores by ordinal and repeat, final trainings by ordinal and
-            ``FINAL_TRAINING`` or ``WEIGHTS``.
-        finishing: Epochs of full trainings that a time limit has cut, by ordinal.
+            ``FINAL_TRAINING`` or ``WEIGHTS``; those of published networks by their name, and 0 or
+            ``FINAL_TRAINING``.
+        rivals: The latest ``rivals`` event, or None.
+        finishing: Epochs of full trainings that a time limit has cut, by ordinal or name.
+        precisions: What these are computed in, likewise.
         test_reads: Every reading of the test images.
         exported: The last export, or None.
-        exports: The last export of each trial that was a winner.
+        exports: The last export to each place in the run folder.
         audited: What the last audit found, of the run as it is; None if there was none.
         ended: Why the search ended; empty while it has not.
         outcome: ``done``, ``paused`` or ``failed`` once it ended; empty while it has not.
@@ -154,11 +164,13 @@ class Record:
         self.judged = 0
         self.best: Trial | None = None
         self.front: list[Trial] = []
-        self.readings: dict[tuple[int, int], Reading] = {}
-        self.finishing: dict[int, int] = {}
+        self.readings: dict[tuple[Who, int], Reading] = {}
+        self.rivals: Event | None = None
+        self.finishing: dict[Who, int] = {}
+        self.precisions: dict[Who, str] = {}
         self.test_reads: list[Event] = []
         self.exported: Event | None = None
-        self.exports: dict[int, Event] = {}
+        self.exports: dict[str, Event] = {}
         self.audited: dict[str, Any] | None = None
         self.ended = ""
         self.outcome = ""
@@ -181,6 +193,8 @@ class Record:
             "finished": self._finished,
             "told": self._told,
             "rescored": self._rescored,
+            "rivals": self._rivals,
+            "rival_scored": self._rival_scored,
             "finishing": self._finishing,
             "final_training": self._final_training,
             "test_read": self._test_read,
@@ -446,18 +460,29 @@ class Record:
     def _rescored(self, event: Event) -> None:
         self.readings[event["ordinal"], event["repeat"]] = _reading(event)
 
+    def _rivals(self, event: Event) -> None:
+        self.rivals = event
+
+    def _rival_scored(self, event: Event) -> None:
+        self.readings[event["reference"], 0] = _reading(event)
+
     def _finishing(self, event: Event) -> None:
-        self.finishing[event["ordinal"]] = int(event["epochs"])
+        self.finishing[who(event)] = int(event["epochs"])
+        if event.get("precision"):
+            self.precisions[who(event)] = str(event["precision"])
 
     def _final_training(self, event: Event) -> None:
         full = event["recipe"].get("estimator") == FULL
-        self.readings[event["ordinal"], FINAL_TRAINING if full else WEIGHTS] = _reading(event)
+        self.readings[who(event), FINAL_TRAINING if full else WEIGHTS] = _reading(event)
 
     def _test_read(self, event: Event) -> None:
         self.test_reads.append(event)
 
     def _exported(self, event: Event) -> None:
-        self.exported = self.exports[event["ordinal"]] = event
+        place = event.get("place") or (
+            BEST if len(self.objectives) == 1 else f"{FRONT}/trial-{event['ordinal']}"
+        )
+        self.exported = self.exports[place] = event
 
     def _audited(self, event: Event) -> None:
         self.audited = {key: event[key] for key in event if key not in {"event", "at"}}
@@ -496,9 +521,20 @@ class Record:
         return -trial.fidelity, -reward, trial.macs, trial.ordinal
 
 
+def who(event: Event) -> Who:
+    """What network an event is of."""
+    found: Who = event["reference"] if "reference" in event else event["ordinal"]
+    return found
+
+
+def of_whom(network: Who) -> dict[str, Who]:
+    """What an event says of the network that it is of."""
+    return {"reference" if isinstance(network, str) else "ordinal": network}
+
+
 def _reading(event: Event) -> Reading:
     recipe = dict(event.get("recipe", {}))
-    return Reading(dict(event["metrics"]), _kept(event["weights"]), event["cause"], recipe)
+    return Reading(dict(event["metrics"]), _kept(event.get("weights")), event["cause"], recipe)
 
 
 def _kept(document: Any) -> Kept | None:

@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from estimators.class_figures import ClassFigures
+from nas.comparison import Comparison
 from nas.export import export
 from nas.finalists import Finalist
 from nas.front import covered
 from nas.loading import find, load
-from nas.record import Record
-from nas.run_folder import STUDY
+from nas.record import Kept, Record, Who
+from nas.run_folder import BEST, STUDY
 from nas.trial import Trial
+from search_spaces.architecture import Architecture
+from search_spaces.graph import Graph
 
 if TYPE_CHECKING:
     import optuna
 
 SCHEMA_VERSION = 1
+Recipe = Mapping[str, float | int | str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +33,62 @@ class TestFigures:
     Attributes:
         metrics: Every metric of the task.
         by_class: Figures by name of the class; empty for runs of old.
+        hits: Which images were recognised, as ``nas.comparison.packed`` writes it; likewise.
     """
 
     __test__ = False  # its name looks like that of a test
 
     metrics: Mapping[str, float]
     by_class: Mapping[str, ClassFigures]
+    hits: str = ""
 
     @classmethod
     def of(cls, event: Mapping[str, Any], classes: Sequence[str]) -> "TestFigures":
         """As a ``test_read`` event has it."""
         known = [ClassFigures(**one) for one in event.get("by_class", ())]
-        return cls(dict(event["metrics"]), dict(zip(classes, known, strict=False)))
+        by_class = dict(zip(classes, known, strict=False))
+        return cls(dict(event["metrics"]), by_class, event.get("hits", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A network with the weights that it is exported with.
+
+    Attributes:
+        who: The trial that found it, or the name of a published network.
+        architecture: Its readable form.
+        graph: The network.
+        weights: Where they lie.
+        recipe: How they were trained.
+        score: The run's metric on validation images.
+    """
+
+    who: Who
+    architecture: Architecture
+    graph: Graph
+    weights: Kept
+    recipe: Recipe
+    score: float
+
+    @property
+    def name(self) -> str:
+        """What it is, for the eye."""
+        return self.who if isinstance(self.who, str) else f"trial {self.who}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The published network that the winner was compared with.
+
+    Attributes:
+        trained: The network.
+        test: What the test images say of it.
+        comparison: What came of it.
+    """
+
+    trained: Trained
+    test: TestFigures
+    comparison: Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +140,11 @@ class Result:
         ended: Why the search ended.
         seconds: Time worked on the run, over all sessions.
         weights_check: Largest relative difference between the exported source and the network.
-        winners: What was exported: ``best``, or with several objectives every member of the front.
+        winners: What the search found: ``best``, or with several objectives every member of the
+            front.
+        reference: The published network that ``best`` was compared with; None if it was with none.
+            Where that one is better (``reference.comparison.is_reference``), the folder ``best`` of
+            the run holds it, and ``searched`` holds what the search found.
     """
 
     folder: Path
@@ -105,6 +157,13 @@ class Result:
     seconds: float
     weights_check: float
     winners: tuple[Exported, ...]
+    reference: Reference | None = None
+
+    @property
+    def handed_over(self) -> Path:
+        """Folder of the better of ``best`` and ``reference``."""
+        lost = self.reference is not None and self.reference.comparison.is_reference
+        return self.folder / BEST if lost else self.winners[0].folder
 
     @property
     def front(self) -> tuple[Finalist, ...]:
@@ -116,19 +175,19 @@ class Result:
 
         Args:
             folder: Where; must not exist yet, or be empty.
-            trial: Which member of a front; None for ``best``.
+            trial: Which member of a front; None for what was handed over.
 
         Raises:
             NasError: If there is no such member, or the folder holds something or cannot be
                 written.
         """
-        source = self.winners[0].folder if trial is None else self.folder
+        source = self.handed_over if trial is None else self.folder
         export(find(source, trial=trial).winner, Path(folder))
 
     @property
     def model(self) -> nn.Module:
-        """``best`` with its weights, in eval mode."""
-        return load(self.winners[0].folder)
+        """What was handed over, with its weights, in eval mode."""
+        return load(self.handed_over)
 
     @property
     def study(self) -> "optuna.Study":
@@ -154,7 +213,7 @@ def summary(result: Result, record: Record) -> dict[str, Any]:
         "finalists": finalists,
     }
     if len(record.objectives) == 1:
-        return {**found, "best": _document(result.winners[0], record)}
+        return {**found, **_best(result, record)}
     members = [
         {
             "folder": str(one.folder.relative_to(result.folder)),
@@ -169,11 +228,48 @@ def summary(result: Result, record: Record) -> dict[str, Any]:
     return {**found, "front": members, "hypervolume": volume}
 
 
+def _best(result: Result, record: Record) -> dict[str, Any]:
+    """What was handed over, and what was compared."""
+    searched, reference = _document(result.winners[0], record), result.reference
+    if reference is None:
+        return {"best": searched}
+    comparison = reference.comparison.document()
+    if not reference.comparison.is_reference:
+        return {"best": searched, "comparison": comparison}
+    side, test = reference.comparison.reference, reference.test
+    best = {
+        "trial": None,
+        "reference": side.name,
+        "score": side.score,
+        "scores": [side.score],
+        "search_score": None,
+        "search_metric": None,
+        "params": side.params,
+        "macs": side.macs,
+        "latency_ms": side.latency_ms,
+        "fidelity": 1.0,
+        "genotype": None,
+        **_tested(test, record),
+        "final_training": {"epochs": side.epochs, "score": side.score, "used": True},
+    }
+    return {"best": best, "searched": searched, "comparison": comparison}
+
+
+def _tested(test: TestFigures, record: Record) -> dict[str, Any]:
+    """What the test images say."""
+    return {
+        "test": dict(test.metrics),
+        "test_by_class": [{"class": name, **asdict(one)} for name, one in test.by_class.items()],
+        "test_reads": len(record.test_reads),
+    }
+
+
 def _document(winner: Exported, record: Record) -> dict[str, Any]:
     """What ``summary.json`` says of a winner."""
     found, trial, metric = winner.finalist, winner.finalist.trial, record.objective.metric
     return {
         "trial": trial.ordinal,
+        "reference": None,
         "score": found.mean,
         "scores": list(found.scores),
         "search_score": trial.metrics[metric],
@@ -183,11 +279,7 @@ def _document(winner: Exported, record: Record) -> dict[str, Any]:
         "latency_ms": trial.latency_ms,
         "fidelity": trial.fidelity,
         "genotype": trial.genotype.to_dict(),
-        "test": dict(winner.test.metrics),
-        "test_by_class": [
-            {"class": name, **asdict(one)} for name, one in winner.test.by_class.items()
-        ],
-        "test_reads": len(record.test_reads),
+        **_tested(winner.test, record),
         "final_training": None if winner.final_training is None else asdict(winner.final_training),
     }
 
@@ -197,6 +289,8 @@ def outline(record: Record) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "best": None,
+        "searched": None,
+        "comparison": None,
         "front": None,
         "hypervolume": None,
         "finalists": [],

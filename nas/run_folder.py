@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib.metadata import version
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,11 +17,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nas.errors import NasError, usage_error
 from nas.limits import Objective
 from nas.lock import HOLDER, LOCK
+from nas.plan import OFF, References
 from search_spaces.strict_json import JsonError, dumps, loads
 
 SCHEMA_VERSION = 1
 RUN, EVENTS, SUMMARY, BEST = "run.json", "events.jsonl", "summary.json", "best"
 FRONT, FRONT_CHART = "front", "front.svg"
+SEARCHED = "searched"  # the winner of the search, where a published network is better
 STUDY, TRIALS = "study.db", "trials"
 ESTIMATOR = "estimator"  # what it keeps of a training before the search
 AUDIT, AUDIT_DOCUMENT = "audit", "audit.json"
@@ -128,6 +130,7 @@ class RunRecord(_Strict):
     beside: tuple[Beside, ...] = ()
     fidelity: float
     final_training: Literal["auto", "off"] = "off"
+    references: References = OFF
     audit: AuditSize | None = None
     halving: int | None = None
     screen: str | None = None
@@ -275,7 +278,19 @@ def check_plain(folder: Path) -> None:
         NasError: If something that a run writes is a link (exit code 4).
     """
     for name in (
-        *(RUN, EVENTS, SUMMARY, BEST, FRONT, FRONT_CHART, STUDY, TRIALS, ESTIMATOR, AUDIT),
+        *(
+            RUN,
+            EVENTS,
+            SUMMARY,
+            BEST,
+            SEARCHED,
+            FRONT,
+            FRONT_CHART,
+            STUDY,
+            TRIALS,
+            ESTIMATOR,
+            AUDIT,
+        ),
         *(LOCK, HOLDER),
     ):
         if (folder / name).is_symlink():
@@ -311,7 +326,8 @@ def tidy(folder: Path) -> None:
     for path in (*folder.glob("*.tmp-*"), *(folder / TRIALS).glob("*.tmp-*")):
         if path.is_file():
             path.unlink(missing_ok=True)
-    for path in (*folder.glob(f".{BEST}.*-*"), *(folder / FRONT).glob(".*-*")):
+    halves = (folder.glob(f".{name}.*-*") for name in (BEST, SEARCHED))
+    for path in (*chain.from_iterable(halves), *(folder / FRONT).glob(".*-*")):
         shutil.rmtree(path, ignore_errors=True)
 
 

@@ -5,26 +5,21 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, final
+from typing import TYPE_CHECKING, Any, final
 
-from estimators.estimator import Estimator, Pretrained
-from estimators.finishing import Finishing
-from estimators.full_recipe import FullRecipe
-from estimators.training import Training
-from estimators.ways import AUTO, FLOAT32
-from nas.device import device_here
+from estimators.estimator import Pretrained
+from nas.driving import Driver
 from nas.ending import Ending
 from nas.engine import BUDGET_SPENT, Search, SearchFailed
 from nas.errors import NasError
-from nas.execution import Execution, workers_for
+from nas.execution import Execution
 from nas.export import ARCHITECTURE
-from nas.final_training import FinalTraining, affordable, checkpoint_of
-from nas.finalists import Finalist, Rescoring
+from nas.finale import Finale
+from nas.finalists import Rescoring
 from nas.interrupts import Interrupted, Interrupts
 from nas.journal import Journal, read_events
 from nas.preparation import Prepared
@@ -40,39 +35,14 @@ from nas.run_folder import (
     versions,
 )
 from nas.status import is_summed_up
-from nas.trial import Trial
-from nas.workers import Job, Outcome, Workers
+from nas.workers import Workers
 
 if TYPE_CHECKING:
     from nas.ray_session import RaySession
     from nas.study import StudyMirror
 
-TICK = 0.5  # seconds between looks at the clock and at signals
 NOTHING_FOUND = 3  # exit code
-MOMENT = 0.02  # seconds without an outcome after which there is time to foresee the next ask
-SYNC_EVERY = 1.0  # seconds between writes of the study
 FINAL_SHARE = 0.5  # of limited time, kept for fresh scores and the winner's training to the end
-
-
-class Stage(Protocol):
-    """Part of a run that needs workers: the search, then the fresh scores."""
-
-    @property
-    def over(self) -> bool:
-        """Whether no job is in hand and none will come."""
-        ...
-
-    def next_job(self) -> Job | None:
-        """The next job to hand out; None if one in hand has to be settled first, or all is done."""
-        ...
-
-    def settle(self, outcome: Outcome) -> list[Trial]:
-        """Take what became of a job; the trials that are done by it."""
-        ...
-
-    def title(self, key: int) -> str:
-        """What a job is, for the eye."""
-        ...
 
 
 @final
@@ -106,11 +76,10 @@ class Session:
         self._progress = progress
         self._interrupts = interrupts
         self._begin = time.monotonic()
-        self._synced = 0.0
         self._record: Record
         self._journal: Journal
         self._ending: Ending
-        self._mirror: StudyMirror | None = None
+        self._driver: Driver
 
     def run(self) -> Result:
         """Go on where the record ends, to the exported winner.
@@ -130,16 +99,36 @@ class Session:
         plan = self._plan
         record = Record.of(events, plan.objective, plan.budget, beside=plan.beside)
         self._record = record
-        with Journal(path, record.apply) as self._journal, self._mirrored():
+        with Journal(path, record.apply) as self._journal, self._mirrored() as mirror:
             self._ending = Ending(
                 self._folder, self._prepared, record=record, journal=self._journal
             )
-            if self._is_done():
+            finale = Finale(
+                self._folder,
+                self._prepared,
+                record=record,
+                journal=self._journal,
+                ending=self._ending,
+                progress=self._progress,
+            )
+            if self._is_done(finale):
                 return self._ending.conclude(self._rescoring())
+            self._driver = driver = Driver(
+                self._folder,
+                self._prepared,
+                self._execution,
+                record=record,
+                journal=self._journal,
+                mirror=mirror,
+                progress=self._progress,
+                interrupts=self._interrupts,
+                ray=self._ray,
+                begin=self._begin,
+            )
             prepared = self._prepared
             self._opened()
             self._pretrain()
-            with self._workers(prepared.estimator) as workers:
+            with driver.workers(prepared.estimator) as workers:
                 search = Search(
                     self._plan,
                     prepared.strategy,
@@ -150,20 +139,18 @@ class Session:
                     screen=prepared.screen,
                 )
                 search.give_back(events)
-                self._progress.begin(self._folder, record, workers)
                 self._search(search, workers)
                 if prepared.judge is prepared.estimator:
-                    self._drive(self._rescoring(), workers)
+                    driver.drive(self._rescoring(), workers)
             if prepared.judge is not prepared.estimator:
-                with self._workers(prepared.judge) as workers:
-                    self._progress.begin(self._folder, record, workers)
-                    self._drive(self._rescoring(), workers)
-            self._finish()
+                with driver.workers(prepared.judge) as workers:
+                    driver.drive(self._rescoring(), workers)
+            finale.play(self._rescoring().finalists(), driver)
             result = self._ending.conclude(self._rescoring())
             self._audit()
             return result
 
-    def _is_done(self) -> bool:
+    def _is_done(self, finale: Finale) -> bool:
         """Whether an earlier session came to the end, and nothing more is asked for."""
         record, rescoring = self._record, self._rescoring()
         return (
@@ -173,67 +160,12 @@ class Session:
             and is_summed_up(self._folder, record)
             and (self._prepared.record.audit is None or record.audited is not None)
             and rescoring.over
-            and not any(map(self._ending.is_to_finish, rescoring.finalists()[:1]))
+            and finale.is_over(rescoring.finalists())
             and all(
                 (self._ending.place(one) / ARCHITECTURE).exists() and self._ending.has_weights(one)
                 for one in rescoring.front()
             )
         )
-
-    def _finish(self) -> None:
-        """Train the winner to the end, if that is wanted and not done yet."""
-        prepared, finalists = self._prepared, self._rescoring().finalists()
-        if not finalists or not self._ending.is_to_finish(finalists[0]):
-            return
-        if reason := self._time_is_up():
-            self._progress.notice(f"final training left out: {reason}; nas resume does it")
-            return
-        best = finalists[0]
-        recipe = self._final_recipe(best)
-        if recipe is None:
-            self._progress.notice(
-                "final training left out: there is no time for one epoch; nas resume does it"
-            )
-            return
-        finishing = Finishing(recipe, checkpoint_of(self._folder, best.trial.ordinal))
-        finishing.prepare(prepared.images, prepared.task)
-        stage = FinalTraining(
-            self._plan, best, recipe=finishing.recipe, journal=self._journal, folder=self._folder
-        )
-        with self._workers(finishing, most=1, timed=False) as workers:
-            self._progress.begin(self._folder, self._record, workers)
-            self._drive(stage, workers)
-        if stage.failure is not None:
-            self._progress.failed(stage.title(best.trial.ordinal), stage.failure)
-
-    def _final_recipe(self, best: Finalist) -> FullRecipe | None:
-        """How the winner is trained in what is left of the time; None if it is too little.
-
-        What was begun is not cut any more: its checkpoint is of so many epochs.
-        """
-        prepared, ordinal = self._prepared, best.trial.ordinal
-        recipe, device = prepared.recipe, device_here(self._plan.device)
-        assert recipe is not None  # noqa: S101 - it is to be finished
-        if recipe.precision == AUTO and isinstance(prepared.judge, Training):
-            precision = prepared.judge.precision_of(best.child.graph)
-            # As float32 is what it means anyway, what was begun before there was a choice goes on.
-            recipe = recipe if precision == FLOAT32 else replace(recipe, precision=precision)
-        here = device == self._plan.device and (self._ray is None or self._ray.here)
-        begun = checkpoint_of(self._folder, ordinal).exists() or ordinal in self._record.finishing
-        if self._left() < math.inf and here and not begun:
-            epochs = affordable(
-                best.child.graph,
-                prepared.images,
-                prepared.task,
-                recipe,
-                device=device,
-                seconds=self._left(),
-            )
-            if not epochs:
-                return None
-            if epochs < recipe.epochs:
-                self._journal.append("finishing", ordinal=ordinal, epochs=epochs)
-        return replace(recipe, epochs=self._record.finishing.get(ordinal, recipe.epochs))
 
     def _opened(self) -> None:
         self._journal.append("opened", **opened(self._plan.budget, self._execution.workers))
@@ -281,7 +213,7 @@ class Session:
                 interrupts=self._interrupts,
                 ray=self._ray,
                 show=tell,
-                until=self._time_is_up,
+                until=self._driver.time_is_up,
             )
         except OutOfTimeError as error:
             tell(f"audit not done: {error}; nas resume goes on with it")
@@ -291,37 +223,24 @@ class Session:
             tell(str(error))
 
     @contextmanager
-    def _mirrored(self) -> Iterator[None]:
-        """With the study kept up to date, and closed at the end."""
+    def _mirrored(self) -> "Iterator[StudyMirror | None]":
+        """The study, to be kept up to date and closed at the end; None if there is to be none."""
         if not self._execution.study:
-            yield
+            yield None
             return
         from nas.study import StudyMirror  # noqa: PLC0415 - Optuna takes a second to import
 
-        self._mirror = StudyMirror(
+        mirror = StudyMirror(
             self._folder / STUDY,
             name=self._folder.resolve().name,
             genome=self._prepared.space.genome,
             objectives=self._plan.objectives,
         )
-        self._mirror.sync(self._record.trials)  # makes the database before children wait for it
+        mirror.sync(self._record.trials)  # makes the database before children wait for it
         try:
-            yield
+            yield mirror
         finally:
-            self._mirror.close(hurry=isinstance(sys.exception(), Interrupted))
-
-    def _workers(
-        self, estimator: Estimator, *, most: int | None = None, timed: bool = True
-    ) -> AbstractContextManager[Workers]:
-        """Workers of this session, that score by an estimator."""
-        return workers_for(
-            estimator,
-            self._prepared,
-            self._execution if timed else replace(self._execution, child_timeout=None),
-            most=self._plan.budget if most is None else most,
-            ray=self._ray,
-            interrupts=self._interrupts,
-        )
+            mirror.close(hurry=isinstance(sys.exception(), Interrupted))
 
     def _search(self, search: Search, workers: Workers) -> None:
         """Spend the budget, or the time.
@@ -330,97 +249,17 @@ class Session:
             NasError: If too many children failed (exit code 3).
         """
         finishing = self._prepared.recipe is not None
-        left = self._left()
+        left = self._driver.left()
         reserve = FINAL_SHARE * left if finishing and 0 < left < math.inf else 0.0
-        until = partial(self._time_is_up, reserve)
+        until = partial(self._driver.time_is_up, reserve)
         try:
-            reason = self._drive(search, workers, until=until, idle=search.foresee)
+            reason = self._driver.drive(search, workers, until=until, idle=search.foresee)
         except SearchFailed as error:
             raise self._ending.nothing_found() from error
         if reason and search.spent:
             search.stop(BUDGET_SPENT, "done")  # the time was just enough
         elif reason:
             search.stop(reason, "paused")
-
-    def _left(self) -> float:
-        """Seconds until the time limit; infinite without one."""
-        hours = self._execution.max_hours
-        return math.inf if hours is None else 3600 * hours - (time.monotonic() - self._begin)
-
-    def _time_is_up(self, reserve: float = 0.0) -> str:
-        """Why nothing is to be started any more, or nothing.
-
-        Args:
-            reserve: Seconds before the time limit that are kept for what comes later.
-        """
-        if self._left() > reserve:
-            return ""
-        limit = f"time limit of {self._execution.max_hours:g} h"
-        return f"{limit}: the rest is for the winner" if reserve else f"{limit} reached"
-
-    def _drive(
-        self,
-        stage: Stage,
-        workers: Workers,
-        *,
-        until: Callable[[], str] = lambda: "",
-        idle: Callable[[], bool] = lambda: False,
-    ) -> str:
-        """Work on a stage to its end, or until told to stop.
-
-        Args:
-            stage: Has the jobs.
-            workers: Have the time.
-            until: Why to stop now, or nothing.
-            idle: What to do while workers are busy for more than a moment, a piece of it; answers
-                whether there is more.
-
-        Returns:
-            Why it stopped early, or nothing.
-
-        Raises:
-            Interrupted: If a signal came; children in hand had their time to finish.
-        """
-        in_hand, outcome, over = 0, None, list[Trial]()
-        with self._interrupts.orderly():
-            while True:
-                reason, signal = until(), self._interrupts.requested
-                stopping = bool(reason) or signal is not None
-                with self._journal.group():
-                    over = stage.settle(outcome) if outcome is not None else []
-                    job = stage.next_job() if workers.free and not stopping else None
-                    if job is not None:  # the worker need not wait for the disk: a child that
-                        workers.submit(job)  # is handed out again is no loss
-                        in_hand += 1
-                # What is shown is on the disk.
-                if job is not None:
-                    self._progress.started(job.key, stage.title(job.key))
-                for trial in over:
-                    self._show(stage, trial)
-                outcome = None
-                if job is None and in_hand == 0 and (stopping or stage.over):
-                    break
-                if job is None or workers.free == 0:
-                    self._sync()
-                    outcome = _outcome(workers, idle)
-                    in_hand -= outcome is not None
-                    self._progress.tick()
-        signal = self._interrupts.requested  # also one of the last turn
-        if signal is not None:
-            raise Interrupted(signal)
-        return reason
-
-    def _show(self, stage: Stage, trial: Trial) -> None:
-        if isinstance(stage, Rescoring):
-            self._progress.rescored(stage.finalist(trial))
-        else:
-            self._progress.finished(trial)
-
-    def _sync(self) -> None:
-        """Bring the study up to date, now and then: between handing out and waiting."""
-        if self._mirror is not None and time.monotonic() - self._synced > SYNC_EVERY:
-            self._mirror.sync(self._record.trials)
-            self._synced = time.monotonic()
 
     def _rescoring(self) -> Rescoring:
         return Rescoring(
@@ -430,15 +269,6 @@ class Session:
             journal=self._journal,
             folder=self._folder,
         )
-
-
-def _outcome(workers: Workers, idle: Callable[[], bool]) -> Outcome | None:
-    """The next outcome, or nothing after a while or when a worker has become free."""
-    free = workers.free
-    outcome = workers.wait(MOMENT)
-    if outcome is None and workers.free == free and not idle():
-        outcome = workers.wait(TICK)
-    return outcome
 
 
 def opened(budget: int, workers: int | None) -> dict[str, Any]:

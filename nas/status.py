@@ -236,7 +236,10 @@ def _winner(folder: Path, phase: Phase) -> str:
     metric = document.get("objective", "")
     cost = f"{format_quantity(best['params'])} params, {format_quantity(best['macs'])} MACs"
     scores = f"{metric} {best['score']:.4f} on fresh seeds"
-    return f"trial {best['trial']}: {scores}, {best['test'][metric]:.4f} on test images, {cost}"
+    name = f"trial {best['trial']}"
+    if best.get("reference") is not None:
+        name, scores = best["reference"], f"{metric} {best['score']:.4f} on validation images"
+    return f"{name}: {scores}, {best['test'][metric]:.4f} on test images, {cost}"
 
 
 def is_summed_up(folder: Path, record: Record) -> bool:

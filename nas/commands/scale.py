@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from nas import plugins
+from nas.commands.findings import report
 from nas.commands.flags import (
     Address,
     ChildTimeout,
@@ -23,7 +24,6 @@ from nas.commands.flags import (
     Workers,
     answer,
 )
-from nas.commands.search import report
 from nas.errors import usage_error
 from nas.terminal import say, stdout_kept
 from search_spaces.strict_json import dumps

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas import config_file, plugins
+from nas.commands.findings import report
 from nas.commands.flags import (
     Address,
     ChildTimeout,
@@ -28,7 +29,6 @@ from nas.commands.flags import (
     answer,
 )
 from nas.errors import usage_error
-from nas.limits import format_quantity, format_value
 from nas.terminal import stdout_kept
 from search_spaces.strict_json import dumps
 from strategies import DEFAULT_OF_SEVERAL, DEFAULT_STRATEGY
@@ -87,6 +87,15 @@ def search(  # noqa: PLR0913 - one parameter per flag
     final_training: Annotated[
         str | None,
         typer.Option(metavar="auto|off", help="Train the winner to the end.", show_default="auto"),
+    ] = None,
+    references: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|off|NAMES",
+            help="Published networks that the winner has to beat, with commas; see "
+            "`nas references`.",
+            show_default="auto",
+        ),
     ] = None,
     audit: Annotated[
         bool,
@@ -181,6 +190,7 @@ def search(  # noqa: PLR0913 - one parameter per flag
         "objective": tuple(objective) if objective else "accuracy",
         "fidelity": fidelity,
         "final_training": final_training,
+        "references": references if references is None else _listed(references),
         "audit": _audit_size(audit, children=audit_children, seeds=audit_seeds),
         "halving": halving,
         "screen": screen,
@@ -214,6 +224,12 @@ def search(  # noqa: PLR0913 - one parameter per flag
             progress=progress.for_this_terminal(),
         )
     report(result.folder, as_json=json)
+
+
+def _listed(text: str) -> str | tuple[str, ...]:
+    """A word, or several with commas between them."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    return names[0] if len(names) == 1 else names
 
 
 def _audit_size(wanted: bool, **size: int | None) -> "AuditSize | None":  # noqa: FBT001 - a flag
@@ -298,92 +314,6 @@ def status(
         from nas import panel  # noqa: PLC0415 - rich
 
         panel.show(run_folder, watch=watch)
-
-
-def report(folder: Path, *, as_json: bool) -> None:
-    """Print what a search found, from its ``summary.json``."""
-    from nas.run_folder import AUDIT, AUDIT_DOCUMENT, SUMMARY, read_json  # noqa: PLC0415 - as in search
-
-    document = read_json(folder / SUMMARY, what="summary")
-    answer(dumps(document, indent=2) if as_json else _found(document, folder))
-    audit = folder / AUDIT / AUDIT_DOCUMENT
-    if document.get("audit") is not None and audit.is_file() and not as_json:
-        from nas.audit import report as audit_report  # noqa: PLC0415 - numpy
-
-        found = read_json(audit, what="audit")
-        answer("\n" + audit_report.text(found))
-    if "scaling" in document and not as_json:
-        from nas.scaling import findings_text  # noqa: PLC0415 - torch
-
-        answer("\n" + findings_text(document["scaling"], folder))
-
-
-def _found(document: Mapping[str, Any], folder: Path) -> str:
-    """What a search ends with."""
-    if document["front"] is not None:
-        return _found_front(document, folder)
-    best, metric = document["best"], document["objective"]
-    macs, searched = format_quantity(best["macs"]), f"{best['search_score']:.4f} in the search"
-    if best["search_metric"] != metric:
-        searched = f"{best['search_metric']} {searched}"
-    counts = ", ".join(f"{count} {state}" for state, count in document["states"].items())
-    scores = f"mean of {len(best['scores'])} fresh seeds"
-    reads = "read once" if best["test_reads"] == 1 else f"read {best['test_reads']} times"
-    final = best.get("final_training")
-    lines = [
-        f"\n{document['ended']}: {counts}, {document['seconds']:.0f} s",
-        f"best: trial {best['trial']}, {format_quantity(best['params'])} parameters, {macs} MACs",
-        f"  {metric} {best['test'][metric]:.4f} on test images, {reads}",
-        f"  {metric} {best['score']:.4f} on validation images, {scores} ({searched})",
-    ]
-    if final is not None:
-        lines.append(f"  {_final(final, metric)}")
-    lines.append("")
-    files = {
-        "best/model.py": "the network, plain PyTorch",
-        "best/model.safetensors": "its weights",
-        "best/README.md": "how to use it, and every figure",
-        "best/architecture.svg": "a drawing of it",
-        "summary.json": "the same for scripts",
-        "study.db": "every trial, for optuna-dashboard",
-    }
-    width = max(len(str(folder / name)) for name in files)
-    lines += [f"{folder / name!s:<{width}}  {what}" for name, what in files.items()]
-    return "\n".join(lines)
-
-
-def _found_front(document: Mapping[str, Any], folder: Path) -> str:
-    """What a search for several objectives ends with: a line for each member of its front."""
-    metric, names = document["objective"], document["objectives"]
-    counts = ", ".join(f"{count} {state}" for state, count in document["states"].items())
-    front, seeds = document["front"], len(document["front"][0]["scores"])
-    size = f"{len(front)} networks, hypervolume {document['hypervolume']:.4f}"
-    lines = [
-        f"\n{document['ended']}: {counts}, {document['seconds']:.0f} s",
-        f"front: {size}; {metric} on validation images, mean of {seeds} fresh seeds",
-    ]
-    for member in front:
-        values = ", ".join(format_value(name, member["objectives"][name]) for name in names)
-        test = f"{member['test'][metric]:.4f} on test images"
-        lines.append(f"  trial {member['trial']}: {values} ({test})")
-    files = {
-        **{f"{member['folder']}/": "one of them, plain PyTorch" for member in front[:1]},
-        "front.svg": "a drawing of the front",
-        "summary.json": "the same for scripts",
-        "study.db": "every trial, for optuna-dashboard",
-    }
-    width = max(len(str(folder / name)) for name in files)
-    return "\n".join([*lines, "", *(f"{folder / n!s:<{width}}  {w}" for n, w in files.items())])
-
-
-def _final(final: Mapping[str, Any], metric: str) -> str:
-    """What became of the final training."""
-    if final["score"] is None:
-        return "the final training failed; the weights it was chosen by stay"
-    found = (
-        f"{metric} {final['score']:.4f} on them after {final['epochs']} epochs of final training"
-    )
-    return found if final["used"] else f"{found}; not used, as it was better before"
 
 
 def _failures(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -18,6 +18,7 @@ from estimators import child_training
 from estimators.data import ImageData, Split
 from estimators.estimator import Checkpoint, Estimator, Evaluation, EvaluationError, Report
 from estimators.task import Classification, Task
+from estimators.training import Training
 from nas import api, ending, plugins
 from nas.errors import NasError
 from nas.events import check_event
@@ -103,6 +104,8 @@ def test_the_summary_holds_what_scripts_read(finished: Any) -> None:
         "objective",
         "objectives",
         "best",
+        "searched",
+        "comparison",
         "front",
         "finalists",
         "states",
@@ -480,7 +483,7 @@ def test_a_final_training_that_diverges_is_one_line(
     def diverge(*_: object, **__: object) -> None:
         raise EvaluationError("the loss became nan by step 3", cause="nan")
 
-    monkeypatch.setattr(ending.Training, "evaluate", diverge)
+    monkeypatch.setattr(Training, "evaluate", diverge)
     with pytest.raises(NasError, match=r"final training of trial \d+ failed: the loss") as caught:
         nas.search(out=tmp_path / "run", **small(mini, images, estimator=cheap, settings={}))
     assert caught.value.exit_code == 3

@@ -56,6 +56,7 @@ CONTRACT = {
         "--screen-of",
         "--feature",
         "--final-training",
+        "--references",
         "--audit",
         "--audit-children",
         "--audit-seeds",

@@ -16,6 +16,7 @@ from estimators.estimator import Estimator, Evaluation
 from estimators.task import Classification
 from nas.children import Children
 from nas.configuration import Configuration
+from nas.driving import _outcome
 from nas.dry_run import dry_run, text
 from nas.engine import Search
 from nas.errors import NasError
@@ -27,7 +28,6 @@ from nas.proposals import Choice, Proposals
 from nas.record import Record
 from nas.run_folder import read_record, write_json
 from nas.screening import Screen
-from nas.session import _outcome
 from nas.tune import tune_run
 from nas.untrained import UntrainedScore
 from nas.workers import Job, Outcome, Workers

@@ -112,7 +112,7 @@ def test_an_audit_without_time_is_left_to_resume(
 ) -> None:
     answers = iter(["", "", ""])
     monkeypatch.setattr(
-        "nas.session.Session._time_is_up",
+        "nas.driving.Driver.time_is_up",
         lambda _self, _reserve=0.0: (
             "" if not auditing_now() else next(answers, "time limit of 1 h reached")
         ),

@@ -1,0 +1,203 @@
+"""The end of a search's trainings: published networks to compare with, and the full trainings."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import final
+
+from estimators.finishing import Finishing
+from estimators.full_precision import in_faster_precision
+from estimators.full_recipe import FullRecipe
+from estimators.training import Training
+from estimators.ways import AUTO, FLOAT32
+from nas.device import device_here
+from nas.driving import Driver
+from nas.ending import Ending
+from nas.final_training import Contender, FinalTraining, affordable, checkpoint_of
+from nas.finalists import Finalist
+from nas.journal import Journal
+from nas.plan import FINAL, training_seed
+from nas.preparation import Prepared
+from nas.progress import Progress
+from nas.record import Record, of_whom
+from nas.rivalry import RivalScoring
+
+
+@final
+class Finale:
+    """Trains the winner of a search to the end, and beside it the strongest published network.
+
+    What the record has already is not done again.
+
+    Args:
+        folder: The run folder.
+        prepared: All that the run needs.
+        record: Of the run; the journal keeps it up to date.
+        journal: Receives what is done.
+        ending: Knows what was kept.
+        progress: Is told what is left out, and why.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        prepared: Prepared,
+        *,
+        record: Record,
+        journal: Journal,
+        ending: Ending,
+        progress: Progress,
+    ) -> None:
+        self._folder, self._prepared, self._plan = folder, prepared, prepared.plan
+        self._record, self._journal, self._ending = record, journal, ending
+        self._progress = progress
+
+    def is_over(self, finalists: Sequence[Finalist]) -> bool:
+        """Whether nothing is left to do.
+
+        Args:
+            finalists: All of them, best first, with their fresh scores.
+        """
+        settled = all(self._ending.rivalry(one).is_settled for one in finalists[:1])
+        return settled and not self._todo(finalists)
+
+    def play(self, finalists: Sequence[Finalist], driver: Driver) -> None:
+        """Do what is left to do.
+
+        Args:
+            finalists: As for ``is_over``.
+            driver: Has workers and time.
+
+        Raises:
+            NasError: If the surroundings fail (exit code 5).
+            Interrupted: If a signal came.
+        """
+        if not finalists:
+            return
+        self._compare(finalists[0], driver)
+        todo = self._todo(finalists)
+        for number, one in enumerate(todo):
+            self._finish(one, driver, share=1 / (len(todo) - number))
+
+    def _compare(self, best: Finalist, driver: Driver) -> None:
+        """Find out what published networks a winner has to beat, and which is the strongest."""
+        rivalry = self._ending.rivalry(best)
+        if rivalry.is_settled:
+            return
+        if reason := driver.time_is_up():
+            self._progress.notice(
+                f"comparison with published networks left out: {reason}; nas resume does it"
+            )
+            return
+        if not rivalry.is_met:
+            rivalry.meet(self._journal, device=device_here(self._plan.device))
+            self._progress.notice(rivalry.text())
+        if unscored := rivalry.unscored():
+            stage = RivalScoring(unscored, plan=self._plan, journal=self._journal)
+            with driver.workers(self._prepared.training(), most=len(unscored)) as workers:
+                driver.drive(stage, workers, until=driver.time_is_up)
+            scores = [f"{name} {score:.4f}" for name, score in rivalry.scores().items()]
+            metric = self._plan.verdict.metric
+            self._progress.notice(f"trained as children are, {metric}: {', '.join(scores)}")
+
+    def _todo(self, finalists: Sequence[Finalist]) -> list[Contender]:
+        """What is to be trained to the end: the winner, and the strongest published network."""
+        found = []
+        for best in finalists[:1]:
+            ordinal, rivalry = best.trial.ordinal, self._ending.rivalry(best)
+            seed = training_seed(self._plan.seed, FINAL, ordinal)
+            found.append(Contender(ordinal, best.child.graph, seed))
+            if (strongest := rivalry.strongest()) is not None:
+                found.append(rivalry.contender(strongest))
+        return [one for one in found if self._ending.is_to_finish(one.who)]
+
+    def _finish(self, contender: Contender, driver: Driver, *, share: float) -> None:
+        """Give a network its final training, as far as there is time.
+
+        Args:
+            contender: The network.
+            driver: Has workers and time.
+            share: Of what is left of the time.
+        """
+        left_out = f"final training of {contender.name} left out"
+        if reason := driver.time_is_up():
+            self._progress.notice(f"{left_out}: {reason}; nas resume does it")
+            return
+        recipe = self._final_recipe(contender, seconds=share * driver.left(), here=driver.is_here)
+        if recipe is None:
+            self._progress.notice(f"{left_out}: there is no time for one epoch; nas resume does it")
+            return
+        finishing = Finishing(recipe, checkpoint_of(self._folder, contender.who))
+        finishing.prepare(self._prepared.images, self._prepared.task)
+        stage = FinalTraining(
+            contender, recipe=finishing.recipe, journal=self._journal, folder=self._folder
+        )
+        with driver.workers(finishing, most=1, timed=False) as workers:
+            driver.drive(stage, workers)
+        if stage.failure is not None:
+            self._progress.failed(stage.title(0), stage.failure)
+
+    def _final_recipe(
+        self, contender: Contender, *, seconds: float, here: bool
+    ) -> FullRecipe | None:
+        """How a network is trained in so much time; None if it is too little.
+
+        What was begun is not cut any more: its checkpoint is of so many epochs.
+
+        Args:
+            contender: The network.
+            seconds: What there is.
+            here: Whether workers compute on this machine, so that it can be timed.
+        """
+        prepared, who = self._prepared, contender.who
+        recipe, device = prepared.recipe, device_here(self._plan.device)
+        assert recipe is not None  # noqa: S101 - it is to be finished
+        here = here and device == self._plan.device
+        begun = checkpoint_of(self._folder, who).exists() or who in self._record.finishing
+        recipe = replace(recipe, precision=self._precision(contender, recipe, here=here))
+        epochs = recipe.epochs
+        if seconds < math.inf and here and not begun:
+            epochs = affordable(
+                contender.graph,
+                prepared.images,
+                prepared.task,
+                recipe,
+                device=device,
+                seconds=seconds,
+            )
+            if not epochs:
+                return None
+        if not begun and (epochs < recipe.epochs or isinstance(who, str)):
+            self._journal.append(
+                "finishing", **of_whom(who), epochs=epochs, precision=recipe.precision
+            )
+        return replace(recipe, epochs=self._record.finishing.get(who, recipe.epochs))
+
+    def _precision(self, contender: Contender, recipe: FullRecipe, *, here: bool) -> str:
+        """What a network is trained in: the winner as its like were, a published one as is fastest.
+
+        Args:
+            contender: The network.
+            recipe: Says it, or leaves it open.
+            here: Whether this process has the device, so that it can find out.
+        """
+        prepared, who = self._prepared, contender.who
+        known = self._record.precisions.get(who)
+        if known is not None or recipe.precision != AUTO:
+            return recipe.precision if known is None else known
+        if isinstance(who, int):
+            judge = prepared.judge
+            precision = judge.precision_of(contender.graph) if isinstance(judge, Training) else AUTO
+            # As float32 is what it means anyway, what was begun before there was a choice goes on.
+            return AUTO if precision == FLOAT32 else precision
+        if not here:
+            return AUTO
+        return in_faster_precision(
+            contender.graph,
+            prepared.images,
+            prepared.task,
+            recipe,
+            device=self._plan.device,
+            tell=lambda _: None,
+        ).precision

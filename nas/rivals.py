@@ -1,0 +1,137 @@
+"""Published networks that the winner of a search has to beat: which ones there are."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
+
+from nas.errors import usage_error
+from nas.latency import latency_ms
+from nas.limits import Limits
+from nas.plugins import unknown
+from search_spaces.architecture import Architecture, lower
+from search_spaces.graph import Graph
+from search_spaces.modules import build
+from search_spaces.reference import FAMILIES, REFERENCES
+from search_spaces.reference.adaptation import adapted
+
+RIVALS = 3  # at most, unless the user names them
+# Times the winner's MACs above which a network is not even timed: none computes that much faster.
+MOST_MACS = 10
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """A published network, adapted to the images.
+
+    Attributes:
+        name: One of ``REFERENCES``.
+        architecture: It.
+        graph: The lowered network.
+    """
+
+    name: str
+    architecture: Architecture
+    graph: Graph
+
+    @property
+    def cost(self) -> str:
+        """Its size in words."""
+        return f"{self.graph.params:,} parameters, {self.graph.macs:,} MACs"
+
+
+def rival(name: str, input_shape: tuple[int, int, int], num_classes: int) -> Rival:
+    """A published network for images of a shape and so many classes.
+
+    Args:
+        name: One of ``REFERENCES``.
+        input_shape: ``(channels, height, width)``.
+        num_classes: At least 2.
+
+    Raises:
+        ValueError: If it cannot take such images, or has no classes.
+    """
+    architecture = adapted(
+        REFERENCES[name](), name=name, input_shape=input_shape, num_classes=num_classes
+    )
+    return Rival(name, architecture, lower(architecture))
+
+
+def named_rivals(
+    names: Sequence[str],
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    limits: Limits,
+) -> list[Rival]:
+    """Published networks that a user names.
+
+    Raises:
+        NasError: If there is no such network, it cannot take the images, or it has more parameters
+            or MACs than the limits allow (exit code 2).
+    """
+    found = []
+    for name in names:
+        if name not in REFERENCES:
+            raise usage_error(f"--references: {unknown(name, REFERENCES)}")
+        try:
+            one = rival(name, input_shape, num_classes)
+        except ValueError as error:
+            raise usage_error(f"--references {name}: {error}") from error
+        if limits.excess(one.graph.params, one.graph.macs) > 1:
+            raise usage_error(
+                f"--references {name} must be within the limits, got {one.cost}; leave it out"
+            )
+        found.append(one)
+    return found
+
+
+def fitting(
+    input_shape: tuple[int, int, int], num_classes: int, limits: Limits
+) -> dict[str, list[Rival]]:
+    """By family, the published networks that can take the images and are within the limits.
+
+    Latency is not looked at. Largest MACs first.
+    """
+    found: dict[str, list[Rival]] = {}
+    for family, members in FAMILIES.items():
+        for name in members:
+            try:
+                one = rival(name, input_shape, num_classes)
+            except ValueError:
+                continue
+            if limits.excess(one.graph.params, one.graph.macs) <= 1:
+                found.setdefault(family, []).append(one)
+    return {family: sorted(some, key=lambda one: -one.graph.macs) for family, some in found.items()}
+
+
+def fast_enough(
+    families: Mapping[str, Sequence[Rival]],
+    *,
+    most_macs: int,
+    limit_ms: float,
+    measure: Callable[[Graph], float],
+) -> list[tuple[Rival, float]]:
+    """Of each family the largest network that is within a latency, and of these the largest few.
+
+    Args:
+        families: From ``fitting``.
+        most_macs: MACs above which a network is not even measured.
+        limit_ms: The highest latency.
+        measure: Milliseconds of a network.
+
+    Returns:
+        At most ``RIVALS`` of them with their latencies, the largest MACs first.
+    """
+    found = []
+    for members in families.values():
+        timed = ((one, measure(one.graph)) for one in members if one.graph.macs <= most_macs)
+        fast = next(((one, ms) for one, ms in timed if ms <= limit_ms), None)
+        if fast is not None:
+            found.append(fast)
+    return sorted(found, key=lambda pair: -pair[0].graph.macs)[:RIVALS]
+
+
+def measured(graph: Graph, *, device: str, most: float = math.inf) -> float:
+    """Milliseconds of a network for one image on a device of this machine; see ``latency_ms``."""
+    return latency_ms(build(graph), graph.input_shape, device=device, most=most)
