@@ -1,0 +1,401 @@
+"""The winner of a search beside the strongest published network: the better one is handed over."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import nas
+import nas.status
+from estimators.estimator import Evaluation, EvaluationError
+from estimators.finishing import Finishing
+from estimators.training import Training
+from nas.errors import NasError
+from nas.journal import read_events
+from nas.progress import Lines
+from search_spaces.architecture import Architecture
+from search_spaces.blocks import Classifier, ConvNormAct
+from search_spaces.graph import Graph
+from search_spaces.modules import build
+from search_spaces.space import SearchSpace
+from search_spaces.strict_json import loads
+
+Data = tuple[np.ndarray, np.ndarray]
+
+
+def published(width: int) -> Architecture:
+    """A network of one layer, wider than those of the space."""
+    stem = ConvNormAct(4, stride=2)
+    return Architecture("Published", (3, 8, 8), stem, ((ConvNormAct(width),),), Classifier(1000))
+
+
+# Parameters, for these images: the more of them, the better a network is below.
+FAMILIES = {"One": {"narrow": partial(published, 14), "wide": partial(published, 20)}}
+TWO = {**FAMILIES, "Two": {"middling": partial(published, 16)}}
+
+
+class World:
+    """What there is outside a run: published networks, their speed, and what training makes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.patch = monkeypatch
+        self.better = "larger"
+        self.fails: set[int] = set()
+        self.finished: Counter[int] = Counter()
+        self.scored: Counter[int] = Counter()
+        self.publish(FAMILIES)
+        monkeypatch.setattr("nas.rivalry.measured", lambda graph, **_: graph.params / 1000)
+        monkeypatch.setattr("nas.export.check_in_fresh_process", lambda *_: 0.0)
+        train = Training.evaluate
+
+        def score(estimator: Training, graph: Graph, **arguments: Any) -> Evaluation:
+            self.scored[graph.params] += 1
+            if graph.params in self.fails:
+                raise EvaluationError("the loss became nan", cause="nan")
+            found = train(estimator, graph, **arguments)
+            accuracy = 0.5 + graph.params / 1e6
+            return replace(found, metrics={**found.metrics, "accuracy": accuracy})
+
+        def finish(_: Finishing, graph: Graph, *, seed: int, **__: Any) -> Evaluation:
+            self.finished[graph.params] += 1
+            if graph.params in self.fails:
+                raise EvaluationError("the loss became nan", cause="nan")
+            torch.manual_seed(seed)
+            sign = {"larger": 1, "smaller": -1, "none": 0}[self.better]
+            accuracy = 0.99 + sign * graph.params / 1e6
+            metrics = dict.fromkeys(("balanced_accuracy", "macro_f1", "auroc"), accuracy)
+            return Evaluation(
+                {"accuracy": accuracy, "log_loss": 1.0, **metrics}, build(graph).state_dict()
+            )
+
+        monkeypatch.setattr(Training, "evaluate", score)
+        monkeypatch.setattr(Finishing, "evaluate", finish)
+
+    def publish(self, families: dict[str, Any]) -> None:
+        """Let there be these published networks."""
+        names = {name: make for some in families.values() for name, make in some.items()}
+        self.patch.setattr("nas.rivals.FAMILIES", families)
+        self.patch.setattr("nas.rivals.REFERENCES", names)
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    with torch.random.fork_rng():
+        yield World(monkeypatch)
+
+
+@pytest.fixture
+def search(
+    world: World, mini: type[SearchSpace], images: Data, tmp_path: Path
+) -> Callable[..., nas.Result]:
+    def run(**options: Any) -> nas.Result:
+        settings = {"estimator": {"epochs": 1, "batch_size": 16}, "train": {"epochs": 2}}
+        usual: dict[str, Any] = {
+            "space": mini,
+            "data": images,
+            "budget": 2,
+            "seed": 1,
+            "final_training": "auto",
+            "max_latency_ms": 10.0,
+            "settings": settings,
+            "study": False,
+            "workers": 0,
+            "out": tmp_path / "run",
+        }
+        return nas.search(**usual | options)
+
+    return run
+
+
+def resumed(folder: Path, mini: type[SearchSpace], images: Data, **options: Any) -> nas.Result:
+    return nas.resume(folder, space=mini, data=images, study=False, workers=0, **options)
+
+
+def kinds(folder: Path) -> Counter[str]:
+    return Counter(event["event"] for event in read_events(folder / "events.jsonl"))
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    document = loads((folder / "summary.json").read_text())
+    assert isinstance(document, dict)
+    return document
+
+
+def test_a_published_network_that_is_better_is_handed_over(
+    search: Callable[..., nas.Result], world: World
+) -> None:
+    result = search()
+    assert result.reference is not None
+    found, said = result.reference.comparison, summary(result.folder)
+    assert found.is_reference
+    assert (found.reference.name, found.considered) == ("wide", ("wide",))
+    assert found.reference.score > found.searched.score
+    assert result.handed_over == result.folder / "best"
+    exported = load_file(result.folder / "best" / "model.safetensors")
+    kept = load_file(result.folder / "trials" / "wide-final.safetensors")
+    assert exported.keys() == kept.keys()
+    assert all(torch.equal(exported[name], kept[name]) for name in kept)
+    best = said["best"]
+    assert (best["trial"], best["reference"], best["genotype"]) == (None, "wide", None)
+    assert best["params"] == sum(one.numel() for one in result.model.parameters())
+    assert best["score"] == found.reference.score
+    assert best["test"] == dict(found.reference.test)
+    assert best["final_training"] == {"epochs": 2, "score": best["score"], "used": True}
+    assert said["searched"]["trial"] == result.best.trial.ordinal
+    assert said["comparison"]["handed_over"] == "wide"
+    assert (result.folder / "searched" / "model.py").is_file()
+    card = (result.folder / "best" / "README.md").read_text()
+    assert "wide as published" in card
+    assert "read once by each of the two" in card
+    status = nas.status.now(result.folder)
+    assert status.winner.startswith("wide: accuracy 0.")
+
+
+def test_a_winner_that_is_better_is_handed_over_with_the_comparison(
+    search: Callable[..., nas.Result], world: World
+) -> None:
+    world.better = "smaller"
+    result = search()
+    said = summary(result.folder)
+    assert result.reference is not None
+    assert not result.reference.comparison.is_reference
+    assert said["best"]["trial"] == result.best.trial.ordinal
+    assert said["best"]["reference"] is None
+    assert said["searched"] is None
+    assert said["comparison"]["handed_over"] == f"trial {result.best.trial.ordinal}"
+    assert said["comparison"]["reference"]["test"] == dict(result.reference.test.metrics)
+    assert not (result.folder / "searched").exists()
+    assert "less wide" in (result.folder / "best" / "README.md").read_text()
+
+
+def test_of_two_that_are_as_good_the_winner_stays(
+    search: Callable[..., nas.Result], world: World
+) -> None:
+    world.better = "none"
+    result = search(settings={"estimator": {"epochs": 1}, "train": {"epochs": 2}})
+    assert result.reference is not None
+    comparison = result.reference.comparison
+    assert comparison.searched.score >= comparison.reference.score
+    assert summary(result.folder)["best"]["trial"] == result.best.trial.ordinal
+
+
+def test_both_read_the_test_images_once_and_the_difference_is_theirs(
+    search: Callable[..., nas.Result], world: World, images: Data
+) -> None:
+    result = search()
+    reads = [e for e in read_events(result.folder / "events.jsonl") if e["event"] == "test_read"]
+    assert [one.get("reference", one.get("ordinal")) for one in reads] == [
+        result.best.trial.ordinal,
+        "wide",
+    ]
+    found = summary(result.folder)["comparison"]
+    searched, reference = found["searched"]["test"], found["reference"]["test"]
+    assert found["accuracy_difference"] == pytest.approx(
+        searched["accuracy"] - reference["accuracy"]
+    )
+    low, high = found["interval"]
+    assert -1 <= low < high <= 1
+
+
+def test_the_largest_of_each_family_are_trained_as_children_and_the_best_to_the_end(
+    search: Callable[..., nas.Result], world: World
+) -> None:
+    world.publish(TWO)
+    result = search()
+    assert result.reference is not None
+    assert result.reference.comparison.considered == ("wide", "middling")
+    assert kinds(result.folder)["rival_scored"] == 2
+    scored = {
+        event["reference"]: event["metrics"]["accuracy"]
+        for event in read_events(result.folder / "events.jsonl")
+        if event["event"] == "rival_scored"
+    }
+    assert scored[result.reference.comparison.reference.name] == max(scored.values())
+    assert len(world.finished) == 2  # the winner, and one of them
+
+
+def params_of(width: int) -> int:
+    return 4 * 9 + 8 + 4 * width * 9 + 2 * width + 2 * width + 2
+
+
+def test_one_that_cannot_be_trained_is_passed_over(
+    search: Callable[..., nas.Result], world: World
+) -> None:
+    world.publish(TWO)
+    world.fails = {params_of(20)}
+    result = search()
+    assert world.scored[params_of(20)] == 1
+    assert result.reference is not None
+    assert result.reference.comparison.reference.name == "middling"
+
+
+def test_a_published_network_whose_final_training_fails_is_told_and_the_winner_stays(
+    search: Callable[..., nas.Result],
+    world: World,
+    mini: type[SearchSpace],
+    images: Data,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    world.fails = {params_of(20)}
+    result = search(progress=Lines())
+    assert "wide, final training, 2 epochs failed: nan" in capsys.readouterr().err
+    assert result.reference is None
+    said = summary(result.folder)
+    assert said["comparison"] is None
+    assert said["best"]["trial"] == result.best.trial.ordinal
+    resumed(result.folder, mini, images)
+    assert world.finished[params_of(20)] == 1
+
+
+def test_none_slower_than_the_winner_is_in_question_unless_latency_is_limited(
+    search: Callable[..., nas.Result], world: World, tmp_path: Path
+) -> None:
+    result = search(max_latency_ms=None)  # all published ones are larger, so slower here
+    assert result.reference is None
+    assert kinds(result.folder)["rivals"] == 1
+    assert summary(result.folder)["comparison"] is None
+    near = search(out=tmp_path / "limited", max_latency_ms=params_of(14) / 1000)
+    assert near.reference is not None
+    assert near.reference.comparison.considered == ("narrow",)
+
+
+def test_those_that_are_named_are_compared_though_they_are_slower(
+    search: Callable[..., nas.Result], world: World
+) -> None:
+    result = search(references=["wide", "narrow"], max_latency_ms=None)
+    assert result.reference is not None
+    assert result.reference.comparison.considered == ("wide", "narrow")
+
+
+def test_off_compares_with_none(search: Callable[..., nas.Result], world: World) -> None:
+    result = search(references="off")
+    assert result.reference is None
+    assert kinds(result.folder)["rivals"] == 0
+    assert len(world.finished) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"references": "wild"}, r"--references: there is no 'wild'; did you mean wide\?"),
+        ({"references": "auto", "final_training": "off", "settings": {}}, "--references needs the"),
+        (
+            {"references": "wide", "objective": ["accuracy", "params"], "final_training": None}
+            | {"settings": {}},
+            "--references needs the final training",
+        ),
+        ({"references": "wide", "max_params": 500}, "--references wide must be within the limits"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_anything_starts(
+    search: Callable[..., nas.Result], options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(NasError, match=message) as caught:
+        search(**options)
+    assert caught.value.exit_code == 2
+    assert not (tmp_path / "run").exists()
+
+
+def outcome(folder: Path) -> dict[str, Any]:
+    """What a run says in the end, but for seconds and sessions."""
+    document = summary(folder)
+    return {name: document[name] for name in ("best", "searched", "comparison", "finalists")}
+
+
+def test_a_run_that_was_killed_anywhere_goes_on_to_the_same_end(
+    search: Callable[..., nas.Result], world: World, mini: type[SearchSpace], images: Data
+) -> None:
+    world.publish(TWO)
+    folder = search().folder
+    whole, expected = (
+        (folder / "events.jsonl").read_bytes().splitlines(keepends=True),
+        outcome(folder),
+    )
+    first = next(at for at, line in enumerate(whole) if b'"rivals"' in line)
+    for length in range(first, len(whole)):
+        (folder / "events.jsonl").write_bytes(b"".join(whole[:length]))
+        (folder / "summary.json").unlink()
+        resumed(folder, mini, images)
+        assert outcome(folder) == expected
+        found = kinds(folder)
+        assert (found["rivals"], found["rival_scored"], found["final_training"]) == (1, 2, 2)
+
+
+def test_what_there_is_no_time_for_is_left_out_and_done_by_resume(
+    search: Callable[..., nas.Result],
+    world: World,
+    mini: type[SearchSpace],
+    images: Data,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("nas.driving.time.monotonic", lambda: now[0])
+    rescored = Lines.rescored
+
+    def late(lines: Lines, finalist: Any) -> None:
+        now[0] = 7200.0
+        rescored(lines, finalist)
+
+    monkeypatch.setattr(Lines, "rescored", late)
+    result = search(progress=Lines(), max_hours=1)
+    told = capfd.readouterr().err
+    assert "comparison with published networks left out: time limit of 1 h reached" in told
+    assert result.reference is None
+    again = resumed(result.folder, mini, images)
+    assert again.reference is not None
+    assert summary(result.folder)["comparison"]["handed_over"] == "wide"
+    assert resumed(result.folder, mini, images).reference is not None
+    assert kinds(result.folder)["rivals"] == 1  # a finished run does nothing again
+
+
+def test_the_time_is_shared_between_winner_and_published_network(
+    search: Callable[..., nas.Result], world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[float] = []
+
+    def affordable(*_: Any, seconds: float, **__: Any) -> int:
+        given.append(seconds)
+        return 1
+
+    monkeypatch.setattr("nas.finale.affordable", affordable)
+    monkeypatch.setattr("nas.driving.time.monotonic", lambda: 0.0)
+    result = search(max_hours=1)
+    assert given == [pytest.approx(1800), pytest.approx(3600)]
+    events = [e for e in read_events(result.folder / "events.jsonl") if e["event"] == "finishing"]
+    assert [one["epochs"] for one in events] == [1, 1]
+    assert (events[1]["reference"], events[1]["precision"]) == ("wide", "float32")
+
+
+def test_an_extension_keeps_what_was_trained_and_tidies_up(
+    search: Callable[..., nas.Result], world: World, mini: type[SearchSpace], images: Data
+) -> None:
+    folder = search().folder
+    assert (folder / "searched").is_dir()
+    world.better = "smaller"
+    result = resumed(folder, mini, images, budget=6)
+    assert result.reference is not None
+    assert world.finished[params_of(20)] == 1
+    if not result.reference.comparison.is_reference:
+        assert not (folder / "searched").exists()
+    assert summary(folder)["comparison"]["considered"] == ["wide"]
+
+
+def test_a_journal_that_names_no_published_network_is_damaged(
+    search: Callable[..., nas.Result], world: World, mini: type[SearchSpace], images: Data
+) -> None:
+    folder = search().folder
+    events = folder / "events.jsonl"
+    text = events.read_text()
+    for name in ("wild", "../wide"):
+        events.write_text(text.replace('"reference":"wide"', f'"reference":"{name}"'))
+        with pytest.raises(NasError, match=r"^journal: ") as caught:
+            resumed(folder, mini, images)
+        assert caught.value.exit_code == 4
