@@ -7,9 +7,9 @@
 For each run seed: ``nas search --space mbconv --budget 12 --max-params 300k`` with its final
 training, on two workers and within two hours; and five networks that a person would write down,
 each trained by ``nas train`` for as many core-seconds as that whole search took. The one with the
-best validation accuracy stands for them. The search itself compares what it found with the published
-networks within its limits, and its figures are those of the network that it hands over: its line
-has both.
+best validation accuracy stands for them. The search itself compares what it found with the
+published networks within its limits, and its figures are those of the network that it hands over:
+its line has both.
 
 Core-seconds are processor time of all processes of a piece, sampled from ``/proc``, so that they
 mean the same on a machine with other work; there, ``--hours`` must be as much longer as the machine

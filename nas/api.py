@@ -114,7 +114,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
             ``off``.
         references: Published networks that the winner is compared with: the best of them is trained
             to the end too, and handed over if it is better on validation images, as
-            ``docs/references.md`` says. ``auto`` for those within the limits, and where latency is
+            ``docs/comparison.md`` says. ``auto`` for those within the limits, and where latency is
             not limited no slower than the winner; ``off``; a name, or several. None for ``auto``
             where the winner is trained to the end.
         audit: How large an audit of estimators to make at the end, as ``docs/estimators.md`` says:

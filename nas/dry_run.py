@@ -20,8 +20,9 @@ from nas.halving import cost_share
 from nas.latency import latency_ms
 from nas.limits import format_quantity
 from nas.panel import duration
-from nas.plan import FRESH_SEEDS, PREFLIGHT, finalists_of, rng_of, training_seed
+from nas.plan import AUTO, FRESH_SEEDS, OFF, PREFLIGHT, finalists_of, rng_of, training_seed
 from nas.preparation import Prepared, prepare
+from nas.rivals import MOST_MACS, RIVALS, fitting
 from nas.terminal import escaped
 from nas.untrained import UntrainedScore
 from nas.ways import settled_ways
@@ -73,6 +74,10 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
     audited = _audited(prepared)
     seconds = calibration["seconds"] * whole + final["seconds"] * rescorings
     seconds += final["seconds"] / plan.fidelity * audited
+    rivals = _rivals(prepared, child)
+    scored = rivals if rivals > 1 else 0
+    seconds += final["seconds"] * scored
+    last = _last(prepared, child) * (2 if rivals else 1)
     return {
         "space": prepared.record.space,
         "data": prepared.record.data,
@@ -85,14 +90,30 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
         "costs": costs,
         "calibration": calibration,
         "budget": plan.budget,
-        "trainings": whole + rescorings + math.ceil(audited),
+        "trainings": whole + rescorings + math.ceil(audited) + scored,
         "workers": count,
         "device": plan.device,
         "seconds_per_child": calibration["seconds"],
         **_scoring(prepared, child),
         "final_training_epochs": 0 if prepared.recipe is None else prepared.recipe.epochs,
-        "expected_hours": (seconds / count + _last(prepared, child)) / 3600,
+        "published_networks": rivals,
+        "expected_hours": (seconds / count + last) / 3600,
     }
+
+
+def _rivals(prepared: Prepared, genotype: Genotype) -> int:
+    """How many published networks would be compared with this child, were it the winner, at most.
+
+    How fast they are is not looked at.
+    """
+    plan, images = prepared.plan, prepared.images
+    if plan.references == OFF:
+        return 0
+    if plan.references != AUTO:
+        return len(plan.references)
+    most = MOST_MACS * prepared.children.child(genotype).macs
+    families = fitting(images.input_shape, len(images.classes), plan.limits).values()
+    return min(RIVALS, sum(any(one.graph.macs <= most for one in some) for some in families))
 
 
 def _scoring(prepared: Prepared, genotype: Genotype) -> dict[str, float]:
@@ -162,7 +183,7 @@ def text(document: Mapping[str, Any]) -> str:
         **({"features": _looked_up(document)} if document["seconds_of_features"] else {}),
         "expected": f"{duration(seconds)} ({document['expected_hours']:.2g} h) for "
         f"{document['trainings']} trainings, {document['workers']} at a time on "
-        f"{document['device']}{_then(document['final_training_epochs'])}",
+        f"{document['device']}{_then(document)}",
     }
     return "\n".join(f"{name:<11}{row}" for name, row in rows.items())
 
@@ -187,8 +208,12 @@ def _looked_up(document: Mapping[str, Any]) -> str:
     return f"{seconds:.2f} s for each network that the strategy looks at; not counted below"
 
 
-def _then(epochs: int) -> str:
-    return f", then {epochs} epochs of the winner" if epochs else ""
+def _then(document: Mapping[str, Any]) -> str:
+    """What follows the search."""
+    if not (epochs := document["final_training_epochs"]):
+        return ""
+    beside = " and of a published network" if document["published_networks"] else ""
+    return f", then {epochs} epochs of the winner{beside}"
 
 
 def _images(images: ImageData) -> dict[str, dict[str, int]]:

@@ -151,6 +151,7 @@ def scale(  # noqa: PLR0913 - one parameter per flag
         "device": device,
         "objective": objective,
         "fidelity": fidelity,
+        "references": "off",  # coefficients are asked for, not a network
         "max_params": max_params,
         "max_macs": max_macs,
         "max_latency_ms": max_latency_ms,

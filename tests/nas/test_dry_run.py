@@ -15,6 +15,7 @@ from nas.cli import run
 from nas.configuration import Configuration
 from nas.dry_run import SAMPLES, dry_run, text
 from nas.errors import NasError
+from nas.rivals import rival
 from search_spaces.graph import Graph
 from search_spaces.space import SearchSpace
 from search_spaces.strict_json import loads
@@ -66,10 +67,29 @@ def test_the_final_training_is_one_long_job_after_the_others(
     trained = {**configuration, "estimator": "training", "final_training": "auto"}
     trained["settings"] = {"estimator": {"epochs": 2, "batch_size": 16}}
     found = dry_run(Configuration(**trained), workers=4)
-    assert found["final_training_epochs"] == 20
+    assert (found["final_training_epochs"], found["published_networks"]) == (20, 0)
     seconds = found["seconds_per_child"] * 16 / 4 + 20 * 7.0
     assert found["expected_hours"] == pytest.approx(seconds / 3600)
     assert "at a time on cpu, then 20 epochs of the winner" in text(found)
+
+
+def test_published_networks_are_trained_too_and_the_best_as_long_as_the_winner(
+    configuration: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FullTraining, "seconds_per_pass", lambda self: 7.0)
+    small, large = rival("resnet20", (1, 8, 8), 2), rival("resnet18", (1, 8, 8), 2)
+    families = {"A": [large, small], "B": [small], "C": [large]}
+    monkeypatch.setattr("nas.dry_run.fitting", lambda *_: families)
+    monkeypatch.setattr("nas.dry_run.MOST_MACS", 1000)  # the second is within it, the first not
+    trained = {**configuration, "estimator": "training", "final_training": "auto"}
+    trained["settings"] = {"estimator": {"epochs": 2, "batch_size": 16}}
+    found = dry_run(Configuration(**trained), workers=4)
+    assert (found["published_networks"], found["trainings"]) == (2, 10 + 6 + 2)
+    seconds = found["seconds_per_child"] * 18 / 4 + 2 * 20 * 7.0
+    assert found["expected_hours"] == pytest.approx(seconds / 3600)
+    assert "then 20 epochs of the winner and of a published network" in text(found)
+    off = dry_run(Configuration(**trained, references="off"), workers=4)
+    assert (off["published_networks"], off["trainings"]) == (0, 16)
 
 
 def test_it_says_where_a_part_of_a_training_told_the_rest(

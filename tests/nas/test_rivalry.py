@@ -1,5 +1,6 @@
 """The winner of a search beside the strongest published network: the better one is handed over."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -25,7 +26,7 @@ from search_spaces.blocks import Classifier, ConvNormAct
 from search_spaces.graph import Graph
 from search_spaces.modules import build
 from search_spaces.space import SearchSpace
-from search_spaces.strict_json import loads
+from search_spaces.strict_json import dumps, loads
 
 Data = tuple[np.ndarray, np.ndarray]
 
@@ -399,3 +400,20 @@ def test_a_journal_that_names_no_published_network_is_damaged(
         with pytest.raises(NasError, match=r"^journal: ") as caught:
             resumed(folder, mini, images)
         assert caught.value.exit_code == 4
+
+
+def test_a_run_of_before_that_knew_no_published_networks_is_finished_and_stays_so(
+    search: Callable[..., nas.Result], world: World, mini: type[SearchSpace], images: Data
+) -> None:
+    folder = search(references="off").folder
+    run = loads((folder / "run.json").read_text())
+    del run["references"]
+    (folder / "run.json").write_text(dumps(run))
+    events = folder / "events.jsonl"
+    old = re.sub(r',"(place|hits)":"[^"]*"', "", events.read_text())
+    assert old != events.read_text()
+    events.write_text(old)
+    result = resumed(folder, mini, images)
+    assert events.read_text() == old
+    assert result.reference is None
+    assert result.handed_over == folder / "best"
