@@ -28,6 +28,7 @@ def main() -> None:
                 budget=options.budget,
                 seed=seed,
                 workers=1,
+                references="off",
                 out=Path(folder) / "run",
             )
         scores.append(result.test["accuracy"])

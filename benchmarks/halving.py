@@ -89,6 +89,7 @@ def searched(
             seed=seed,
             max_macs=MAX_MACS,
             workers=0,
+            references="off",
             out=Path(folder) / "run",
             settings={"estimator": {"epochs": options.epochs}},
         )

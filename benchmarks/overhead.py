@@ -111,6 +111,7 @@ def search(folder: Path, budget: int, *, workers: int, study: bool, **options: A
         out=folder,
         workers=workers,
         study=study,
+        references="off",
         settings={"estimator": {key: options[key] for key in ("seconds", "log") if key in options}},
         progress=options.get("progress"),
     )

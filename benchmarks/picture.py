@@ -25,7 +25,7 @@ def main() -> None:
         elif event["event"] == "finished" and event["state"] == "complete":
             scores[event["ordinal"]] = event["metrics"]["accuracy"]
     summary = json.loads((folder / "summary.json").read_text())
-    best = summary["best"]
+    best = summary["searched"] or summary["best"]
     macs = [asked[ordinal]["macs"] / 1e6 for ordinal in scores]
     figure, axes = plt.subplots(figsize=(8, 4.2), dpi=110)
     points = axes.scatter(macs, list(scores.values()), c=list(scores), cmap="viridis", s=28)

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from nas import comparison as comparisons
-from nas.comparison import Comparison
+from nas.comparison import Comparison, times_read
 from nas.export import Preprocessing, Winner
 from nas.finalists import Finalist
 from nas.preparation import Prepared
 from nas.record import FINAL_TRAINING, FULL, Reading, Record
-from nas.result import Recipe, TestFigures, Trained
+from nas.result import Recipe, Reference, TestFigures, Trained
 from search_spaces import architecture as architecture_format
 
 
@@ -52,7 +52,7 @@ def searched_winner(
         verdict = _verdict(reading, metric, full=full)
         final_line[f"Validation {metric} of the final training"] = verdict
     front = {}
-    times = _times(record, compared=comparison is not None)
+    times = times_read(len(record.test_reads), compared=comparison is not None)
     if plan.beside:
         times = "read once for each member of the front"
         names = ", ".join(one.metric for one in plan.objectives)
@@ -74,24 +74,24 @@ def searched_winner(
     )
 
 
-def reference_winner(
-    trained: Trained,
-    test: TestFigures,
-    comparison: Comparison,
-    *,
-    prepared: Prepared,
-    record: Record,
-) -> Winner:
-    """A published network as it is exported; arguments as for ``searched_winner``."""
+def reference_winner(reference: Reference, *, prepared: Prepared, record: Record) -> Winner:
+    """A published network as it is exported.
+
+    Args:
+        reference: It.
+        prepared: Of the run.
+        record: Of the run.
+    """
+    trained, comparison = reference.trained, reference.comparison
     metric = comparison.metric
     return _winner(
         trained,
-        test,
+        reference.test,
         prepared,
         {
             "Network": f"{trained.name} as published, for these images and classes; better than "
             "what the search found",
-            **_of_test(test, metric, _times(record, compared=True)),
+            **_of_test(reference.test, metric, times_read(len(record.test_reads), compared=True)),
             f"Validation {metric} of the final training": f"{trained.score:.4g} after "
             f"{trained.recipe['epochs']} epochs",
             "Weights": f"from the final training: {_steps(trained.recipe)}; fidelity 1",
@@ -126,14 +126,6 @@ def _of_test(test: TestFigures, metric: str, times: str) -> dict[str, str]:
         f"Test {metric}": f"{test.metrics[metric]:.4g}, {times}",
         "Test, further": ", ".join(further),
     }
-
-
-def _times(record: Record, *, compared: bool) -> str:
-    """How often the test images were read."""
-    reads = len(record.test_reads)
-    if compared and reads == 2:
-        return "read once by each of the two that were compared"
-    return "read once" if reads == 1 else f"read {reads} times, for {reads} winners in turn"
 
 
 def _compared(comparison: Comparison | None) -> dict[str, str]:

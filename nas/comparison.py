@@ -66,7 +66,8 @@ class Comparison:
         considered: All that were in question, by name.
         is_reference: Whether the published network is better, and was handed over.
         difference: Accuracy of the winner of the search less that of the published network on test
-            images, with the ends of its 95 % interval; None if one has not read them.
+            images, with the ends of its 95 % interval; None if a run of old has not written down
+            which images were recognised.
     """
 
     metric: str
@@ -101,6 +102,18 @@ def text(document: Mapping[str, Any]) -> list[str]:
             f"{document['accuracy_difference']:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"
         )
     return lines
+
+
+def times_read(reads: int, *, compared: bool) -> str:
+    """How often test images were read, in words.
+
+    Args:
+        reads: How often, by all networks of a run.
+        compared: Whether a published network was compared with the winner.
+    """
+    if compared and reads == 2:
+        return "read once by each of the two that were compared"
+    return "read once" if reads == 1 else f"read {reads} times, by {reads} networks in turn"
 
 
 def packed(hits: Tensor) -> str:

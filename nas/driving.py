@@ -29,7 +29,7 @@ SYNC_EVERY = 1.0  # seconds between writes of the study
 
 
 class Stage(Protocol):
-    """Part of a run that needs workers: the search, then the fresh scores."""
+    """Part of a run that needs workers: the search, fresh scores, what follows them."""
 
     @property
     def over(self) -> bool:

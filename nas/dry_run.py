@@ -22,7 +22,7 @@ from nas.limits import format_quantity
 from nas.panel import duration
 from nas.plan import AUTO, FRESH_SEEDS, OFF, PREFLIGHT, finalists_of, rng_of, training_seed
 from nas.preparation import Prepared, prepare
-from nas.rivals import MOST_MACS, RIVALS, fitting
+from nas.rivals import MOST_MACS, Rival, fast_enough, fitting, named_rivals
 from nas.terminal import escaped
 from nas.untrained import UntrainedScore
 from nas.ways import settled_ways
@@ -74,10 +74,11 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
     audited = _audited(prepared)
     seconds = calibration["seconds"] * whole + final["seconds"] * rescorings
     seconds += final["seconds"] / plan.fidelity * audited
-    rivals = _rivals(prepared, child)
-    scored = rivals if rivals > 1 else 0
-    seconds += final["seconds"] * scored
-    last = _last(prepared, child) * (2 if rivals else 1)
+    rivals, macs = _rivals(prepared, child), children.child(child).macs
+    scored = rivals if len(rivals) > 1 else []
+    seconds += final["seconds"] * sum(one.graph.macs for one in scored) / macs
+    last = _last(prepared, child)
+    last *= 1 + max((one.graph.macs for one in rivals), default=0) / macs
     return {
         "space": prepared.record.space,
         "data": prepared.record.data,
@@ -90,30 +91,33 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
         "costs": costs,
         "calibration": calibration,
         "budget": plan.budget,
-        "trainings": whole + rescorings + math.ceil(audited) + scored,
+        "trainings": whole + rescorings + math.ceil(audited) + len(scored),
         "workers": count,
         "device": plan.device,
         "seconds_per_child": calibration["seconds"],
         **_scoring(prepared, child),
         "final_training_epochs": 0 if prepared.recipe is None else prepared.recipe.epochs,
-        "published_networks": rivals,
+        "published_networks": len(rivals),
         "expected_hours": (seconds / count + last) / 3600,
     }
 
 
-def _rivals(prepared: Prepared, genotype: Genotype) -> int:
-    """How many published networks would be compared with this child, were it the winner, at most.
+def _rivals(prepared: Prepared, genotype: Genotype) -> list[Rival]:
+    """The published networks that this child would be compared with, were it the winner.
 
-    How fast they are is not looked at.
+    How fast they are is not looked at, so that it is fewer or smaller ones in the end. Their
+    trainings are taken to last as much longer as they have more multiply-accumulates.
     """
     plan, images = prepared.plan, prepared.images
+    shape, classes = images.input_shape, len(images.classes)
     if plan.references == OFF:
-        return 0
+        return []
     if plan.references != AUTO:
-        return len(plan.references)
+        return named_rivals(plan.references, shape, classes, plan.limits)
     most = MOST_MACS * prepared.children.child(genotype).macs
-    families = fitting(images.input_shape, len(images.classes), plan.limits).values()
-    return min(RIVALS, sum(any(one.graph.macs <= most for one in some) for some in families))
+    families = fitting(shape, classes, plan.limits)
+    found = fast_enough(families, most_macs=most, limit_ms=0.0, measure=lambda _: 0.0)
+    return [one for one, _ in found]
 
 
 def _scoring(prepared: Prepared, genotype: Genotype) -> dict[str, float]:

@@ -1,9 +1,10 @@
 """What follows the last training of a run: weights, test images, export, summary."""
 
+import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import final
@@ -52,6 +53,7 @@ from nas.status import summary_of
 from nas.weights import forget_others, keep, read, still_there
 from search_spaces.modules import build
 from search_spaces.scaling import ScalingSpace
+from search_spaces.strict_json import dumps
 
 
 @final
@@ -88,14 +90,16 @@ class Ending:
             raise self.nothing_found()
         exported = [self._concluded(one) for one in rescoring.front()]
         winners, reference = tuple(one for one, _ in exported), exported[0][1]
-        self._forget([one.trial.ordinal for one in finalists], self.rivalry(finalists[0]))
+        lost = reference is not None and reference.comparison.is_reference
+        test = reference.test if reference is not None and lost else winners[0].test
+        self._forget([one.trial.ordinal for one in finalists])
         result = Result(
             folder=self._folder,
             best=winners[0].finalist,
             finalists=tuple(finalists),
             trials=tuple(record.trials),
-            test=winners[0].test.metrics,
-            test_by_class=winners[0].test.by_class,
+            test=test.metrics,
+            test_by_class=test.by_class,
             ended=record.ended,
             seconds=record.seconds,
             weights_check=max(one.weights_check for one in winners),
@@ -104,7 +108,7 @@ class Ending:
         )
         if self._plan.beside:
             self._tidy_front(result)
-        if reference is None or not reference.comparison.is_reference:
+        if not lost:
             shutil.rmtree(self._folder / SEARCHED, ignore_errors=True)  # of an earlier end
         document, space = summary(result, record), self._prepared.space
         if isinstance(space, ScalingSpace):
@@ -120,7 +124,7 @@ class Ending:
         document, kept = outline(record), ""
         earlier = summary_of(folder)
         if record.exported is not None and earlier is not None:  # an extension has failed
-            kept_names = ("best", "front", "hypervolume", "finalists")
+            kept_names = ("best", "searched", "comparison", "front", "hypervolume", "finalists")
             document |= {name: earlier.get(name) for name in kept_names}
             kept = "; the winner of before stays"
         write_json(folder / SUMMARY, document)
@@ -176,23 +180,13 @@ class Ending:
         comparison = None if reference is None else reference.comparison
         lost = comparison is not None and comparison.is_reference
         place = self._folder / SEARCHED if lost else self.place(best)
-        check = self._exported(
-            trained,
-            place,
-            lambda: searched_winner(
-                best, trained, test, prepared=prepared, record=record, comparison=comparison
-            ),
+        card = searched_winner(
+            best, trained, test, prepared=prepared, record=record, comparison=comparison
         )
+        check = self._exported(trained, place, card)
         if reference is not None and lost:
-            self._exported(
-                reference.trained,
-                self._folder / BEST,
-                lambda: reference_winner(
-                    *(reference.trained, reference.test, reference.comparison),
-                    prepared=prepared,
-                    record=record,
-                ),
-            )
+            card = reference_winner(reference, prepared=prepared, record=record)
+            check = max(check, self._exported(reference.trained, self._folder / BEST, card))
         told = None
         if final is not None:
             told = FinalFigures(
@@ -341,35 +335,46 @@ class Ending:
         self._journal.append("test_read", **event)
         return TestFigures.of(event, classes)
 
-    def _exported(self, trained: Trained, folder: Path, winner: Callable[[], Winner]) -> float:
-        """Write a folder unless it is there with these weights.
+    def _exported(self, trained: Trained, folder: Path, winner: Winner) -> float:
+        """Write a folder unless it is there with these weights and this card.
 
         Args:
             trained: What is exported.
             folder: Where.
-            winner: Makes what is written, but for the weights.
+            winner: What is written, but for the weights.
 
         Returns:
             The error of its check.
         """
         place, kept = folder.relative_to(self._folder).as_posix(), trained.weights
+        card = hashlib.sha256(dumps(winner.figures).encode()).hexdigest()
         done = self._record.exports.get(place)
         whole = (folder / ARCHITECTURE).is_file()
-        if whole and done is not None and done["sha256"] == kept.sha256:
+        # Runs of old have not written down what the card said.
+        if (
+            whole
+            and done is not None
+            and (done["sha256"], done.get("card", card))
+            == (
+                kept.sha256,
+                card,
+            )
+        ):
             return float(done["relative_error"])
         (self._folder / SUMMARY).unlink(missing_ok=True)  # of another winner
         if folder.exists():  # of an earlier winner, or not known to be whole
             old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
             folder.rename(old)
         graph, images = trained.graph, self._prepared.images
-        whole_winner = replace(winner(), weights=read(self._folder, kept, graph))
-        check = export(whole_winner, folder, real=few_images(images, graph))
+        weights = read(self._folder, kept, graph)
+        check = export(replace(winner, weights=weights), folder, real=few_images(images, graph))
         assert check is not None  # noqa: S101 - there are weights
         self._journal.append(
             "exported",
             **of_whom(trained.who),
             place=place,
             sha256=kept.sha256,
+            card=card,
             relative_error=check,
         )
         tidy(self._folder)
@@ -383,9 +388,11 @@ class Ending:
                 shutil.rmtree(path, ignore_errors=True)
         write_text(self._folder / FRONT_CHART, front_chart(self._record, result.front))
 
-    def _forget(self, finalists: Sequence[int], rivalry: Rivalry) -> None:
+    def _forget(self, finalists: Sequence[int]) -> None:
         """Delete weights of trials that are no finalists any more, and checkpoints."""
-        networks: set[Who] = {*finalists, *rivalry.latencies}
+        rivals = self._record.rivals  # those of an earlier winner as well, if the others are to be
+        names = [] if rivals is None else [one["reference"] for one in rivals["networks"]]
+        networks: set[Who] = {*finalists, *names}
         readings = self._record.readings.items()
         kept = {
             reading.weights.file

@@ -17,7 +17,7 @@ Share = Annotated[float, Field(gt=0, le=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]
 Milliseconds = Annotated[float, Field(gt=0)]
-Hex = Annotated[str, Field(pattern=r"^[0-9a-f]*$")]
+Hex = Annotated[str, Field(pattern=r"^(?:[0-9a-f]{2})*$")]
 Reference = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")]
 Metrics = dict[str, float]
 
@@ -166,8 +166,7 @@ class _Rival(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
     reference: Reference
-    params: Count
-    macs: Count
+    hash: str
     latency_ms: Milliseconds
 
 
@@ -229,6 +228,7 @@ class _Exported(_OfNetwork):
     event: Literal["exported"]
     place: str = ""  # runs of old say none
     sha256: str
+    card: str = ""  # likewise
     relative_error: float
 
 

@@ -28,7 +28,7 @@ class Execution:
         grace: Seconds that running children have to finish after Ctrl-C or SIGTERM.
         max_hours: After how many hours of this session nothing is started any more; None for
             no limit. What runs is finished, and the winner exported. Of a run whose winner is
-            trained to the end, no child is started in the second half of the time for both.
+            trained to the end, no child is started in the second half of the time for all.
         study: Whether to keep ``study.db``.
     """
 

@@ -13,7 +13,7 @@ from estimators.full_training import FullTraining
 from estimators.task import Task
 from nas.engine import RETRIED, RETRIES
 from nas.journal import Journal
-from nas.record import Who, of_whom
+from nas.record import Who, named, of_whom
 from nas.run_folder import TRIALS
 from nas.trial import Trial
 from nas.weights import keep
@@ -77,7 +77,7 @@ class Contender:
     @property
     def name(self) -> str:
         """What it is, for the eye."""
-        return self.who if isinstance(self.who, str) else f"trial {self.who}"
+        return named(self.who)
 
 
 @final

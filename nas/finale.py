@@ -14,14 +14,20 @@ from estimators.ways import AUTO, FLOAT32
 from nas.device import device_here
 from nas.driving import Driver
 from nas.ending import Ending
-from nas.final_training import Contender, FinalTraining, affordable, checkpoint_of
+from nas.engine import RETRIED
+from nas.final_training import USED, Contender, FinalTraining, affordable, checkpoint_of
 from nas.finalists import Finalist
 from nas.journal import Journal
 from nas.plan import FINAL, training_seed
 from nas.preparation import Prepared
 from nas.progress import Progress
-from nas.record import Record, of_whom
-from nas.rivalry import RivalScoring
+from nas.record import FINAL_TRAINING, Record, Who, of_whom
+from nas.rivalry import Rivalry, RivalScoring
+from nas.rivals import Rival
+
+WINNERS_SHARE = 0.5  # of the time that is left for both final trainings
+MUCH = 1.2  # times the time of a final training: what had so much more is not compared with it
+_COMPARISON = "comparison with published networks"
 
 
 @final
@@ -59,75 +65,113 @@ class Finale:
         Args:
             finalists: All of them, best first, with their fresh scores.
         """
-        settled = all(self._ending.rivalry(one).is_settled for one in finalists[:1])
-        return settled and not self._todo(finalists)
+        if not finalists:
+            return True
+        rivalry, winner = self._ending.rivalry(finalists[0]), finalists[0].trial.ordinal
+        done = rivalry.is_met and not rivalry.unscored()
+        return done and not self._ending.is_to_finish(winner) and not self._next(rivalry, math.inf)
 
     def play(self, finalists: Sequence[Finalist], driver: Driver) -> None:
-        """Do what is left to do.
+        """Do what is left to do: the winner first, then what it is compared with.
 
         Args:
             finalists: As for ``is_over``.
             driver: Has workers and time.
 
         Raises:
-            NasError: If the surroundings fail (exit code 5).
+            NasError: If the surroundings fail (exit code 5), or the record names a published
+                network that is another one now (4).
             Interrupted: If a signal came.
         """
         if not finalists:
             return
-        self._compare(finalists[0], driver)
-        todo = self._todo(finalists)
-        for number, one in enumerate(todo):
-            self._finish(one, driver, share=1 / (len(todo) - number))
+        best, rivalry = finalists[0], self._ending.rivalry(finalists[0])
+        self._meet(rivalry, driver)
+        if self._ending.is_to_finish(best.trial.ordinal):
+            seed = training_seed(self._plan.seed, FINAL, best.trial.ordinal)
+            winner = Contender(best.trial.ordinal, best.child.graph, seed)
+            share = WINNERS_SHARE if rivalry.rivals() else 1.0
+            if not self._finish(winner, driver, seconds=share * driver.left()):
+                return
+        self._score(rivalry, driver)
+        while rival := self._next(rivalry, driver.left()):
+            seconds = min(driver.left(), self._time_of(rivalry.winner))
+            least = int(seconds < driver.left())  # of epochs: there is time, it is only unfair
+            if not self._finish(rivalry.contender(rival), driver, seconds=seconds, least=least):
+                return
 
-    def _compare(self, best: Finalist, driver: Driver) -> None:
-        """Find out what published networks a winner has to beat, and which is the strongest."""
-        rivalry = self._ending.rivalry(best)
-        if rivalry.is_settled:
+    def _meet(self, rivalry: Rivalry, driver: Driver) -> None:
+        """Find out what published networks a winner has to beat."""
+        if rivalry.is_met:
             return
         if reason := driver.time_is_up():
-            self._progress.notice(
-                f"comparison with published networks left out: {reason}; nas resume does it"
-            )
+            self._progress.notice(f"{_COMPARISON} left out: {reason}; nas resume does it")
             return
-        if not rivalry.is_met:
-            rivalry.meet(self._journal, device=device_here(self._plan.device))
-            self._progress.notice(rivalry.text())
-        if unscored := rivalry.unscored():
-            stage = RivalScoring(unscored, plan=self._plan, journal=self._journal)
-            with driver.workers(self._prepared.training(), most=len(unscored)) as workers:
-                driver.drive(stage, workers, until=driver.time_is_up)
-            scores = [f"{name} {score:.4f}" for name, score in rivalry.scores().items()]
-            metric = self._plan.verdict.metric
-            self._progress.notice(f"trained as children are, {metric}: {', '.join(scores)}")
+        for line in rivalry.meet(self._journal, device=device_here(self._plan.device)):
+            self._progress.notice(line)
 
-    def _todo(self, finalists: Sequence[Finalist]) -> list[Contender]:
-        """What is to be trained to the end: the winner, and the strongest published network."""
-        found = []
-        for best in finalists[:1]:
-            ordinal, rivalry = best.trial.ordinal, self._ending.rivalry(best)
-            seed = training_seed(self._plan.seed, FINAL, ordinal)
-            found.append(Contender(ordinal, best.child.graph, seed))
-            if (strongest := rivalry.strongest()) is not None:
-                found.append(rivalry.contender(strongest))
-        return [one for one in found if self._ending.is_to_finish(one.who)]
+    def _score(self, rivalry: Rivalry, driver: Driver) -> None:
+        """Train several rivals as children are, to know the strongest."""
+        unscored = rivalry.unscored()
+        if not unscored:
+            return
+        stage = RivalScoring(unscored, plan=self._plan, journal=self._journal)
+        training, most = self._prepared.training(), len(unscored)
+        with driver.workers(training, most=most, timed=False) as workers:
+            reason = driver.drive(stage, workers, until=driver.time_is_up)
+        for title, failure in stage.failures:
+            self._progress.failed(title, failure)
+        if rivalry.unscored():
+            self._progress.notice(f"{_COMPARISON} left out: {reason}; nas resume does it")
+            return
+        scores = [f"{name} {score:.4f}" for name, score in rivalry.scores().items()]
+        metric = self._plan.verdict.metric
+        self._progress.notice(f"trained as children are, {metric}: {', '.join(scores)}")
 
-    def _finish(self, contender: Contender, driver: Driver, *, share: float) -> None:
+    def _next(self, rivalry: Rivalry, seconds: float) -> Rival | None:
+        """The rival to be trained to the end now; None if there is none, or none any more.
+
+        One that had much less time for it than the winner has had since is trained again.
+
+        Args:
+            rivalry: The winner's.
+            seconds: That there are.
+        """
+        rival = rivalry.strongest()
+        if rival is None or self._ending.is_to_finish(rival.name):
+            return rival
+        possible = min(seconds, self._time_of(rivalry.winner))
+        return rival if MUCH * self._time_of(rival.name) < possible else None
+
+    def _time_of(self, who: Who) -> float:
+        """Seconds that a final training had which a time limit has cut; else infinite."""
+        done, recipe = self._record.readings.get((who, FINAL_TRAINING)), self._prepared.recipe
+        if done is None or done.failed or recipe is None:
+            return math.inf
+        return done.seconds / USED if int(done.recipe["epochs"]) < recipe.epochs else math.inf
+
+    def _finish(
+        self, contender: Contender, driver: Driver, *, seconds: float, least: int = 0
+    ) -> bool:
         """Give a network its final training, as far as there is time.
 
         Args:
             contender: The network.
             driver: Has workers and time.
-            share: Of what is left of the time.
+            seconds: That it may take.
+            least: Epochs that it has in any case.
+
+        Returns:
+            Whether it has come to an end, good or bad.
         """
         left_out = f"final training of {contender.name} left out"
         if reason := driver.time_is_up():
             self._progress.notice(f"{left_out}: {reason}; nas resume does it")
-            return
-        recipe = self._final_recipe(contender, seconds=share * driver.left(), here=driver.is_here)
+            return False
+        recipe = self._final_recipe(contender, seconds=seconds, least=least, here=driver.is_here)
         if recipe is None:
             self._progress.notice(f"{left_out}: there is no time for one epoch; nas resume does it")
-            return
+            return False
         finishing = Finishing(recipe, checkpoint_of(self._folder, contender.who))
         finishing.prepare(self._prepared.images, self._prepared.task)
         stage = FinalTraining(
@@ -135,11 +179,13 @@ class Finale:
         )
         with driver.workers(finishing, most=1, timed=False) as workers:
             driver.drive(stage, workers)
-        if stage.failure is not None:
-            self._progress.failed(stage.title(0), stage.failure)
+        if stage.failure is None:
+            return True
+        self._progress.failed(stage.title(0), stage.failure)
+        return stage.failure.cause not in RETRIED
 
     def _final_recipe(
-        self, contender: Contender, *, seconds: float, here: bool
+        self, contender: Contender, *, seconds: float, least: int, here: bool
     ) -> FullRecipe | None:
         """How a network is trained in so much time; None if it is too little.
 
@@ -148,13 +194,16 @@ class Finale:
         Args:
             contender: The network.
             seconds: What there is.
+            least: Epochs that it has in any case.
             here: Whether workers compute on this machine, so that it can be timed.
         """
         prepared, who = self._prepared, contender.who
         recipe, device = prepared.recipe, device_here(self._plan.device)
         assert recipe is not None  # noqa: S101 - it is to be finished
         here = here and device == self._plan.device
-        begun = checkpoint_of(self._folder, who).exists() or who in self._record.finishing
+        is_done = (who, FINAL_TRAINING) in self._record.readings
+        is_timed = who in self._record.finishing and not is_done
+        begun = checkpoint_of(self._folder, who).exists() or is_timed
         recipe = replace(recipe, precision=self._precision(contender, recipe, here=here))
         epochs = recipe.epochs
         if seconds < math.inf and here and not begun:
@@ -166,6 +215,7 @@ class Finale:
                 device=device,
                 seconds=seconds,
             )
+            epochs = max(epochs, least)
             if not epochs:
                 return None
         if not begun and (epochs < recipe.epochs or isinstance(who, str)):

@@ -84,7 +84,12 @@ class Rescoring:
         self._ranking = record.ranking()[: 2 * self._most]
         self._open: set[int] = set()
         self._losses: Counter[int] = Counter()
-        self._usable = {key for key in record.readings if self._is_whole(record.readings[key])}
+        self._usable = {
+            place
+            for trial in self._ranking
+            for place in _places(trial.ordinal)
+            if place in record.readings and self._is_whole(record.readings[place])
+        }
 
     @property
     def over(self) -> bool:

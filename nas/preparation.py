@@ -312,6 +312,8 @@ def _references(
     if wanted == AUTO:
         return AUTO
     names = tuple(dict.fromkeys((wanted,) if isinstance(wanted, str) else wanted))
+    if not all(names) or not names:
+        raise usage_error("--references must be auto, off, or names with commas between them")
     named_rivals(names, images.input_shape, len(images.classes), limits)
     return names
 

@@ -21,6 +21,7 @@ from strategies.strategy import Proposal
 # Readings of a trial beside its fresh scores, by number: its full training, and a short one for
 # want of any weights.
 FINAL_TRAINING, WEIGHTS = -1, -2
+RIVAL_SCORE = 0  # of a published network: its training as a child
 FULL = "full training"  # what the recipe of the former calls it
 Who = int | str  # a trial by its ordinal, or a published network by its name
 OVER = frozenset({"complete", "stopped", "failed", "infeasible", "duplicate"})
@@ -50,12 +51,14 @@ class Reading:
         weights: What it left; None if the estimator trains nothing.
         failed: The cause if it failed, else empty.
         recipe: Of a final training: how it was done.
+        seconds: What it took.
     """
 
     metrics: dict[str, float] = field(default_factory=dict)
     weights: Kept | None = None
     failed: str = ""
     recipe: dict[str, float | int | str] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 @final
@@ -464,7 +467,7 @@ class Record:
         self.rivals = event
 
     def _rival_scored(self, event: Event) -> None:
-        self.readings[event["reference"], 0] = _reading(event)
+        self.readings[event["reference"], RIVAL_SCORE] = _reading(event)
 
     def _finishing(self, event: Event) -> None:
         self.finishing[who(event)] = int(event["epochs"])
@@ -523,8 +526,13 @@ class Record:
 
 def who(event: Event) -> Who:
     """What network an event is of."""
-    found: Who = event["reference"] if "reference" in event else event["ordinal"]
-    return found
+    reference: Who | None = event.get("reference")
+    return int(event["ordinal"]) if reference is None else reference
+
+
+def named(network: Who) -> str:
+    """What it is called, for the eye."""
+    return network if isinstance(network, str) else f"trial {network}"
 
 
 def of_whom(network: Who) -> dict[str, Who]:
@@ -534,7 +542,13 @@ def of_whom(network: Who) -> dict[str, Who]:
 
 def _reading(event: Event) -> Reading:
     recipe = dict(event.get("recipe", {}))
-    return Reading(dict(event["metrics"]), _kept(event.get("weights")), event["cause"], recipe)
+    return Reading(
+        dict(event["metrics"]),
+        _kept(event.get("weights")),
+        event["cause"],
+        recipe,
+        float(event["seconds"]),
+    )
 
 
 def _kept(document: Any) -> Kept | None:

@@ -13,7 +13,7 @@ from nas.export import export
 from nas.finalists import Finalist
 from nas.front import covered
 from nas.loading import find, load
-from nas.record import Kept, Record, Who
+from nas.record import Kept, Record, Who, named
 from nas.run_folder import BEST, STUDY
 from nas.trial import Trial
 from search_spaces.architecture import Architecture
@@ -28,7 +28,7 @@ Recipe = Mapping[str, float | int | str]
 
 @dataclass(frozen=True, slots=True)
 class TestFigures:
-    """What the test images say of the winner.
+    """What the test images say of a network.
 
     Attributes:
         metrics: Every metric of the task.
@@ -73,7 +73,7 @@ class Trained:
     @property
     def name(self) -> str:
         """What it is, for the eye."""
-        return self.who if isinstance(self.who, str) else f"trial {self.who}"
+        return named(self.who)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ class Result:
             member of the front that is best by the first one.
         finalists: All of them, best first.
         trials: Every ask, in order.
-        test: Every metric of ``best`` on the test split.
+        test: Every metric of what was handed over on the test split.
         test_by_class: Support, recall, precision and F1 there, by name of the class.
         ended: Why the search ended.
         seconds: Time worked on the run, over all sessions.

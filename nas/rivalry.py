@@ -1,5 +1,6 @@
 """How far a run is in comparing its winner with published networks."""
 
+import sys
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -12,12 +13,10 @@ from nas.final_training import Contender
 from nas.finalists import Finalist
 from nas.journal import Journal
 from nas.plan import AUTO, OFF, RIVAL, Plan, training_seed
-from nas.record import Record
+from nas.record import FINAL_TRAINING, RIVAL_SCORE, Record
 from nas.rivals import MOST_MACS, Rival, fast_enough, fitting, measured, named_rivals, rival
 from nas.trial import Trial
 from nas.workers import Failure, Job, Outcome
-
-SCORE = 0  # which reading of a rival that is, beside its final training
 
 
 @final
@@ -56,63 +55,59 @@ class Rivalry:
         return own or self._plan.references == OFF
 
     @property
-    def is_settled(self) -> bool:
-        """Whether it is known who they are, and which one is the strongest."""
-        return self.is_met and not self.unscored()
+    def winner(self) -> int:
+        """The winner's trial."""
+        return self._best.trial.ordinal
 
-    def meet(self, journal: Journal, *, device: str) -> None:
+    def meet(self, journal: Journal, *, device: str) -> list[str]:
         """Find out who the rivals are, by latencies on a device of this machine.
 
         With a limit on latency they are within it. Without one they are no slower than the winner,
-        unless the user named them.
+        unless the user named them. The winner itself is none, if it is a published network.
 
         Args:
             journal: Receives the answer.
             device: Where latencies are measured.
 
+        Returns:
+            What to say of it, in lines.
+
         Raises:
-            NasError: If the journal cannot be written.
+            NasError: If the journal cannot be written, or a named network cannot be used any more.
         """
-        limits, graph = self._plan.limits, self._best.child.graph
-        own, limit = measured(graph, device=device), limits.max_latency_ms
+        limits, child = self._plan.limits, self._best.child
+        own, limit = measured(child.graph, device=device), limits.max_latency_ms
+        slow: list[tuple[Rival, float]] = []
         if self._plan.references == AUTO:
+            families = fitting(self._shape, self._classes, limits)
             most = own if limit is None else limit
             found = fast_enough(
-                fitting(self._shape, self._classes, limits),
-                most_macs=MOST_MACS * graph.macs,
+                {family: self._others(some) for family, some in families.items()},
+                most_macs=MOST_MACS * child.macs,
                 limit_ms=most,
                 measure=partial(measured, device=device, most=most),
             )
         else:
             named = named_rivals(self._plan.references, self._shape, self._classes, limits)
-            timed = [(one, measured(one.graph, device=device)) for one in named]
-            found = [pair for pair in timed if limit is None or pair[1] <= limit]
+            timed = [(one, measured(one.graph, device=device)) for one in self._others(named)]
+            most = sys.float_info.max if limit is None else limit
+            found = [pair for pair in timed if pair[1] <= most]
+            slow = [pair for pair in timed if pair[1] > most]
         journal.append(
             "rivals",
-            ordinal=self._best.trial.ordinal,
+            ordinal=self.winner,
             latency_ms=own,
             limit_ms=limit,
             networks=[
-                {
-                    "reference": one.name,
-                    "params": one.graph.params,
-                    "macs": one.graph.macs,
-                    "latency_ms": latency,
-                }
+                {"reference": one.name, "hash": one.digest, "latency_ms": latency}
                 for one, latency in found
             ],
         )
+        return [self._text(), *(f"{one.name} is not compared: {ms:.3g} ms" for one, ms in slow)]
 
-    def rivals(self) -> list[Rival]:
-        """Who they are; empty until that is known.
-
-        Raises:
-            NasError: If the journal names a network that there is not (exit code 4).
-        """
-        try:
-            return [rival(name, self._shape, self._classes) for name in self.latencies]
-        except (KeyError, ValueError) as error:
-            raise NasError(f"journal: no such rival: {error}", exit_code=4) from error
+    def _others(self, networks: Sequence[Rival]) -> list[Rival]:
+        """Those that are another network than the winner."""
+        return [one for one in networks if one.digest != self._best.child.digest]
 
     @property
     def latency_ms(self) -> float:
@@ -127,52 +122,82 @@ class Rivalry:
             return {}
         return {one["reference"]: one["latency_ms"] for one in self._record.rivals["networks"]}
 
-    def text(self) -> str:
+    def _text(self) -> str:
         """Who they are, in a line."""
         limit = self._plan.limits.max_latency_ms
-        speed = (
-            f"no slower than the winner ({self.latency_ms:.3g} ms)"
-            if limit is None
-            else f"within {limit:g} ms"
-        )
         names = [f"{name} ({latency:.3g} ms)" for name, latency in self.latencies.items()]
-        if self._plan.references != AUTO:
-            return f"to compare with: {', '.join(names) or 'none within the limits'}"
-        which = f"published networks within the limits and {speed}"
+        which = "published networks to compare with"
+        if self._plan.references == AUTO:
+            speed = f"within {limit} ms"
+            if limit is None:
+                speed = f"no slower than the winner ({self.latency_ms:.3g} ms)"
+            which = f"published networks within the limits and {speed}"
         return f"{which}: {', '.join(names) or 'none'}"
+
+    def rivals(self) -> list[Rival]:
+        """Who they are; empty until that is known.
+
+        Raises:
+            NasError: If the journal names a network that there is not (exit code 4).
+        """
+        if not self.latencies or self._record.rivals is None:
+            return []
+        try:
+            found = [rival(name, self._shape, self._classes) for name in self.latencies]
+        except (KeyError, ValueError) as error:
+            raise NasError(f"journal: no such published network: {error}", exit_code=4) from error
+        for one, known in zip(found, self._record.rivals["networks"], strict=True):
+            if one.digest != known["hash"]:
+                raise NasError(
+                    f"journal: {one.name} is another network than it was; go on with the version "
+                    "that began the run",
+                    exit_code=4,
+                )
+        return found
 
     def unscored(self) -> list[Rival]:
         """Those that have to be trained as a child is before the best of them is known."""
-        rivals = self.rivals()
-        return [one for one in rivals if self._is_to_score(one)] if len(rivals) > 1 else []
+        rivals, known = self.rivals(), self._record.readings
+        unscored = [one for one in rivals if (one.name, RIVAL_SCORE) not in known]
+        return unscored if len(rivals) > 1 else []
 
     def strongest(self) -> Rival | None:
-        """The rival to be trained to the end; None if there is none, or it is not known yet."""
+        """The rival to be trained to the end; None if there is none, or it is not known yet.
+
+        One whose training fails makes way for the next.
+        """
         rivals, scores = self.rivals(), self.scores()
-        if len(rivals) == 1:
-            return rivals[0]
-        sound = [one for one in rivals if one.name in scores]
-        if not sound or self.unscored():
+        if self.unscored():
             return None
-        return max(sound, key=lambda one: self._plan.verdict.reward(scores[one.name]))
+        if len(rivals) > 1:
+            rivals = sorted(
+                (one for one in rivals if one.name in scores),
+                key=lambda one: -self._plan.verdict.reward(scores[one.name]),
+            )
+        return next((one for one in rivals if not self._has_failed(one)), None)
 
     def scores(self) -> dict[str, float]:
         """By name, what the rivals have on validation images that were trained as a child is."""
         metric = self._plan.verdict.metric
-        known = {name: self._record.readings.get((name, SCORE)) for name in self.latencies}
+        known = {
+            name: self._record.readings[name, RIVAL_SCORE]
+            for name in self.latencies
+            if (name, RIVAL_SCORE) in self._record.readings
+        }
         return {
             name: reading.metrics[metric]
             for name, reading in known.items()
-            if reading is not None and not reading.failed
+            if not reading.failed and metric in reading.metrics
         }
 
     def contender(self, strongest: Rival) -> Contender:
         """A rival as one that is trained to the end."""
         return Contender(strongest.name, strongest.graph, _seed(self._plan, strongest, 1))
 
-    def _is_to_score(self, one: Rival) -> bool:
-        known = self._record.readings.get((one.name, SCORE))
-        return known is None or known.failed in RETRIED
+    def _has_failed(self, one: Rival) -> bool:
+        """Whether its final training has, by a fault of its own."""
+        done = self._record.readings.get((one.name, FINAL_TRAINING))
+        return done is not None and bool(done.failed) and done.failed not in RETRIED
 
 
 @final
@@ -183,6 +208,9 @@ class RivalScoring:
         rivals: Those without a score.
         plan: Of the search.
         journal: Receives every score.
+
+    Attributes:
+        failures: Those that have failed for good, by what they are called.
     """
 
     def __init__(self, rivals: Sequence[Rival], *, plan: Plan, journal: Journal) -> None:
@@ -190,6 +218,7 @@ class RivalScoring:
         self._waiting = list(range(len(rivals)))
         self._open: set[int] = set()
         self._losses: Counter[int] = Counter()
+        self.failures: list[tuple[str, Failure]] = []
 
     @property
     def over(self) -> bool:
@@ -207,7 +236,7 @@ class RivalScoring:
         key = self._waiting.pop(0)
         self._open.add(key)
         one = self._rivals[key]
-        return Job(key, one.graph, self._plan.fidelity, _seed(self._plan, one, SCORE))
+        return Job(key, one.graph, self._plan.fidelity, _seed(self._plan, one, RIVAL_SCORE))
 
     def settle(self, outcome: Outcome) -> list[Trial]:
         """Record what became of one.
@@ -223,10 +252,12 @@ class RivalScoring:
                 self._waiting.append(key)
                 return []
         failure = result if isinstance(result, Failure) else None
+        if failure is not None:
+            self.failures.append((self.title(key), failure))
         self._journal.append(
             "rival_scored",
             reference=self._rivals[key].name,
-            seed=_seed(self._plan, self._rivals[key], SCORE),
+            seed=_seed(self._plan, self._rivals[key], RIVAL_SCORE),
             fidelity=self._plan.fidelity,
             metrics={} if isinstance(result, Failure) else dict(result.metrics),
             cause="" if failure is None else failure.cause,

@@ -11,6 +11,7 @@ from nas.limits import Limits
 from nas.plugins import unknown
 from search_spaces.architecture import Architecture, lower
 from search_spaces.graph import Graph
+from search_spaces.identity import digest
 from search_spaces.modules import build
 from search_spaces.reference import FAMILIES, REFERENCES
 from search_spaces.reference.adaptation import adapted
@@ -34,6 +35,11 @@ class Rival:
     name: str
     architecture: Architecture
     graph: Graph
+
+    @property
+    def digest(self) -> str:
+        """Canonical hash of the network."""
+        return digest(self.graph)
 
     @property
     def cost(self) -> str:
@@ -133,5 +139,11 @@ def fast_enough(
 
 
 def measured(graph: Graph, *, device: str, most: float = math.inf) -> float:
-    """Milliseconds of a network for one image on a device of this machine; see ``latency_ms``."""
-    return latency_ms(build(graph), graph.input_shape, device=device, most=most)
+    """Milliseconds of a network for one image on a device of this machine; see ``latency_ms``.
+
+    Infinite where the device cannot compute it, or has no room for it.
+    """
+    try:
+        return latency_ms(build(graph), graph.input_shape, device=device, most=most)
+    except RuntimeError:  # an operation that it lacks, or memory
+        return math.inf

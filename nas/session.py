@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from nas.study import StudyMirror
 
 NOTHING_FOUND = 3  # exit code
-FINAL_SHARE = 0.5  # of limited time, kept for fresh scores and the winner's training to the end
+FINAL_SHARE = 0.5  # of limited time, kept for fresh scores and what follows them
 
 
 @final

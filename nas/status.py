@@ -84,7 +84,7 @@ class Standing:
             rungs={rung: len(record.rungs[rung]) for rung in sorted(record.rungs)},
             seconds=seconds,
             ended=record.ended,
-            extra=len(record.readings),
+            extra=sum(isinstance(who, int) and place >= 0 for who, place in record.readings),
             workers=workers,
         )
 
@@ -113,7 +113,7 @@ class Standing:
         """Seconds to the end at this pace; None before the first child is trained."""
         if self.per_hour is None:
             return None
-        trainings = max(0, self.budget - self.trained) + self.rescorings - self.extra
+        trainings = max(0, self.budget - self.trained) + max(0, self.rescorings - self.extra)
         return 3600 * trainings / self.per_hour
 
 

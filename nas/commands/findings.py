@@ -56,7 +56,9 @@ def _winner(document: Mapping[str, Any]) -> list[str]:
     from nas.run_folder import SEARCHED  # noqa: PLC0415 - pydantic
 
     best, metric = document["best"], document["objective"]
-    reads = _times(best["test_reads"], compared=document.get("comparison") is not None)
+    reads = comparisons.times_read(
+        best["test_reads"], compared=document.get("comparison") is not None
+    )
     costs = f"{format_quantity(best['params'])} parameters, {format_quantity(best['macs'])} MACs"
     test = f"  {metric} {best['test'][metric]:.4f} on test images, {reads}"
     comparison, final = document.get("comparison"), best.get("final_training")
@@ -85,13 +87,6 @@ def _winner(document: Mapping[str, Any]) -> list[str]:
         lines += ["compared with the best published network in question:"]
         lines += [f"  {line}" for line in compared]
     return lines
-
-
-def _times(reads: int, *, compared: bool) -> str:
-    """How often the test images were read."""
-    if compared and reads == 2:
-        return "read once by each that is compared"
-    return "read once" if reads == 1 else f"read {reads} times"
 
 
 def _found_front(document: Mapping[str, Any], folder: Path) -> str:

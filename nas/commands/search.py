@@ -228,7 +228,7 @@ def search(  # noqa: PLR0913 - one parameter per flag
 
 def _listed(text: str) -> str | tuple[str, ...]:
     """A word, or several with commas between them."""
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    names = tuple(name.strip() for name in text.split(","))
     return names[0] if len(names) == 1 else names
 
 

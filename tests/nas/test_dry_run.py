@@ -85,7 +85,8 @@ def test_published_networks_are_trained_too_and_the_best_as_long_as_the_winner(
     trained["settings"] = {"estimator": {"epochs": 2, "batch_size": 16}}
     found = dry_run(Configuration(**trained), workers=4)
     assert (found["published_networks"], found["trainings"]) == (2, 10 + 6 + 2)
-    seconds = found["seconds_per_child"] * 18 / 4 + 2 * 20 * 7.0
+    ratio = small.graph.macs / found["calibration"]["macs"]
+    seconds = found["seconds_per_child"] * (16 + 2 * ratio) / 4 + (1 + ratio) * 20 * 7.0
     assert found["expected_hours"] == pytest.approx(seconds / 3600)
     assert "then 20 epochs of the winner and of a published network" in text(found)
     off = dry_run(Configuration(**trained, references="off"), workers=4)

@@ -40,6 +40,18 @@ def test_it_is_the_median_without_the_warm_up(monkeypatch: pytest.MonkeyPatch) -
     assert times == []
 
 
+def test_one_that_is_far_too_slow_is_not_measured_to_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    times = [time for _ in range(WARM_UP + RUNS) for time in (0.0, 5.0)]
+    monkeypatch.setattr("nas.latency.time.perf_counter", lambda: times.pop(0))
+    assert latency_ms(nn.Identity(), (1, 2, 2), device="cpu", most=2499.0) == 5000.0
+    assert len(times) == 2 * RUNS
+    times[:] = [time for _ in range(WARM_UP + RUNS) for time in (0.0, 5.0)]
+    assert latency_ms(nn.Identity(), (1, 2, 2), device="cpu", most=2500.0) == 5000.0
+    assert times == []
+
+
 def test_threads_are_restored_after_an_exception() -> None:
     class Broken(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

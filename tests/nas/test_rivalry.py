@@ -18,12 +18,17 @@ import nas.status
 from estimators.estimator import Evaluation, EvaluationError
 from estimators.finishing import Finishing
 from estimators.training import Training
+from nas.engine import SearchFailed
 from nas.errors import NasError
-from nas.journal import read_events
+from nas.final_training import USED
+from nas.finale import Finale
+from nas.journal import Journal, read_events
 from nas.progress import Lines
-from search_spaces.architecture import Architecture
+from nas.workers import Failure, InProcessWorkers, Outcome
+from search_spaces.architecture import Architecture, lower
 from search_spaces.blocks import Classifier, ConvNormAct
 from search_spaces.graph import Graph
+from search_spaces.identity import digest
 from search_spaces.modules import build
 from search_spaces.space import SearchSpace
 from search_spaces.strict_json import dumps, loads
@@ -52,6 +57,11 @@ class World:
         self.finished: Counter[int] = Counter()
         self.scored: Counter[int] = Counter()
         self.publish(FAMILIES)
+        self.clock = 0.0
+        self.extra: dict[int, float] = {}  # to the accuracy of a full training
+        self.long = 0.0  # seconds of one
+        self.peak = 10_000  # parameters of the network that scores best
+        monkeypatch.setattr("nas.engine.latency_ms", lambda *_, **__: 0.1)
         monkeypatch.setattr("nas.rivalry.measured", lambda graph, **_: graph.params / 1000)
         monkeypatch.setattr("nas.export.check_in_fresh_process", lambda *_: 0.0)
         train = Training.evaluate
@@ -61,16 +71,17 @@ class World:
             if graph.params in self.fails:
                 raise EvaluationError("the loss became nan", cause="nan")
             found = train(estimator, graph, **arguments)
-            accuracy = 0.5 + graph.params / 1e6
+            accuracy = 0.5 - abs(graph.params - self.peak) / 1e6
             return replace(found, metrics={**found.metrics, "accuracy": accuracy})
 
         def finish(_: Finishing, graph: Graph, *, seed: int, **__: Any) -> Evaluation:
             self.finished[graph.params] += 1
+            self.clock += self.long
             if graph.params in self.fails:
                 raise EvaluationError("the loss became nan", cause="nan")
             torch.manual_seed(seed)
             sign = {"larger": 1, "smaller": -1, "none": 0}[self.better]
-            accuracy = 0.99 + sign * graph.params / 1e6
+            accuracy = 0.99 + sign * graph.params / 1e6 + self.extra.get(graph.params, 0.0)
             metrics = dict.fromkeys(("balanced_accuracy", "macro_f1", "auroc"), accuracy)
             return Evaluation(
                 {"accuracy": accuracy, "log_loss": 1.0, **metrics}, build(graph).state_dict()
@@ -255,6 +266,25 @@ def test_a_published_network_whose_final_training_fails_is_told_and_the_winner_s
     assert world.finished[params_of(20)] == 1
 
 
+def test_where_the_strongest_cannot_be_finished_the_next_one_is(
+    search: Callable[..., nas.Result], world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.publish(TWO)
+    finish = Finishing.evaluate
+
+    def fail(estimator: Finishing, graph: Graph, **arguments: Any) -> Evaluation:
+        found = finish(estimator, graph, **arguments)
+        if graph.params == params_of(20):
+            raise EvaluationError("the loss became nan", cause="nan")
+        return found
+
+    monkeypatch.setattr(Finishing, "evaluate", fail)
+    result = search()
+    assert result.reference is not None
+    assert result.reference.comparison.reference.name == "middling"
+    assert world.finished[params_of(20)] == world.finished[params_of(16)] == 1
+
+
 def test_none_slower_than_the_winner_is_in_question_unless_latency_is_limited(
     search: Callable[..., nas.Result], world: World, tmp_path: Path
 ) -> None:
@@ -293,6 +323,8 @@ def test_off_compares_with_none(search: Callable[..., nas.Result], world: World)
             "--references needs the final training",
         ),
         ({"references": "wide", "max_params": 500}, "--references wide must be within the limits"),
+        ({"references": []}, "--references must be auto, off, or names"),
+        ({"references": ["wide", ""]}, "--references must be auto, off, or names"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_before_anything_starts(
@@ -310,23 +342,48 @@ def outcome(folder: Path) -> dict[str, Any]:
     return {name: document[name] for name in ("best", "searched", "comparison", "finalists")}
 
 
+class Killed(BaseException):
+    """The process ends here."""
+
+
 def test_a_run_that_was_killed_anywhere_goes_on_to_the_same_end(
-    search: Callable[..., nas.Result], world: World, mini: type[SearchSpace], images: Data
+    search: Callable[..., nas.Result],
+    world: World,
+    mini: type[SearchSpace],
+    images: Data,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     world.publish(TWO)
-    folder = search().folder
-    whole, expected = (
-        (folder / "events.jsonl").read_bytes().splitlines(keepends=True),
-        outcome(folder),
+    calm = search().folder
+    append, lines = Journal.append, len((calm / "events.jsonl").read_bytes().splitlines())
+    first = next(
+        number
+        for number, event in enumerate(read_events(calm / "events.jsonl"))
+        if event["event"] == "rivals"
     )
-    first = next(at for at, line in enumerate(whole) if b'"rivals"' in line)
-    for length in range(first, len(whole)):
-        (folder / "events.jsonl").write_bytes(b"".join(whole[:length]))
-        (folder / "summary.json").unlink()
+    for last in range(first, lines - 1):
+        folder, count = tmp_path / f"killed-{last}", [0]
+
+        def until(
+            journal: Journal, event: str, *, last: int = last, count: list[int] = count, **more: Any
+        ) -> None:
+            if count[0] == last:
+                raise Killed
+            count[0] += 1
+            append(journal, event, **more)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Journal, "append", until)
+            with pytest.raises(Killed):
+                search(out=folder)
         resumed(folder, mini, images)
-        assert outcome(folder) == expected
-        found = kinds(folder)
-        assert (found["rivals"], found["rival_scored"], found["final_training"]) == (1, 2, 2)
+        assert outcome(folder) == outcome(calm)
+        for place in ("best", "searched"):
+            for name in ("model.safetensors", "README.md"):
+                assert (folder / place / name).read_bytes() == (calm / place / name).read_bytes()
+        assert kinds(folder)["final_training"] == 2
+        assert kinds(folder)["rival_scored"] == 2
 
 
 def test_what_there_is_no_time_for_is_left_out_and_done_by_resume(
@@ -337,12 +394,11 @@ def test_what_there_is_no_time_for_is_left_out_and_done_by_resume(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    now = [0.0]
-    monkeypatch.setattr("nas.driving.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("nas.driving.time.monotonic", lambda: world.clock)
     rescored = Lines.rescored
 
     def late(lines: Lines, finalist: Any) -> None:
-        now[0] = 7200.0
+        world.clock = 7200.0
         rescored(lines, finalist)
 
     monkeypatch.setattr(Lines, "rescored", late)
@@ -353,8 +409,37 @@ def test_what_there_is_no_time_for_is_left_out_and_done_by_resume(
     again = resumed(result.folder, mini, images)
     assert again.reference is not None
     assert summary(result.folder)["comparison"]["handed_over"] == "wide"
+    before = (result.folder / "events.jsonl").read_bytes()
     assert resumed(result.folder, mini, images).reference is not None
-    assert kinds(result.folder)["rivals"] == 1  # a finished run does nothing again
+    assert (result.folder / "events.jsonl").read_bytes() == before  # it was finished
+
+
+def test_time_that_ends_after_the_winner_leaves_the_other_for_resume_with_as_much(
+    search: Callable[..., nas.Result],
+    world: World,
+    mini: type[SearchSpace],
+    images: Data,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[float] = []
+
+    def affordable(*_: Any, seconds: float, **__: Any) -> int:
+        given.append(seconds)
+        return 1 if len(given) == 1 else 0
+
+    monkeypatch.setattr("nas.finale.affordable", affordable)
+    monkeypatch.setattr("nas.driving.time.monotonic", lambda: world.clock)
+    world.long = 1900.0  # more than its half, less than all
+    first = search(max_hours=0.5)
+    assert first.reference is None
+    assert first.winners[0].final_training is not None
+    assert first.winners[0].final_training.epochs == 1  # of two
+    again = resumed(first.folder, mini, images)
+    assert given == [pytest.approx(900), pytest.approx(1900 / USED)]
+    assert again.reference is not None
+    assert again.reference.comparison.reference.epochs == 1  # one at least
+    card = (first.folder / "searched" / "README.md").read_text()
+    assert "less wide" in card
 
 
 def test_the_time_is_shared_between_winner_and_published_network(
@@ -367,26 +452,163 @@ def test_the_time_is_shared_between_winner_and_published_network(
         return 1
 
     monkeypatch.setattr("nas.finale.affordable", affordable)
-    monkeypatch.setattr("nas.driving.time.monotonic", lambda: 0.0)
+    monkeypatch.setattr("nas.driving.time.monotonic", lambda: world.clock)
+    world.long = 1000.0
     result = search(max_hours=1)
-    assert given == [pytest.approx(1800), pytest.approx(3600)]
+    assert given == [pytest.approx(1800), pytest.approx(1000 / USED)]
     events = [e for e in read_events(result.folder / "events.jsonl") if e["event"] == "finishing"]
     assert [one["epochs"] for one in events] == [1, 1]
     assert (events[1]["reference"], events[1]["precision"]) == ("wide", "float32")
 
 
+def test_one_that_had_much_less_time_than_a_later_winner_is_trained_again(
+    search: Callable[..., nas.Result],
+    world: World,
+    mini: type[SearchSpace],
+    images: Data,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("nas.finale.affordable", lambda *_, **__: 1)
+    monkeypatch.setattr("nas.driving.time.monotonic", lambda: world.clock)
+    world.long, world.peak = 100.0, 400  # a network that the first two trials are not
+    folder = search(max_hours=1).folder
+    assert world.finished[params_of(20)] == 1
+    world.clock, world.long = 0.0, 900.0
+    before = summary(folder)["searched"]["trial"]
+    result = resumed(folder, mini, images, budget=8)
+    assert result.best.trial.ordinal != before
+    assert world.finished[params_of(20)] == 2
+    assert result.reference is not None
+    assert result.reference.comparison.reference.epochs == 2
+    again = resumed(folder, mini, images)
+    assert again.reference is not None
+    assert world.finished[params_of(20)] == 2
+
+
 def test_an_extension_keeps_what_was_trained_and_tidies_up(
     search: Callable[..., nas.Result], world: World, mini: type[SearchSpace], images: Data
 ) -> None:
+    world.peak = 400
     folder = search().folder
+    before = summary(folder)["searched"]["trial"]
     assert (folder / "searched").is_dir()
     world.better = "smaller"
-    result = resumed(folder, mini, images, budget=6)
-    assert result.reference is not None
+    world.extra = dict.fromkeys(range(params_of(14)), 0.005)
+    result = resumed(folder, mini, images, budget=8)
     assert world.finished[params_of(20)] == 1
-    if not result.reference.comparison.is_reference:
-        assert not (folder / "searched").exists()
-    assert summary(folder)["comparison"]["considered"] == ["wide"]
+    assert result.best.trial.ordinal != before
+    assert result.reference is not None
+    assert not result.reference.comparison.is_reference
+    assert not (folder / "searched").exists()
+    card = (folder / "best" / "README.md").read_text()
+    assert f"trial {result.best.trial.ordinal} less wide" in card
+
+
+def test_the_card_of_what_was_handed_over_names_the_latest_winner(
+    search: Callable[..., nas.Result], world: World, mini: type[SearchSpace], images: Data
+) -> None:
+    world.peak = 400
+    folder = search().folder
+    before = summary(folder)["searched"]["trial"]
+    result = resumed(folder, mini, images, budget=8)
+    assert result.best.trial.ordinal != before
+    assert result.reference is not None
+    assert result.reference.comparison.is_reference
+    name = f"trial {result.best.trial.ordinal} less wide"
+    for place in ("best", "searched"):
+        assert name in (folder / place / "README.md").read_text()
+
+
+def test_an_extension_without_time_keeps_what_the_comparison_needs(
+    search: Callable[..., nas.Result],
+    world: World,
+    mini: type[SearchSpace],
+    images: Data,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = search().folder
+    monkeypatch.setattr("nas.driving.Driver.time_is_up", lambda *_: "no time")
+    monkeypatch.setattr("nas.engine.Search.stop", lambda *_: None)
+    assert (folder / "trials" / "wide-final.safetensors").is_file()
+    resumed(folder, mini, images, budget=3)
+    assert (folder / "trials" / "wide-final.safetensors").is_file()
+
+
+def test_an_extension_that_fails_leaves_what_was_said_before(
+    search: Callable[..., nas.Result],
+    world: World,
+    mini: type[SearchSpace],
+    images: Data,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = search().folder
+    before = summary(folder)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise SearchFailed("too many children failed")
+
+    monkeypatch.setattr("nas.driving.Driver.drive", fail)
+    with pytest.raises(NasError, match="no architecture found"):
+        resumed(folder, mini, images, budget=8)
+    after = summary(folder)
+    for name in ("best", "searched", "comparison", "finalists"):
+        assert after[name] == before[name]
+
+
+def test_a_winner_that_is_a_published_network_is_not_compared_with_itself(
+    search: Callable[..., nas.Result], world: World, mini: type[SearchSpace], images: Data
+) -> None:
+    space = mini((1, 8, 8), 2)
+
+    def same(number: int) -> Architecture:
+        return space.architecture(space.genome.unrank(number))
+
+    everything = {f"same_{number}": partial(same, number) for number in range(0, 12, 2)}
+    world.publish({"Same": everything})
+    result = search(references=list(everything), max_latency_ms=None)
+    assert result.reference is not None
+    considered = result.reference.comparison.considered
+    assert len(considered) == 5
+    graphs = {name: lower(make()) for name, make in everything.items()}
+    assert all(digest(graphs[name]) != result.best.child.digest for name in considered)
+
+
+class Unreliable(InProcessWorkers):
+    """Loses every job of a published network."""
+
+    def wait(self, timeout: float) -> Outcome | None:
+        outcome = super().wait(timeout)
+        if outcome is not None and isinstance(self._estimator, Training) and self.lost:
+            return replace(outcome, result=Failure("worker_died", "it was killed", ""))
+        return outcome
+
+    lost = False
+
+
+def test_one_whose_worker_dies_again_and_again_is_passed_over_and_told(
+    search: Callable[..., nas.Result],
+    world: World,
+    mini: type[SearchSpace],
+    images: Data,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    world.publish(TWO)
+    monkeypatch.setattr("nas.execution.InProcessWorkers", Unreliable)
+    score = Finale._score
+
+    def lose(finale: Finale, *arguments: Any) -> None:
+        Unreliable.lost = True
+        score(finale, *arguments)
+        Unreliable.lost = False
+
+    monkeypatch.setattr(Finale, "_score", lose)
+    result = search(progress=Lines())
+    assert "wide, a published network failed: worker_died" in capsys.readouterr().err
+    assert result.reference is None
+    before = (result.folder / "events.jsonl").read_bytes()
+    resumed(result.folder, mini, images)
+    assert (result.folder / "events.jsonl").read_bytes() == before
 
 
 def test_a_journal_that_names_no_published_network_is_damaged(
@@ -395,8 +617,16 @@ def test_a_journal_that_names_no_published_network_is_damaged(
     folder = search().folder
     events = folder / "events.jsonl"
     text = events.read_text()
-    for name in ("wild", "../wide"):
-        events.write_text(text.replace('"reference":"wide"', f'"reference":"{name}"'))
+    for old, new in (
+        ('"reference":"wide"', '"reference":"wild"'),
+        ('"reference":"wide"', '"reference":"../wide"'),
+        ('"reference":"wide"', '"reference":"narrow"'),  # another network under that name
+        ('"reference":"wide"', '"reference":null'),
+        ('"hits":"', '"hits":"a'),
+        ('"latency_ms":', '"latency_ms":-'),
+    ):
+        assert old in text
+        events.write_text(text.replace(old, new))
         with pytest.raises(NasError, match=r"^journal: ") as caught:
             resumed(folder, mini, images)
         assert caught.value.exit_code == 4
