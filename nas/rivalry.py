@@ -76,7 +76,8 @@ class Rivalry:
             NasError: If the journal cannot be written, or a named network cannot be used any more.
         """
         limits, child = self._plan.limits, self._best.child
-        own, limit = measured(child.graph, device=device), limits.max_latency_ms
+        own = min(measured(child.graph, device=device), sys.float_info.max)
+        limit = limits.max_latency_ms
         slow: list[tuple[Rival, float]] = []
         if self._plan.references == AUTO:
             families = fitting(self._shape, self._classes, limits)
@@ -128,9 +129,9 @@ class Rivalry:
         names = [f"{name} ({latency:.3g} ms)" for name, latency in self.latencies.items()]
         which = "published networks to compare with"
         if self._plan.references == AUTO:
-            speed = f"within {limit} ms"
-            if limit is None:
-                speed = f"no slower than the winner ({self.latency_ms:.3g} ms)"
+            speed = f"no slower than the winner ({self.latency_ms:.3g} ms)"
+            if limit is not None:
+                speed = f"within {limit:g} ms"
             which = f"published networks within the limits and {speed}"
         return f"{which}: {', '.join(names) or 'none'}"
 

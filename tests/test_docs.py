@@ -1,5 +1,6 @@
 """Every snippet of README and docs runs, with a small budget."""
 
+import json
 import os
 import re
 import shutil
@@ -22,6 +23,14 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SMALL = re.compile(r"--budget \d+|budget=\d+")
 FEW = re.compile(r"(--children) \d+ --seeds \d+")
 EPOCH = "--set estimator.epochs=1"
+# All commands of a page but the first, in one process: importing torch takes longer than most.
+REST = """
+import json
+from nas.cli import run
+for arguments in json.load(open("rest.json")):
+    print(*arguments, flush=True)
+    run(arguments)
+"""
 
 
 def snippets(page: Path, language: str) -> list[str]:
@@ -54,6 +63,7 @@ def test_the_commands_of_a_page_run_in_their_order(page: Path, tmp_path: Path) -
         for number in range(20):
             picture = Image.new("RGB", (40, 30), (number * 12, 99 if label == "cat" else 9, 9))
             picture.save(tmp_path / "photos" / label / f"{number}.png")
+    lines = []
     for number, line in enumerate(commands(page)):
         least = "--budget 9" if "--halving" in line else "--budget 2"
         small = FEW.sub(r"\1 6 --seeds 1", SMALL.sub(least, line))
@@ -66,8 +76,10 @@ def test_the_commands_of_a_page_run_in_their_order(page: Path, tmp_path: Path) -
             small += " --final-training off"  # it takes ten times a child
         for epochs, fewer in ((5, 1), (9, 3)):
             small = small.replace(f"estimator.epochs={epochs}", f"estimator.epochs={fewer}")
-        arguments = small.split()[1:]
-        run([sys.executable, "-m", "nas", *arguments], tmp_path)
+        lines.append(small.split()[1:])
+    run([sys.executable, "-m", "nas", *lines[0]], tmp_path)
+    (tmp_path / "rest.json").write_text(json.dumps(lines[1:]))
+    run([sys.executable, "-c", REST], tmp_path)
 
 
 @pytest.mark.slow
