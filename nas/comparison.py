@@ -4,6 +4,7 @@ Which of them is handed over is decided by validation images. Test images then s
 image by image, as both have read the same ones.
 """
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from nas.limits import format_quantity
+from search_spaces.strict_json import dumps
 
 QUANTILE = 1.959964  # of the normal distribution, for 95 %
 
@@ -77,6 +79,11 @@ class Comparison:
     is_reference: bool
     difference: tuple[float, float, float] | None
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of ``document``."""
+        return hashlib.sha256(dumps(self.document()).encode()).hexdigest()
+
     def document(self) -> dict[str, Any]:
         """What ``summary.json`` has."""
         return {
@@ -108,12 +115,12 @@ def times_read(reads: int, *, compared: bool) -> str:
     """How often test images were read, in words.
 
     Args:
-        reads: How often, by all networks of a run.
+        reads: How often, by all networks of a run, each once with the same weights.
         compared: Whether a published network was compared with the winner.
     """
     if compared and reads == 2:
         return "read once by each of the two that were compared"
-    return "read once" if reads == 1 else f"read {reads} times, by {reads} networks in turn"
+    return "read once" if reads == 1 else f"read {reads} times, each time by other weights"
 
 
 def packed(hits: Tensor) -> str:

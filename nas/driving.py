@@ -121,7 +121,7 @@ class Driver:
         return workers_for(
             estimator,
             self._prepared,
-            self._execution if timed else replace(self._execution, child_timeout=None),
+            self._execution if timed else replace(self._execution, child_timeout=math.inf),
             most=self._prepared.plan.budget if most is None else most,
             ray=self._ray,
             interrupts=self._interrupts,

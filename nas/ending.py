@@ -1,6 +1,5 @@
 """What follows the last training of a run: weights, test images, export, summary."""
 
-import hashlib
 import os
 import shutil
 import time
@@ -53,7 +52,6 @@ from nas.status import summary_of
 from nas.weights import forget_others, keep, read, still_there
 from search_spaces.modules import build
 from search_spaces.scaling import ScalingSpace
-from search_spaces.strict_json import dumps
 
 
 @final
@@ -147,6 +145,18 @@ class Ending:
             record=self._record,
         )
 
+    def is_written(self, finalists: Sequence[Finalist]) -> bool:
+        """Whether all that is exported lies in its place, with weights to know it by.
+
+        Args:
+            finalists: Those that are winners.
+        """
+        said = summary_of(self._folder)
+        lost = said is not None and said.get("searched") is not None
+        places = [*map(self.place, finalists), *([self._folder / SEARCHED] if lost else [])]
+        whole = all((place / ARCHITECTURE).exists() for place in places)
+        return whole and all(map(self.has_weights, finalists))
+
     def has_weights(self, best: Finalist) -> bool:
         """Whether the winner needs no final training."""
         ordinal = best.trial.ordinal
@@ -183,10 +193,13 @@ class Ending:
         card = searched_winner(
             best, trained, test, prepared=prepared, record=record, comparison=comparison
         )
-        check = self._exported(trained, place, card)
+        said = "" if comparison is None else comparison.digest
+        check = self._exported(trained, place, card, compared=said)
         if reference is not None and lost:
             card = reference_winner(reference, prepared=prepared, record=record)
-            check = max(check, self._exported(reference.trained, self._folder / BEST, card))
+            check = max(
+                check, self._exported(reference.trained, self._folder / BEST, card, compared=said)
+            )
         told = None
         if final is not None:
             told = FinalFigures(
@@ -335,29 +348,28 @@ class Ending:
         self._journal.append("test_read", **event)
         return TestFigures.of(event, classes)
 
-    def _exported(self, trained: Trained, folder: Path, winner: Winner) -> float:
-        """Write a folder unless it is there with these weights and this card.
+    def _exported(self, trained: Trained, folder: Path, winner: Winner, *, compared: str) -> float:
+        """Write a folder unless it is there with these weights and this comparison.
 
         Args:
             trained: What is exported.
             folder: Where.
             winner: What is written, but for the weights.
+            compared: Digest of the comparison; empty if there was none.
 
         Returns:
             The error of its check.
         """
         place, kept = folder.relative_to(self._folder).as_posix(), trained.weights
-        card = hashlib.sha256(dumps(winner.figures).encode()).hexdigest()
         done = self._record.exports.get(place)
-        whole = (folder / ARCHITECTURE).is_file()
-        # Runs of old have not written down what the card said.
+        known = None if done is None else (done["sha256"], done.get("compared", ""))
         if (
-            whole
+            (folder / ARCHITECTURE).is_file()
             and done is not None
-            and (done["sha256"], done.get("card", card))
+            and known
             == (
                 kept.sha256,
-                card,
+                compared,
             )
         ):
             return float(done["relative_error"])
@@ -374,7 +386,7 @@ class Ending:
             **of_whom(trained.who),
             place=place,
             sha256=kept.sha256,
-            card=card,
+            compared=compared,
             relative_error=check,
         )
         tidy(self._folder)

@@ -193,6 +193,7 @@ class _Finishing(_OfNetwork):
     event: Literal["finishing"]
     epochs: Annotated[int, Field(ge=1)]
     precision: Literal["", "auto", "float32", "bfloat16"] = ""  # runs of old say none
+    allotted: Seconds = 0.0  # where there was no limit, as in runs of old
 
 
 class _FinalTraining(_OfNetwork):
@@ -228,7 +229,7 @@ class _Exported(_OfNetwork):
     event: Literal["exported"]
     place: str = ""  # runs of old say none
     sha256: str
-    card: str = ""  # likewise
+    compared: str = ""  # with none; runs of old say none
     relative_error: float
 
 

@@ -15,18 +15,16 @@ from nas.device import device_here
 from nas.driving import Driver
 from nas.ending import Ending
 from nas.engine import RETRIED
-from nas.final_training import USED, Contender, FinalTraining, affordable, checkpoint_of
+from nas.final_training import Contender, FinalTraining, affordable, checkpoint_of
 from nas.finalists import Finalist
 from nas.journal import Journal
 from nas.plan import FINAL, training_seed
 from nas.preparation import Prepared
 from nas.progress import Progress
-from nas.record import FINAL_TRAINING, Record, Who, of_whom
+from nas.record import Record, of_whom
 from nas.rivalry import Rivalry, RivalScoring
-from nas.rivals import Rival
 
 WINNERS_SHARE = 0.5  # of the time that is left for both final trainings
-MUCH = 1.2  # times the time of a final training: what had so much more is not compared with it
 _COMPARISON = "comparison with published networks"
 
 
@@ -68,8 +66,7 @@ class Finale:
         if not finalists:
             return True
         rivalry, winner = self._ending.rivalry(finalists[0]), finalists[0].trial.ordinal
-        done = rivalry.is_met and not rivalry.unscored()
-        return done and not self._ending.is_to_finish(winner) and not self._next(rivalry, math.inf)
+        return not self._ending.is_to_finish(winner) and self._is_compared(rivalry)
 
     def play(self, finalists: Sequence[Finalist], driver: Driver) -> None:
         """Do what is left to do: the winner first, then what it is compared with.
@@ -87,18 +84,26 @@ class Finale:
             return
         best, rivalry = finalists[0], self._ending.rivalry(finalists[0])
         self._meet(rivalry, driver)
-        if self._ending.is_to_finish(best.trial.ordinal):
-            seed = training_seed(self._plan.seed, FINAL, best.trial.ordinal)
-            winner = Contender(best.trial.ordinal, best.child.graph, seed)
-            share = WINNERS_SHARE if rivalry.rivals() else 1.0
+        if self._ending.is_to_finish(rivalry.winner):
+            seed = training_seed(self._plan.seed, FINAL, rivalry.winner)
+            winner = Contender(rivalry.winner, best.child.graph, seed)
+            share = 1.0 if self._is_compared(rivalry) else WINNERS_SHARE
             if not self._finish(winner, driver, seconds=share * driver.left()):
                 return
         self._score(rivalry, driver)
-        while rival := self._next(rivalry, driver.left()):
-            seconds = min(driver.left(), self._time_of(rivalry.winner))
-            least = int(seconds < driver.left())  # of epochs: there is time, it is only unfair
+        held = self._record.allotted.get(rivalry.winner, math.inf)
+        while (rival := rivalry.strongest()) and self._ending.is_to_finish(rival.name):
+            seconds = min(driver.left(), held)
+            least = int(driver.left() == math.inf)  # there is time, it is only not the rival's
             if not self._finish(rivalry.contender(rival), driver, seconds=seconds, least=least):
                 return
+
+    def _is_compared(self, rivalry: Rivalry) -> bool:
+        """Whether the strongest rival has all its trainings, or there is none."""
+        if not rivalry.is_met or rivalry.unscored():
+            return False
+        rival = rivalry.strongest()
+        return rival is None or not self._ending.is_to_finish(rival.name)
 
     def _meet(self, rivalry: Rivalry, driver: Driver) -> None:
         """Find out what published networks a winner has to beat."""
@@ -127,28 +132,6 @@ class Finale:
         scores = [f"{name} {score:.4f}" for name, score in rivalry.scores().items()]
         metric = self._plan.verdict.metric
         self._progress.notice(f"trained as children are, {metric}: {', '.join(scores)}")
-
-    def _next(self, rivalry: Rivalry, seconds: float) -> Rival | None:
-        """The rival to be trained to the end now; None if there is none, or none any more.
-
-        One that had much less time for it than the winner has had since is trained again.
-
-        Args:
-            rivalry: The winner's.
-            seconds: That there are.
-        """
-        rival = rivalry.strongest()
-        if rival is None or self._ending.is_to_finish(rival.name):
-            return rival
-        possible = min(seconds, self._time_of(rivalry.winner))
-        return rival if MUCH * self._time_of(rival.name) < possible else None
-
-    def _time_of(self, who: Who) -> float:
-        """Seconds that a final training had which a time limit has cut; else infinite."""
-        done, recipe = self._record.readings.get((who, FINAL_TRAINING)), self._prepared.recipe
-        if done is None or done.failed or recipe is None:
-            return math.inf
-        return done.seconds / USED if int(done.recipe["epochs"]) < recipe.epochs else math.inf
 
     def _finish(
         self, contender: Contender, driver: Driver, *, seconds: float, least: int = 0
@@ -201,11 +184,9 @@ class Finale:
         recipe, device = prepared.recipe, device_here(self._plan.device)
         assert recipe is not None  # noqa: S101 - it is to be finished
         here = here and device == self._plan.device
-        is_done = (who, FINAL_TRAINING) in self._record.readings
-        is_timed = who in self._record.finishing and not is_done
-        begun = checkpoint_of(self._folder, who).exists() or is_timed
+        begun = checkpoint_of(self._folder, who).exists() or who in self._record.finishing
         recipe = replace(recipe, precision=self._precision(contender, recipe, here=here))
-        epochs = recipe.epochs
+        epochs, allotted = recipe.epochs, {}
         if seconds < math.inf and here and not begun:
             epochs = affordable(
                 contender.graph,
@@ -218,9 +199,10 @@ class Finale:
             epochs = max(epochs, least)
             if not epochs:
                 return None
+            allotted = {"allotted": round(seconds, 3)} if epochs < recipe.epochs else {}
         if not begun and (epochs < recipe.epochs or isinstance(who, str)):
             self._journal.append(
-                "finishing", **of_whom(who), epochs=epochs, precision=recipe.precision
+                "finishing", **of_whom(who), epochs=epochs, precision=recipe.precision, **allotted
             )
         return replace(recipe, epochs=self._record.finishing.get(who, recipe.epochs))
 

@@ -51,14 +51,12 @@ class Reading:
         weights: What it left; None if the estimator trains nothing.
         failed: The cause if it failed, else empty.
         recipe: Of a final training: how it was done.
-        seconds: What it took.
     """
 
     metrics: dict[str, float] = field(default_factory=dict)
     weights: Kept | None = None
     failed: str = ""
     recipe: dict[str, float | int | str] = field(default_factory=dict)
-    seconds: float = 0.0
 
 
 @final
@@ -89,11 +87,11 @@ class Record:
     ``finished``          its final ``state``, with metrics or cause
     ``told``              the strategy was told ``rewards``, or null
     ``rescored``          a finalist's score on fresh seed ``repeat``, or why there is none
-    ``rivals``            published ``networks`` that the winner, trial ``ordinal``, has to beat:
-                          those within ``limit_ms``, or where that is null no slower than it
+    ``rivals``            published ``networks`` that the winner, trial ``ordinal``, has to beat,
+                          with latencies; ``limit_ms`` is that of the run
     ``rival_scored``      the score of one of them, a ``reference``, after a child's training
     ``finishing``         a full training, the winner's or that of a ``reference``, has ``epochs``
-                          that fit into the time limit, in a ``precision``
+                          that fit into the ``allotted`` seconds, in a ``precision``
     ``final_training``    the winner or a ``reference`` was trained for its weights
     ``test_read``         the test images were read by either, with these ``metrics``; ``hits`` has
                           a bit for each image, set where the answer was right
@@ -133,6 +131,7 @@ class Record:
         rivals: The latest ``rivals`` event, or None.
         finishing: Epochs of full trainings that a time limit has cut, by ordinal or name.
         precisions: What these are computed in, likewise.
+        allotted: Seconds that they were cut to, likewise.
         test_reads: Every reading of the test images.
         exported: The last export, or None.
         exports: The last export to each place in the run folder.
@@ -171,6 +170,7 @@ class Record:
         self.rivals: Event | None = None
         self.finishing: dict[Who, int] = {}
         self.precisions: dict[Who, str] = {}
+        self.allotted: dict[Who, float] = {}
         self.test_reads: list[Event] = []
         self.exported: Event | None = None
         self.exports: dict[str, Event] = {}
@@ -473,6 +473,8 @@ class Record:
         self.finishing[who(event)] = int(event["epochs"])
         if event.get("precision"):
             self.precisions[who(event)] = str(event["precision"])
+        if event.get("allotted"):
+            self.allotted[who(event)] = float(event["allotted"])
 
     def _final_training(self, event: Event) -> None:
         full = event["recipe"].get("estimator") == FULL
@@ -542,13 +544,7 @@ def of_whom(network: Who) -> dict[str, Who]:
 
 def _reading(event: Event) -> Reading:
     recipe = dict(event.get("recipe", {}))
-    return Reading(
-        dict(event["metrics"]),
-        _kept(event.get("weights")),
-        event["cause"],
-        recipe,
-        float(event["seconds"]),
-    )
+    return Reading(dict(event["metrics"]), _kept(event.get("weights")), event["cause"], recipe)
 
 
 def _kept(document: Any) -> Kept | None:

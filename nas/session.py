@@ -17,7 +17,6 @@ from nas.ending import Ending
 from nas.engine import BUDGET_SPENT, Search, SearchFailed
 from nas.errors import NasError
 from nas.execution import Execution
-from nas.export import ARCHITECTURE
 from nas.finale import Finale
 from nas.finalists import Rescoring
 from nas.interrupts import Interrupted, Interrupts
@@ -161,10 +160,7 @@ class Session:
             and (self._prepared.record.audit is None or record.audited is not None)
             and rescoring.over
             and finale.is_over(rescoring.finalists())
-            and all(
-                (self._ending.place(one) / ARCHITECTURE).exists() and self._ending.has_weights(one)
-                for one in rescoring.front()
-            )
+            and self._ending.is_written(rescoring.front())
         )
 
     def _opened(self) -> None:
