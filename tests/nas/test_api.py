@@ -118,6 +118,7 @@ def test_the_summary_holds_what_scripts_read(finished: Any) -> None:
     assert summary["audit"] is None
     assert set(summary["best"]) == {
         "trial",
+        "reference",
         "score",
         "fidelity",
         "scores",

@@ -315,7 +315,7 @@ def test_another_winner_replaces_the_export_and_its_reading_is_counted(
     assert short.best.trial.ordinal != long.best.trial.ordinal
     assert summary(tmp_path / "run")["best"]["test_reads"] == 2
     card = (tmp_path / "run" / "best" / "README.md").read_text()
-    assert "read 2 times, for 2 winners in turn" in card
+    assert "read 2 times, each time by other weights" in card
     state = nas.load(tmp_path / "run").state_dict()
     assert all(torch.equal(state[name], value) for name, value in long.model.state_dict().items())
     assert build(long.best.child.graph).state_dict().keys() == state.keys()

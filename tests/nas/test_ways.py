@@ -115,6 +115,7 @@ def test_the_winner_is_trained_as_its_family_or_as_was_said(
         settings=settings,
         out=tmp_path / "run",
         final_training="auto",
+        references="off",
     )
     events = read_events(tmp_path / "run" / "events.jsonl")
     (final,) = [event for event in events if event["event"] == "final_training"]
