@@ -176,9 +176,7 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         objective=objective if isinstance(objective, str) else tuple(objective),
         fidelity=fidelity,
         final_training=final_training,
-        references=references
-        if references is None or isinstance(references, str)
-        else tuple(references),
+        references=references,
         audit=audit,
         halving=halving,
         screen=screen,

@@ -1,7 +1,7 @@
 """What a user asks for, and what an earlier session of the run has made of it."""
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -50,7 +50,7 @@ class Configuration:
     objective: str | tuple[str, ...] = "accuracy"
     fidelity: float = 1.0
     final_training: str | None = None
-    references: str | tuple[str, ...] | None = None
+    references: str | Sequence[str] | None = None
     audit: AuditSize | None = None
     max_params: int | None = None
     max_macs: int | None = None

@@ -22,12 +22,13 @@ from nas.limits import format_quantity
 from nas.panel import duration
 from nas.plan import AUTO, FRESH_SEEDS, OFF, PREFLIGHT, finalists_of, rng_of, training_seed
 from nas.preparation import Prepared, prepare
-from nas.rivals import MOST_MACS, Rival, fast_enough, fitting, named_rivals
+from nas.rivals import Rival, fast_enough, fitting, most_macs, named_rivals
 from nas.terminal import escaped
 from nas.untrained import UntrainedScore
 from nas.ways import settled_ways
 from nas.workers import Failure, Job, run_job
 from search_spaces.genome import Genotype
+from search_spaces.graph import Graph
 from search_spaces.modules import build
 
 SAMPLES = 200
@@ -74,11 +75,15 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
     audited = _audited(prepared)
     seconds = calibration["seconds"] * whole + final["seconds"] * rescorings
     seconds += final["seconds"] / plan.fidelity * audited
-    rivals, macs = _rivals(prepared, child), children.child(child).macs
+    rivals, winner = _rivals(prepared, child), children.child(child).graph
     scored = rivals if len(rivals) > 1 else []
-    seconds += final["seconds"] * sum(one.graph.macs for one in scored) / macs
-    last = _last(prepared, child)
-    last *= 1 + max((one.graph.macs for one in rivals), default=0) / macs
+    own = _last(prepared, winner)
+    rival = max(rivals, key=lambda one: one.graph.macs, default=None)
+    other = 0.0 if rival is None else own  # one that is no slower
+    if rival is not None and plan.references != AUTO:
+        other = _last(prepared, rival.graph)
+    if own:
+        seconds += final["seconds"] * len(scored) * other / own
     return {
         "space": prepared.record.space,
         "data": prepared.record.data,
@@ -98,15 +103,14 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
         **_scoring(prepared, child),
         "final_training_epochs": 0 if prepared.recipe is None else prepared.recipe.epochs,
         "published_networks": len(rivals),
-        "expected_hours": (seconds / count + last) / 3600,
+        "expected_hours": (seconds / count + own + other) / 3600,
     }
 
 
 def _rivals(prepared: Prepared, genotype: Genotype) -> list[Rival]:
     """The published networks that this child would be compared with, were it the winner.
 
-    How fast they are is not looked at, so that it is fewer or smaller ones in the end. Their
-    trainings are taken to last as much longer as they have more multiply-accumulates.
+    How fast they are is not looked at, so it may be fewer or smaller ones in the end.
     """
     plan, images = prepared.plan, prepared.images
     shape, classes = images.input_shape, len(images.classes)
@@ -114,9 +118,9 @@ def _rivals(prepared: Prepared, genotype: Genotype) -> list[Rival]:
         return []
     if plan.references != AUTO:
         return named_rivals(plan.references, shape, classes, plan.limits)
-    most = MOST_MACS * prepared.children.child(genotype).macs
+    most = most_macs(prepared.children.child(genotype).macs)
     families = fitting(shape, classes, plan.limits)
-    found = fast_enough(families, most_macs=most, limit_ms=0.0, measure=lambda _: 0.0)
+    found = fast_enough(families, most=most, limit_ms=0.0, measure=lambda _: 0.0)
     return [one for one, _ in found]
 
 
@@ -151,13 +155,13 @@ def _audited(prepared: Prepared) -> float:
     return size.children * (size.seeds + 0.25) + finals
 
 
-def _last(prepared: Prepared, genotype: Genotype) -> float:
-    """Seconds of the final training, were this the winner, by the pace of a few steps.
+def _last(prepared: Prepared, graph: Graph) -> float:
+    """Seconds of the final training of a network, by the pace of a few steps.
 
     Raises:
         NasError: If not even these can be taken (exit code 3).
     """
-    recipe, graph = prepared.recipe, prepared.children.child(genotype).graph
+    recipe = prepared.recipe
     if recipe is None:
         return 0.0
     device = prepared.plan.device

@@ -223,7 +223,7 @@ class Ending:
         child, ordinal = best.child, best.trial.ordinal
         final, recipe = self._final_training(ordinal), self._prepared.judge.recipe
         if final is not None and final.weights is not None and self._is_better(final, best):
-            kept, recipe, score = final.weights, final.recipe, final.metrics[best.metric]
+            kept, recipe, score = final.weights, final.recipe, _score(final, best.metric)
         elif best.weights is None:
             kept, recipe, score = self._trained(best)
         elif recipe.get("folds", 1) != 1:
@@ -246,7 +246,7 @@ class Ending:
         kept = None if rival is None else self._kept_weights(rival.name, FINAL_TRAINING)
         if rival is None or final is None or kept is None:
             return None
-        score, reward = final.metrics[best.metric], self._plan.verdict.reward
+        score, reward = _score(final, best.metric), self._plan.verdict.reward
         published = Trained(rival.name, rival.architecture, rival.graph, kept, final.recipe, score)
         its_test = self._test(published)
         return Reference(
@@ -283,7 +283,7 @@ class Ending:
         if best.weights is None or self._prepared.judge.recipe.get("folds", 1) != 1:
             return True  # the weights of a fold have seen validation images
         reward = self._plan.verdict.reward
-        return reward(final.metrics[best.metric]) >= max(map(reward, best.scores))
+        return reward(_score(final, best.metric)) >= max(map(reward, best.scores))
 
     def _trained(self, best: Finalist) -> tuple[Kept, Recipe, float]:
         """A winner, trained by ``Training`` as its own estimator trains nothing.
@@ -298,7 +298,7 @@ class Ending:
         training = prepared.training()
         known, kept = self._record.readings.get((ordinal, WEIGHTS)), None
         if known is not None and (kept := self._kept_weights(ordinal, WEIGHTS)) is not None:
-            return kept, training.recipe, known.metrics[best.metric]
+            return kept, training.recipe, _score(known, best.metric)
         seed, fidelity = training_seed(self._plan.seed, FINAL, ordinal), self._plan.fidelity
         begin = time.monotonic()
         try:
@@ -418,6 +418,17 @@ class Ending:
         if self._record.outcome == "paused":  # to go on from
             kept |= {one.file for one in self._record.checkpoints.values() if one is not None}
         forget_others(self._folder, frozenset(kept))
+
+
+def _score(reading: Reading, metric: str) -> float:
+    """A metric of a training that has not failed.
+
+    Raises:
+        NasError: If the journal has none (exit code 4).
+    """
+    if metric not in reading.metrics:
+        raise NasError(f"journal: a final training has no {metric}", exit_code=4)
+    return reading.metrics[metric]
 
 
 def _why(record: Record) -> str:

@@ -177,6 +177,12 @@ class _Rivals(_Event):
     limit_ms: Milliseconds | None
     networks: list[_Rival]
 
+    @model_validator(mode="after")
+    def _has_each_once(self) -> Self:
+        if len({one.reference for one in self.networks}) < len(self.networks):
+            raise PydanticCustomError("twice", "networks must have each reference once")
+        return self
+
 
 class _RivalScored(_Event):
     event: Literal["rival_scored"]

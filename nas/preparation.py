@@ -1,5 +1,6 @@
 """From what a user asks for to everything a run needs, checked before anything starts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -311,9 +312,11 @@ def _references(
         )
     if wanted == AUTO:
         return AUTO
-    names = tuple(dict.fromkeys((wanted,) if isinstance(wanted, str) else wanted))
-    if not all(names) or not names:
+    given = (wanted,) if isinstance(wanted, str) else wanted
+    sound = isinstance(given, Sequence) and all(isinstance(one, str) and one for one in given)
+    if not sound or not given or {AUTO, OFF} & set(given):
         raise usage_error("--references must be auto, off, or names with commas between them")
+    names = tuple(dict.fromkeys(given))
     named_rivals(names, images.input_shape, len(images.classes), limits)
     return names
 

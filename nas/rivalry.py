@@ -12,9 +12,10 @@ from nas.errors import NasError
 from nas.final_training import Contender
 from nas.finalists import Finalist
 from nas.journal import Journal
+from nas.limits import format_quantity
 from nas.plan import AUTO, OFF, RIVAL, Plan, training_seed
 from nas.record import FINAL_TRAINING, RIVAL_SCORE, Record
-from nas.rivals import MOST_MACS, Rival, fast_enough, fitting, measured, named_rivals, rival
+from nas.rivals import Rival, fast_enough, fitting, measured, most_macs, named_rivals, rival
 from nas.trial import Trial
 from nas.workers import Failure, Job, Outcome
 
@@ -81,19 +82,19 @@ class Rivalry:
         slow: list[tuple[Rival, float]] = []
         if self._plan.references == AUTO:
             families = fitting(self._shape, self._classes, limits)
-            most = own if limit is None else limit
+            highest = own if limit is None else limit
             found = fast_enough(
                 {family: self._others(some) for family, some in families.items()},
-                most_macs=MOST_MACS * child.macs,
-                limit_ms=most,
-                measure=partial(measured, device=device, most=most),
+                most=most_macs(child.macs),
+                limit_ms=highest,
+                measure=partial(measured, device=device, most=highest),
             )
         else:
             named = named_rivals(self._plan.references, self._shape, self._classes, limits)
             timed = [(one, measured(one.graph, device=device)) for one in self._others(named)]
-            most = sys.float_info.max if limit is None else limit
-            found = [pair for pair in timed if pair[1] <= most]
-            slow = [pair for pair in timed if pair[1] > most]
+            highest = sys.float_info.max if limit is None else limit
+            found = [pair for pair in timed if pair[1] <= highest]
+            slow = [pair for pair in timed if pair[1] > highest]
         journal.append(
             "rivals",
             ordinal=self.winner,
@@ -132,7 +133,8 @@ class Rivalry:
             speed = f"no slower than the winner ({self.latency_ms:.3g} ms)"
             if limit is not None:
                 speed = f"within {limit:g} ms"
-            which = f"published networks within the limits and {speed}"
+            size = format_quantity(most_macs(self._best.child.macs))
+            which = f"published networks within the limits, {size} MACs at most, {speed}"
         return f"{which}: {', '.join(names) or 'none'}"
 
     def rivals(self) -> list[Rival]:

@@ -17,8 +17,9 @@ from search_spaces.reference import FAMILIES, REFERENCES
 from search_spaces.reference.adaptation import adapted
 
 RIVALS = 3  # at most, unless the user names them
-# Times the winner's MACs above which a network is not even timed: none computes that much faster.
-MOST_MACS = 10
+# A network is not even timed that has more than so many times the winner's MACs and more than
+# these; with fewer it is calls that take the time, not what they compute.
+MOST_TIMES, FEW_MACS = 10, 10_000_000
 
 
 @final
@@ -111,10 +112,15 @@ def fitting(
     return {family: sorted(some, key=lambda one: -one.graph.macs) for family, some in found.items()}
 
 
+def most_macs(macs: int) -> int:
+    """Most MACs of a network that may be as fast as a winner of so many."""
+    return max(MOST_TIMES * macs, FEW_MACS)
+
+
 def fast_enough(
     families: Mapping[str, Sequence[Rival]],
     *,
-    most_macs: int,
+    most: int,
     limit_ms: float,
     measure: Callable[[Graph], float],
 ) -> list[tuple[Rival, float]]:
@@ -122,7 +128,7 @@ def fast_enough(
 
     Args:
         families: From ``fitting``.
-        most_macs: MACs above which a network is not even measured.
+        most: MACs above which a network is not even measured.
         limit_ms: The highest latency.
         measure: Milliseconds of a network.
 
@@ -131,7 +137,7 @@ def fast_enough(
     """
     found = []
     for members in families.values():
-        timed = ((one, measure(one.graph)) for one in members if one.graph.macs <= most_macs)
+        timed = ((one, measure(one.graph)) for one in members if one.graph.macs <= most)
         fast = next(((one, ms) for one, ms in timed if ms <= limit_ms), None)
         if fast is not None:
             found.append(fast)

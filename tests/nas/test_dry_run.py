@@ -66,7 +66,7 @@ def test_the_final_training_is_one_long_job_after_the_others(
     monkeypatch.setattr(FullTraining, "seconds_per_pass", lambda self: 7.0)
     trained = {**configuration, "estimator": "training", "final_training": "auto"}
     trained["settings"] = {"estimator": {"epochs": 2, "batch_size": 16}}
-    found = dry_run(Configuration(**trained), workers=4)
+    found = dry_run(Configuration(**trained, references="off"), workers=4)
     assert (found["final_training_epochs"], found["published_networks"]) == (20, 0)
     seconds = found["seconds_per_child"] * 16 / 4 + 20 * 7.0
     assert found["expected_hours"] == pytest.approx(seconds / 3600)
@@ -80,15 +80,20 @@ def test_published_networks_are_trained_too_and_the_best_as_long_as_the_winner(
     small, large = rival("resnet20", (1, 8, 8), 2), rival("resnet18", (1, 8, 8), 2)
     families = {"A": [large, small], "B": [small], "C": [large]}
     monkeypatch.setattr("nas.dry_run.fitting", lambda *_: families)
-    monkeypatch.setattr("nas.dry_run.MOST_MACS", 1000)  # the second is within it, the first not
     trained = {**configuration, "estimator": "training", "final_training": "auto"}
     trained["settings"] = {"estimator": {"epochs": 2, "batch_size": 16}}
     found = dry_run(Configuration(**trained), workers=4)
     assert (found["published_networks"], found["trainings"]) == (2, 10 + 6 + 2)
-    ratio = small.graph.macs / found["calibration"]["macs"]
-    seconds = found["seconds_per_child"] * (16 + 2 * ratio) / 4 + (1 + ratio) * 20 * 7.0
+    seconds = found["seconds_per_child"] * (16 + 2) / 4 + 2 * 20 * 7.0
     assert found["expected_hours"] == pytest.approx(seconds / 3600)
     assert "then 20 epochs of the winner and of a published network" in text(found)
+    paces = {small.graph.params: 21.0, large.graph.params: 35.0}
+    monkeypatch.setattr(
+        FullTraining, "seconds_per_pass", lambda self: paces.get(self._graph.params, 7.0)
+    )
+    named = dry_run(Configuration(**trained, references=("resnet20", "resnet18")), workers=4)
+    seconds = named["seconds_per_child"] * (16 + 2 * 5) / 4 + (7.0 + 35.0) * 20
+    assert named["expected_hours"] == pytest.approx(seconds / 3600)
     off = dry_run(Configuration(**trained, references="off"), workers=4)
     assert (off["published_networks"], off["trainings"]) == (0, 16)
 

@@ -1,5 +1,6 @@
 """The winner of a search beside the strongest published network: the better one is handed over."""
 
+import copy
 import re
 import shutil
 from collections import Counter
@@ -324,6 +325,9 @@ def test_off_compares_with_none(search: Callable[..., nas.Result], world: World)
         ),
         ({"references": "wide", "max_params": 500}, "--references wide must be within the limits"),
         ({"references": []}, "--references must be auto, off, or names"),
+        ({"references": 7}, "--references must be auto, off, or names"),
+        ({"references": ["wide", 3]}, "--references must be auto, off, or names"),
+        ({"references": ["wide", "off"]}, "--references must be auto, off, or names"),
         ({"references": ["wide", ""]}, "--references must be auto, off, or names"),
     ],
 )
@@ -676,6 +680,35 @@ def test_a_journal_that_names_no_published_network_is_damaged(
         assert old in text
         events.write_text(text.replace(old, new))
         with pytest.raises(NasError, match=r"^journal: ") as caught:
+            resumed(folder, mini, images)
+        assert caught.value.exit_code == 4
+
+
+def test_a_journal_with_a_training_without_a_score_or_a_network_twice_is_damaged(
+    search: Callable[..., nas.Result], world: World, mini: type[SearchSpace], images: Data
+) -> None:
+    folder = search().folder
+    events = [loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    (folder / "summary.json").unlink()
+
+    def written(change: Callable[[dict[str, Any]], None]) -> None:
+        changed = copy.deepcopy(events)
+        for event in changed:
+            change(event)
+        text = "".join(dumps(event) + "\n" for event in changed)
+        (folder / "events.jsonl").write_text(text)
+
+    def no_score(event: dict[str, Any]) -> None:
+        if event.get("event") == "final_training" and event.get("reference"):
+            event["metrics"] = {}
+
+    def twice(event: dict[str, Any]) -> None:
+        if event.get("event") == "rivals":
+            event["networks"] *= 2
+
+    for change, message in ((no_score, "has no accuracy"), (twice, "each reference once")):
+        written(change)
+        with pytest.raises(NasError, match=message) as caught:
             resumed(folder, mini, images)
         assert caught.value.exit_code == 4
 
