@@ -132,7 +132,8 @@ def _compared(comparison: Comparison | None) -> dict[str, str]:
     """What came of the comparison with a published network."""
     if comparison is None:
         return {}
-    return {"Compared": "; ".join(comparisons.text(comparison.document()))}
+    names = ("Compared", "Compared with", "Difference")
+    return dict(zip(names, comparisons.text(comparison.document()), strict=False))
 
 
 def _steps(recipe: Recipe) -> str:

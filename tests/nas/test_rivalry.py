@@ -147,6 +147,7 @@ def test_a_published_network_that_is_better_is_handed_over(
     result = search()
     assert result.reference is not None
     found, said = result.reference.comparison, summary(result.folder)
+    assert found.difference is not None
     assert found.is_reference
     assert (found.reference.name, found.considered) == ("wide", ("wide",))
     assert found.reference.score > found.searched.score
@@ -166,6 +167,13 @@ def test_a_published_network_that_is_better_is_handed_over(
     assert (result.folder / "searched" / "model.py").is_file()
     card = (result.folder / "best" / "README.md").read_text()
     assert "wide as published" in card
+    lines = [line for line in card.splitlines() if line.startswith(("| Compared", "| Difference"))]
+    assert [line.split("|")[1].strip() for line in lines] == [
+        "Compared",
+        "Compared with",
+        "Difference",
+    ]
+    assert lines[2].endswith(f"to {found.difference[2]:+.4f} |")
     assert "read once by each of the two" in card
     status = nas.status.now(result.folder)
     assert status.winner.startswith("wide: accuracy 0.")
