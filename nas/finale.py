@@ -91,7 +91,7 @@ class Finale:
             if not self._finish(winner, driver, seconds=share * driver.left()):
                 return
         self._score(rivalry, driver)
-        held = self._record.allotted.get(rivalry.winner, math.inf)
+        held = self._record.finishing.get(rivalry.winner, {}).get("allotted") or math.inf
         while (rival := rivalry.strongest()) and self._ending.is_to_finish(rival.name):
             seconds = min(driver.left(), held)
             least = int(driver.left() == math.inf)  # there is time, it is only not the rival's
@@ -204,7 +204,8 @@ class Finale:
             self._journal.append(
                 "finishing", **of_whom(who), epochs=epochs, precision=recipe.precision, **allotted
             )
-        return replace(recipe, epochs=self._record.finishing.get(who, recipe.epochs))
+        timed = self._record.finishing.get(who)
+        return recipe if timed is None else replace(recipe, epochs=timed["epochs"])
 
     def _precision(self, contender: Contender, recipe: FullRecipe, *, here: bool) -> str:
         """What a network is trained in: the winner as its like were, a published one as is fastest.
@@ -215,9 +216,9 @@ class Finale:
             here: Whether this process has the device, so that it can find out.
         """
         prepared, who = self._prepared, contender.who
-        known = self._record.precisions.get(who)
-        if known is not None or recipe.precision != AUTO:
-            return recipe.precision if known is None else known
+        known: str = self._record.finishing.get(who, {}).get("precision") or ""
+        if known or recipe.precision != AUTO:
+            return known or recipe.precision
         if isinstance(who, int):
             judge = prepared.judge
             precision = judge.precision_of(contender.graph) if isinstance(judge, Training) else AUTO

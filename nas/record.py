@@ -129,9 +129,7 @@ class Record:
             ``FINAL_TRAINING`` or ``WEIGHTS``; those of published networks by their name, and 0 or
             ``FINAL_TRAINING``.
         rivals: The latest ``rivals`` event, or None.
-        finishing: Epochs of full trainings that a time limit has cut, by ordinal or name.
-        precisions: What these are computed in, likewise.
-        allotted: Seconds that they were cut to, likewise.
+        finishing: The latest ``finishing`` event of each network, by ordinal or name.
         test_reads: Every reading of the test images.
         exported: The last export, or None.
         exports: The last export to each place in the run folder.
@@ -168,9 +166,7 @@ class Record:
         self.front: list[Trial] = []
         self.readings: dict[tuple[Who, int], Reading] = {}
         self.rivals: Event | None = None
-        self.finishing: dict[Who, int] = {}
-        self.precisions: dict[Who, str] = {}
-        self.allotted: dict[Who, float] = {}
+        self.finishing: dict[Who, Event] = {}
         self.test_reads: list[Event] = []
         self.exported: Event | None = None
         self.exports: dict[str, Event] = {}
@@ -470,11 +466,7 @@ class Record:
         self.readings[event["reference"], RIVAL_SCORE] = _reading(event)
 
     def _finishing(self, event: Event) -> None:
-        self.finishing[who(event)] = int(event["epochs"])
-        if event.get("precision"):
-            self.precisions[who(event)] = str(event["precision"])
-        if event.get("allotted"):
-            self.allotted[who(event)] = float(event["allotted"])
+        self.finishing[who(event)] = event
 
     def _final_training(self, event: Event) -> None:
         full = event["recipe"].get("estimator") == FULL

@@ -160,18 +160,20 @@ class Rivalry:
 
     def unscored(self) -> list[Rival]:
         """Those that have to be trained as a child is before the best of them is known."""
-        rivals, known = self.rivals(), self._record.readings
-        unscored = [one for one in rivals if (one.name, RIVAL_SCORE) not in known]
-        return unscored if len(rivals) > 1 else []
+        known, names = self._record.readings, self.latencies
+        missing = {name for name in names if (name, RIVAL_SCORE) not in known}
+        if len(names) < 2 or not missing:
+            return []
+        return [one for one in self.rivals() if one.name in missing]
 
     def strongest(self) -> Rival | None:
         """The rival to be trained to the end; None if there is none, or it is not known yet.
 
         One whose training fails makes way for the next.
         """
-        rivals, scores = self.rivals(), self.scores()
         if self.unscored():
             return None
+        rivals, scores = self.rivals(), self.scores()
         if len(rivals) > 1:
             rivals = sorted(
                 (one for one in rivals if one.name in scores),

@@ -97,6 +97,22 @@ class World:
         self.patch.setattr("nas.rivals.FAMILIES", families)
         self.patch.setattr("nas.rivals.REFERENCES", names)
 
+    def allot(self, *epochs: int) -> list[float]:
+        """Let so many epochs fit into what full trainings are given, one after the other.
+
+        Returns:
+            The seconds that each was given, in the end.
+        """
+        given: list[float] = []
+
+        def affordable(*_: Any, seconds: float, **__: Any) -> int:
+            given.append(seconds)
+            return epochs[len(given) - 1]
+
+        self.patch.setattr("nas.finale.affordable", affordable)
+        self.patch.setattr("nas.driving.time.monotonic", lambda: self.clock)
+        return given
+
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
@@ -431,16 +447,8 @@ def test_time_that_ends_after_the_winner_leaves_the_other_for_resume_with_as_muc
     world: World,
     mini: type[SearchSpace],
     images: Data,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    given: list[float] = []
-
-    def affordable(*_: Any, seconds: float, **__: Any) -> int:
-        given.append(seconds)
-        return 1 if len(given) == 1 else 0
-
-    monkeypatch.setattr("nas.finale.affordable", affordable)
-    monkeypatch.setattr("nas.driving.time.monotonic", lambda: world.clock)
+    given = world.allot(1, 0)
     world.long = 1900.0  # more than its half, less than all
     first = search(max_hours=0.5)
     assert first.reference is None
@@ -455,16 +463,9 @@ def test_time_that_ends_after_the_winner_leaves_the_other_for_resume_with_as_muc
 
 
 def test_the_time_is_shared_between_winner_and_published_network(
-    search: Callable[..., nas.Result], world: World, monkeypatch: pytest.MonkeyPatch
+    search: Callable[..., nas.Result], world: World
 ) -> None:
-    given: list[float] = []
-
-    def affordable(*_: Any, seconds: float, **__: Any) -> int:
-        given.append(seconds)
-        return 1
-
-    monkeypatch.setattr("nas.finale.affordable", affordable)
-    monkeypatch.setattr("nas.driving.time.monotonic", lambda: world.clock)
+    given = world.allot(1, 1)
     world.long = 1000.0
     result = search(max_hours=1)
     assert given == [pytest.approx(1800), pytest.approx(1800)]
@@ -514,14 +515,7 @@ def test_a_winner_has_all_the_time_where_the_published_network_is_trained(
 ) -> None:
     world.peak = 400
     folder = search().folder
-    given: list[float] = []
-
-    def affordable(*_: Any, seconds: float, **__: Any) -> int:
-        given.append(seconds)
-        return 2
-
-    monkeypatch.setattr("nas.finale.affordable", affordable)
-    monkeypatch.setattr("nas.driving.time.monotonic", lambda: 0.0)
+    given = world.allot(2)
     monkeypatch.setattr("nas.rivalry.Rivalry.is_met", True)  # so that none are sought
     resumed(folder, mini, images, budget=8, max_hours=1)
     assert given == [pytest.approx(3600)]
