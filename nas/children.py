@@ -8,6 +8,7 @@ from typing import final
 
 import numpy as np
 
+from nas.errors import NasError, usage_error
 from nas.limits import Limits
 from search_spaces.architecture import Architecture, lower
 from search_spaces.genome import Genotype
@@ -99,6 +100,24 @@ class Children:
         genome = self._space.genome
         drawn = [genome.sample_options(rng) for _ in range(samples)]
         return self.child(self.repaired(min(drawn, key=self._excess)))
+
+    def check_feasible(self, rng: np.random.Generator) -> None:
+        """Refuse limits that no network of the space keeps.
+
+        Raises:
+            NasError: With the nearest values that are feasible (exit code 3), or if the space makes
+                networks that do not fit the images (2).
+        """
+        try:
+            nearest = self.nearest_feasible(rng)
+        except ValueError as error:
+            raise usage_error(f"space: {error}") from error
+        if not self.feasible(nearest.genotype):
+            raise NasError(
+                "no network of this space is within the limits; the nearest has "
+                f"{nearest.params:,} parameters and {nearest.macs:,} MACs: raise the limit to that",
+                exit_code=3,
+            )
 
     def draw(self, rng: np.random.Generator) -> Graph:
         """A network within the limits, each option of each decision as likely as it can be."""

@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,9 @@ from nas.errors import usage_error
 from nas.plugins import unknown
 
 SET = "set"
-LISTS = frozenset({"objective"})  # flags that may be given again
 
 
-def read(path: Path, known: Mapping[str, str]) -> dict[str, Any]:
+def read(path: Path, known: Mapping[str, str], *, lists: Collection[str]) -> dict[str, Any]:
     """Values of flags in a TOML file.
 
     Keys are the flags without their dashes in front, such as ``max-params = "300k"``; ``[set]``
@@ -22,6 +21,7 @@ def read(path: Path, known: Mapping[str, str]) -> dict[str, Any]:
     Args:
         path: The file.
         known: Name of the parameter behind each flag.
+        lists: Flags that may be given again.
 
     Returns:
         Values by parameter name, as texts to be read like those of the command line.
@@ -46,8 +46,8 @@ def read(path: Path, known: Mapping[str, str]) -> dict[str, Any]:
         elif isinstance(value, bool):
             values[known[key]] = value
         elif isinstance(value, str | int | float):
-            values[known[key]] = str(value) if key not in LISTS else [str(value)]
-        elif key in LISTS and isinstance(value, list) and all(isinstance(v, str) for v in value):
+            values[known[key]] = str(value) if key not in lists else [str(value)]
+        elif key in lists and isinstance(value, list) and all(isinstance(v, str) for v in value):
             values[known[key]] = value
         else:
             raise usage_error(f"{where}: {key} must be a text, number or truth value")

@@ -17,7 +17,7 @@ from nas.configuration import Configuration
 from nas.construction import make_estimator, prepare_estimator
 from nas.errors import NasError
 from nas.halving import cost_share
-from nas.latency import latency_ms
+from nas.latency import network_latency_ms
 from nas.limits import format_quantity
 from nas.panel import duration
 from nas.plan import AUTO, FRESH_SEEDS, OFF, PREFLIGHT, finalists_of, rng_of, training_seed
@@ -29,7 +29,6 @@ from nas.ways import settled_ways
 from nas.workers import Failure, Job, run_job
 from search_spaces.genome import Genotype
 from search_spaces.graph import Graph
-from search_spaces.modules import build
 
 SAMPLES = 200
 
@@ -305,8 +304,8 @@ def _calibration(
     found = calibrated(estimator, prepared.images, prepared=on, score=score, fidelity=plan.fidelity)
     latency = None
     if plan.times_children:
-        shape = child.graph.input_shape
-        latency = latency_ms(build(child.graph), shape, device=plan.device)
+        timed = network_latency_ms(child.graph, device=plan.device)
+        latency = timed if timed < math.inf else None
     return {
         "params": child.params,
         "macs": child.macs,

@@ -1,5 +1,6 @@
 """The search itself: ask, check limits, hand out, record, tell."""
 
+import sys
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -13,7 +14,7 @@ from nas.children import Child, Children
 from nas.errors import NasError
 from nas.halving import beyond, climber
 from nas.journal import Event, Journal
-from nas.latency import latency_ms
+from nas.latency import network_latency_ms
 from nas.plan import TRAINING, Plan, training_seed
 from nas.proposals import Proposals
 from nas.record import Kept, Record
@@ -22,7 +23,6 @@ from nas.trial import State, Trial
 from nas.workers import Failure, Job, Outcome
 from search_spaces.genome import Genotype
 from search_spaces.identity import same_network
-from search_spaces.modules import build
 from strategies.strategy import Strategy
 
 FRUITLESS_ASKS = 100
@@ -455,10 +455,8 @@ class Search:
         if not self._plan.times_children or not self._children.feasible(child.genotype):
             return None
         if child.digest not in self._latencies:
-            graph, device = child.graph, self._plan.device
-            self._latencies[child.digest] = latency_ms(
-                build(graph), graph.input_shape, device=device
-            )
+            measured = network_latency_ms(child.graph, device=self._plan.device)
+            self._latencies[child.digest] = min(measured, sys.float_info.max)
         return self._latencies[child.digest]
 
     def _is_fast(self, child: Child) -> bool:
@@ -469,6 +467,8 @@ class Search:
 
     def _beyond_limits(self, trial: Trial) -> str:
         limits = self._plan.limits
+        if trial.latency_ms == sys.float_info.max:
+            return f"{self._plan.device} cannot compute the network"
         costs: tuple[tuple[str, float | None, float | None], ...] = (
             ("params", trial.params, limits.max_params),
             ("macs", trial.macs, limits.max_macs),

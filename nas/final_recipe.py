@@ -15,9 +15,8 @@ from nas.configuration import Configuration
 from nas.construction import check_recipe_options
 from nas.errors import usage_error
 from nas.halving import cost_share
-from nas.plan import Plan
+from nas.plan import AUTO, OFF, Plan
 
-FINAL_TRAINING = "auto"  # unless the user says otherwise
 TIMES = 10  # passes over the images for each epoch of a child, at least
 MOST_IMAGES = 1_000_000  # that these see in all
 SHARE = 0.25  # of all images that the search's children see, at least
@@ -43,18 +42,16 @@ def final_recipe(
     Raises:
         NasError: If the choice or an option of the recipe cannot be used (exit code 2).
     """
-    wanted = (
-        FINAL_TRAINING if configuration.final_training is None else configuration.final_training
-    )
-    if wanted not in {"auto", "off"}:
+    wanted = AUTO if configuration.final_training is None else configuration.final_training
+    if wanted not in {AUTO, OFF}:
         raise usage_error(f"--final-training must be auto or off, got {wanted[:40]!r}")
     options = configuration.settings.get("train", {})
     check_recipe_options(options)
-    if plan.beside and configuration.final_training == "auto":
+    if plan.beside and configuration.final_training == AUTO:
         raise usage_error("--final-training must be off with several objectives; leave it out")
-    if wanted == "off" or plan.beside:
+    if wanted == OFF or plan.beside:
         if options:
-            cause = "--final-training off" if wanted == "off" else "several objectives"
+            cause = "--final-training off" if wanted == OFF else "several objectives"
             raise usage_error(f"--set train: there is no final training with {cause}")
         return None
     if configuration.recipe:

@@ -11,6 +11,9 @@ goes on even if it has fewer than ``factor`` members, so that somebody is traine
 
 from collections.abc import Mapping
 
+from estimators.estimator import Estimator
+from nas.configuration import Configuration, whole_number
+from nas.errors import usage_error
 from nas.plan import FINALISTS, Plan
 from nas.record import Record
 from nas.trial import Trial
@@ -99,3 +102,38 @@ def beyond(record: Record, plan: Plan, trial: Trial) -> list[int]:
         if record.trials[ordinal].state == "paused"
         and record.trials[ordinal].fidelity == trial.fidelity
     ]
+
+
+def chosen_rungs(
+    configuration: Configuration, estimator: Estimator, *, objectives: int
+) -> tuple[float, ...]:
+    """The rungs of a run, as an earlier session derived them or for the first time.
+
+    Args:
+        configuration: What the user asks for.
+        estimator: Of the run.
+        objectives: How many there are.
+
+    Raises:
+        NasError: If halving cannot be (exit code 2).
+    """
+    if configuration.halving is None:
+        return ()
+    factor = whole_number("--halving", configuration.halving, least=2)
+    if estimator.stand_in is not None:
+        raise usage_error(
+            f"--halving needs an estimator that trains, got {configuration.estimator}; leave it out"
+        )
+    if objectives > 1:
+        raise usage_error(f"--halving ranks by one --objective, got {objectives}; leave one out")
+    if configuration.rungs:
+        return configuration.rungs
+    try:
+        return rungs_of(
+            factor,
+            budget=configuration.budget,
+            fidelity=configuration.fidelity,
+            recipe=estimator.recipe,
+        )
+    except ValueError as error:
+        raise usage_error(f"--halving {factor} needs {error}") from error

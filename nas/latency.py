@@ -7,8 +7,22 @@ import time
 import torch
 from torch import nn
 
+from search_spaces.graph import Graph
+from search_spaces.modules import build
+
 WARM_UP = 5
 RUNS = 30
+
+
+def network_latency_ms(graph: Graph, *, device: str, most: float = math.inf) -> float:
+    """Milliseconds of a network with any weights for one image; see ``latency_ms``.
+
+    Infinite where the device cannot compute it, or has no room for it.
+    """
+    try:
+        return latency_ms(build(graph), graph.input_shape, device=device, most=most)
+    except RuntimeError:  # an operation that it lacks, or memory
+        return math.inf
 
 
 def latency_ms(

@@ -1,38 +1,35 @@
 """From what a user asks for to everything a run needs, checked before anything starts."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import final
 
 from estimators.data import ImageData
 from estimators.estimator import STAND_IN, Estimator
 from estimators.full_recipe import FullRecipe
-from estimators.proxy import SCORES
 from estimators.task import Classification, Metric, Task
 from estimators.training import Training
 from nas import plugins
 from nas.children import Children
-from nas.configuration import Configuration, whole_number
+from nas.configuration import Configuration
 from nas.construction import construct, make_estimator, make_space, prepare_estimator, target_of
 from nas.datasets import recorded
-from nas.device import resolve_device
-from nas.errors import NasError, usage_error
+from nas.device import check_device, resolve_device
+from nas.errors import usage_error
 from nas.final_recipe import final_recipe
-from nas.halving import rungs_of
+from nas.halving import chosen_rungs
 from nas.images import images_of
 from nas.limits import Limits, Objective
 from nas.objectives import objectives_of
-from nas.plan import AUTO, FRESH_SEEDS, OFF, PREFLIGHT, Plan, References, finalists_of, rng_of
-from nas.rivals import named_rivals
+from nas.plan import AUTO, FRESH_SEEDS, OFF, PREFLIGHT, Plan, finalists_of, rng_of
+from nas.rivals import chosen_references
 from nas.run_folder import Beside, Derived, RunRecord, Settings, versions
 from nas.scales import cost_scales, scaled, scales
-from nas.screening import LOOKED_AT, Screen, check_screen
+from nas.screening import Screen, proposals_looked_at
 from nas.untrained import (
     ScoredChildren,
     UntrainedScore,
     check_features,
-    check_score,
-    untrained_score,
+    untrained_scores,
 )
 from nas.ways import settled_ways
 from search_spaces.genome import Genome
@@ -129,9 +126,9 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
     check_features(
         configuration.features, strategy=making, estimator=estimator, objectives=len(objectives)
     )
-    looked_at = _looked_at(configuration, estimator, making, objectives=len(objectives))
-    _check_feasible(children, limits, seed)
-    scores = _untrained(configuration, images, task, children)
+    looked_at = proposals_looked_at(configuration, estimator, making, objectives=len(objectives))
+    children.check_feasible(rng_of(seed, PREFLIGHT))
+    scores = untrained_scores(configuration, images, task, children)
     features = tuple(scores[name] for name in configuration.features)
     strategy = construct(
         Strategy,  # type: ignore[type-abstract]
@@ -158,7 +155,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
         judge = Training()
         prepare_estimator(judge, images, task, children=children, seed=seed)
     ways = settled_ways(judge, configuration.ways, children=children, seed=seed, device=device)
-    rungs = _rungs(configuration, estimator, objectives=len(objectives))
+    rungs = chosen_rungs(configuration, estimator, objectives=len(objectives))
     plan = Plan(
         objective=objective,
         beside=tuple(beside),
@@ -171,7 +168,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
     )
     screen = None if looked_at is None else Screen(scores[str(configuration.screen)], looked_at)
     recipe = final_recipe(configuration, images, judge=judge, plan=plan, cpus=cpus)
-    references = _references(configuration, images, limits, trained=recipe is not None)
+    references = chosen_references(configuration, images, limits, trained=recipe is not None)
     plan = replace(plan, references=references)
     derived = Derived(
         strategy=dict(strategy.derived()),
@@ -244,7 +241,7 @@ def _record(
         max_params=plan.limits.max_params,
         max_macs=plan.limits.max_macs,
         max_latency_ms=plan.limits.max_latency_ms,
-        final_training="auto" if derived.train else "off",
+        final_training=AUTO if derived.train else OFF,
         references=plan.references,
         audit=configuration.audit,
         settings=Settings(**{part: dict(given) for part, given in configuration.settings.items()}),
@@ -261,6 +258,7 @@ def _device(configuration: Configuration, limits: Limits, *, elsewhere: bool) ->
         NasError: If there is no such device (exit code 2 or 5).
     """
     device = configuration.device
+    check_device(device)
     timed = limits.max_latency_ms is not None or "latency_ms" in configuration.objective_names
     if elsewhere and device not in {"auto", "cpu"} and not timed:
         return device
@@ -290,122 +288,3 @@ def _strategy_of(configuration: Configuration, *, objectives: int) -> str | type
     if configuration.strategy is not None:
         return configuration.strategy
     return DEFAULT_STRATEGY if objectives == 1 else DEFAULT_OF_SEVERAL
-
-
-def _references(
-    configuration: Configuration, images: ImageData, limits: Limits, *, trained: bool
-) -> References:
-    """The published networks that the winner is to be compared with, by names that are sound.
-
-    Raises:
-        NasError: If a name cannot be used, or the winner is not trained to the end (exit code 2).
-    """
-    wanted = configuration.references
-    if wanted is None and trained:
-        return AUTO
-    if wanted is None or wanted == OFF:
-        return OFF
-    if not trained:
-        raise usage_error(
-            "--references needs the final training of a winner; leave it out with "
-            "--final-training off and with several objectives"
-        )
-    if wanted == AUTO:
-        return AUTO
-    given = (wanted,) if isinstance(wanted, str) else wanted
-    sound = isinstance(given, Sequence) and all(isinstance(one, str) and one for one in given)
-    if not sound or not given or {AUTO, OFF} & set(given):
-        raise usage_error("--references must be auto, off, or names with commas between them")
-    names = tuple(dict.fromkeys(given))
-    named_rivals(names, images.input_shape, len(images.classes), limits)
-    return names
-
-
-def _rungs(
-    configuration: Configuration, estimator: Estimator, *, objectives: int
-) -> tuple[float, ...]:
-    """The rungs of a run, as an earlier session derived them or for the first time.
-
-    Raises:
-        NasError: If halving cannot be (exit code 2).
-    """
-    if configuration.halving is None:
-        return ()
-    factor = whole_number("--halving", configuration.halving, least=2)
-    if estimator.stand_in is not None:
-        raise usage_error(
-            f"--halving needs an estimator that trains, got {configuration.estimator}; leave it out"
-        )
-    if objectives > 1:
-        raise usage_error(f"--halving ranks by one --objective, got {objectives}; leave one out")
-    if configuration.rungs:
-        return configuration.rungs
-    try:
-        return rungs_of(
-            factor,
-            budget=configuration.budget,
-            fidelity=configuration.fidelity,
-            recipe=estimator.recipe,
-        )
-    except ValueError as error:
-        raise usage_error(f"--halving {factor} needs {error}") from error
-
-
-def _untrained(
-    configuration: Configuration, images: ImageData, task: Task, children: Children
-) -> dict[str, UntrainedScore]:
-    """Every score of untrained networks that is asked for, by name, those of a screen included.
-
-    Raises:
-        NasError: If one cannot be had (exit code 2).
-    """
-    screen = configuration.screen
-    names = [*configuration.features, *([] if screen is None else [screen])]
-    return {
-        name: untrained_score(
-            name,
-            images=images,
-            task=task,
-            children=children,
-            seed=configuration.seed,
-            recipe=configuration.untrained.get(name, {}),
-        )
-        for name in dict.fromkeys(names)
-    }
-
-
-def _looked_at(
-    configuration: Configuration, estimator: Estimator, strategy: Any, *, objectives: int
-) -> int | None:
-    """From how many proposals a screen chooses; None without one.
-
-    Raises:
-        NasError: If there cannot be a screen (exit code 2).
-    """
-    score, most = configuration.screen, configuration.screen_of
-    if score is None:
-        if most is not None:
-            raise usage_error("--screen-of needs --screen")
-        return None
-    check_score("--screen", score, SCORES, estimator=estimator)
-    check_screen(strategy, objectives=objectives)
-    return whole_number("--screen-of", LOOKED_AT if most is None else most, least=2)
-
-
-def _check_feasible(children: Children, limits: Limits, seed: int) -> None:
-    """Refuse limits that no network of the space keeps.
-
-    Raises:
-        NasError: With the nearest values that are feasible (exit code 3), or if the space makes
-            networks that do not fit the images (2).
-    """
-    try:
-        nearest = children.nearest_feasible(rng_of(seed, PREFLIGHT))
-    except ValueError as error:
-        raise usage_error(f"space: {error}") from error
-    if limits.excess(nearest.params, nearest.macs) > 1:
-        raise NasError(
-            "no network of this space is within the limits; the nearest has "
-            f"{nearest.params:,} parameters and {nearest.macs:,} MACs: raise the limit to that",
-            exit_code=3,
-        )

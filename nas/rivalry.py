@@ -12,10 +12,11 @@ from nas.errors import NasError
 from nas.final_training import Contender
 from nas.finalists import Finalist
 from nas.journal import Journal
+from nas.latency import network_latency_ms
 from nas.limits import format_quantity
 from nas.plan import AUTO, OFF, RIVAL, Plan, training_seed
 from nas.record import FINAL_TRAINING, RIVAL_SCORE, Record
-from nas.rivals import Rival, fast_enough, fitting, measured, most_macs, named_rivals, rival
+from nas.rivals import Rival, fast_enough, fitting, most_macs, named_rivals, rival
 from nas.trial import Trial
 from nas.workers import Failure, Job, Outcome
 
@@ -77,7 +78,8 @@ class Rivalry:
             NasError: If the journal cannot be written, or a named network cannot be used any more.
         """
         limits, child = self._plan.limits, self._best.child
-        own = min(measured(child.graph, device=device), sys.float_info.max)
+        measure = partial(network_latency_ms, device=device)
+        own = min(measure(child.graph), sys.float_info.max)
         limit = limits.max_latency_ms
         slow: list[tuple[Rival, float]] = []
         if self._plan.references == AUTO:
@@ -87,11 +89,11 @@ class Rivalry:
                 {family: self._others(some) for family, some in families.items()},
                 most=most_macs(child.macs),
                 limit_ms=highest,
-                measure=partial(measured, device=device, most=highest),
+                measure=partial(measure, most=highest),
             )
         else:
             named = named_rivals(self._plan.references, self._shape, self._classes, limits)
-            timed = [(one, measured(one.graph, device=device)) for one in self._others(named)]
+            timed = [(one, measure(one.graph)) for one in self._others(named)]
             highest = sys.float_info.max if limit is None else limit
             found = [pair for pair in timed if pair[1] <= highest]
             slow = [pair for pair in timed if pair[1] > highest]

@@ -1,18 +1,18 @@
 """Published networks that the winner of a search has to beat: which ones there are."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
+from estimators.data import ImageData
+from nas.configuration import Configuration
 from nas.errors import usage_error
-from nas.latency import latency_ms
 from nas.limits import Limits
+from nas.plan import AUTO, OFF, References
 from nas.plugins import unknown
 from search_spaces.architecture import Architecture, lower
 from search_spaces.graph import Graph
 from search_spaces.identity import digest
-from search_spaces.modules import build
 from search_spaces.reference import FAMILIES, REFERENCES
 from search_spaces.reference.adaptation import adapted
 
@@ -144,12 +144,36 @@ def fast_enough(
     return sorted(found, key=lambda pair: -pair[0].graph.macs)[:RIVALS]
 
 
-def measured(graph: Graph, *, device: str, most: float = math.inf) -> float:
-    """Milliseconds of a network for one image on a device of this machine; see ``latency_ms``.
+def chosen_references(
+    configuration: Configuration, images: ImageData, limits: Limits, *, trained: bool
+) -> References:
+    """The published networks that a winner is to be compared with, by names that are sound.
 
-    Infinite where the device cannot compute it, or has no room for it.
+    Args:
+        configuration: What the user asks for, or an earlier session has settled.
+        images: The data.
+        limits: Of the run.
+        trained: Whether the winner is trained to the end.
+
+    Raises:
+        NasError: If a name cannot be used, or the winner is not trained to the end (exit code 2).
     """
-    try:
-        return latency_ms(build(graph), graph.input_shape, device=device, most=most)
-    except RuntimeError:  # an operation that it lacks, or memory
-        return math.inf
+    wanted = configuration.references
+    if wanted is None and trained:
+        return AUTO
+    if wanted is None or wanted == OFF:
+        return OFF
+    if not trained:
+        raise usage_error(
+            "--references needs the final training of a winner; leave it out with "
+            "--final-training off and with several objectives"
+        )
+    if wanted == AUTO:
+        return AUTO
+    given = (wanted,) if isinstance(wanted, str) else wanted
+    sound = isinstance(given, Sequence) and all(isinstance(one, str) and one for one in given)
+    if not sound or not given or {AUTO, OFF} & set(given):
+        raise usage_error("--references must be auto, off, or names with commas between them")
+    names = tuple(dict.fromkeys(given))
+    named_rivals(names, images.input_shape, len(images.classes), limits)
+    return names

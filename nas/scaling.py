@@ -290,7 +290,8 @@ def findings(
 
     Args:
         space: The space of the run.
-        trials: All of them.
+        trials: All of them. Those that stopped below the full fidelity are left out, but for the
+            finalists.
         finalists: Best first, each with at least two fresh scores.
         objective: What scores are. Trials of an estimator that has another metric are left out,
             but for the finalists.
@@ -300,8 +301,8 @@ def findings(
     fresh = {one.trial.ordinal: one.scores for one in finalists}
     networks = []
     for trial in trials:
-        known = trial.ordinal in fresh or objective.metric in trial.metrics
-        if trial.state != "complete" or not known:
+        scored = trial.state == "complete" and objective.metric in trial.metrics
+        if not scored and trial.ordinal not in fresh:
             continue
         scores = fresh.get(trial.ordinal) or (trial.metrics[objective.metric],)
         networks.append(

@@ -14,7 +14,7 @@ from typing import Any, final
 from ray import tune
 from ray.tune.search import Searcher
 
-from estimators.estimator import Checkpoint, Estimator, Evaluation
+from estimators.estimator import Checkpoint, Estimator, Evaluation, Pretrained
 from estimators.task import Metric
 from nas.configuration import Configuration
 from nas.engine import Search, SearchFailed
@@ -71,6 +71,11 @@ def tune_run(
         raise usage_error("halving must be left out in Ray Tune, which has schedulers for it")
     if plan.beside:
         raise usage_error(f"objective must be one in Ray Tune, got {len(plan.objectives)}")
+    if isinstance(prepared.estimator, Pretrained):
+        raise usage_error(
+            f"estimator must be one without a training of its own in Ray Tune, got "
+            f"{prepared.record.estimator}"
+        )
     metrics = prepared.metrics(prepared.estimator)
     folder = create(Path(folder), prepared.record)
     record = Record(plan.objective, plan.budget)
@@ -154,7 +159,8 @@ class TuneSearcher(Searcher):
         error: bool = False,  # noqa: FBT001, FBT002 - the signature is Tune's
     ) -> None:
         """Record the final state and tell the strategy; Tune has stopped it, or it is done."""
-        latest = self._latest.pop(trial_id, {}) if result is None else dict(result)
+        before = self._latest.pop(trial_id, {})
+        latest = before if result is None else dict(result)
         found: Evaluation | Failure
         if error or "fidelity" not in latest:
             found = Failure("user_code", "the trial failed in Ray Tune; see its error.txt", "")

@@ -9,6 +9,7 @@ from estimators.estimator import STAND_IN, Estimator, Evaluation
 from estimators.proxy import BASELINES, SCORES, Proxy
 from estimators.task import Task
 from nas.children import Children
+from nas.configuration import Configuration
 from nas.construction import prepare_estimator
 from nas.errors import usage_error
 from nas.plan import SCREENING, training_seed
@@ -156,3 +157,32 @@ def check_score(option: str, name: str, known: Sequence[str], *, estimator: Esti
             f"{option} must be another score than that of the estimator, got {name} for both; "
             "leave it out and take a larger --budget"
         )
+
+
+def untrained_scores(
+    configuration: Configuration, images: ImageData, task: Task, children: Children
+) -> dict[str, UntrainedScore]:
+    """Every score of untrained networks that is asked for, by name, those of a screen included.
+
+    Args:
+        configuration: What the user asks for, and what an earlier session derived.
+        images: The data.
+        task: What is asked of them.
+        children: Of the run.
+
+    Raises:
+        NasError: If one cannot be had (exit code 2).
+    """
+    screen = configuration.screen
+    names = [*configuration.features, *([] if screen is None else [screen])]
+    return {
+        name: untrained_score(
+            name,
+            images=images,
+            task=task,
+            children=children,
+            seed=configuration.seed,
+            recipe=configuration.untrained.get(name, {}),
+        )
+        for name in dict.fromkeys(names)
+    }

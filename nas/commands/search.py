@@ -41,11 +41,13 @@ def _read_config(context: typer.Context, path: Path | None) -> Path | None:
     """Make the values of a file the defaults of the other flags."""
     if path is not None:
         flags = {
-            option.opts[0].lstrip("-"): str(option.name)
+            option.opts[0].lstrip("-"): option
             for option in context.command.params
             if option.name != "config"
         }
-        context.default_map = config_file.read(path, flags)
+        names = {flag: str(option.name) for flag, option in flags.items()}
+        lists = {flag for flag, option in flags.items() if getattr(option, "multiple", False)}
+        context.default_map = config_file.read(path, names, lists=lists)
     return path
 
 

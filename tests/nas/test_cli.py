@@ -375,6 +375,7 @@ MISTAKES = [
     ("search --audit --audit-seeds 0", "--audit-seeds must be at least 1, got 0", 2),
     ("search --audit-seeds 3", "--audit-seeds needs --audit", 2),
     ("search --device tpu", "--device", 2),
+    ("search --device tpu --address 127.0.0.1:1", "--device: there is no 'tpu'", 2),
     ("search --objective loss", "did you mean log_loss?", 2),
     ("search --objective params", "must begin with a metric of the task", 2),
     ("search --strategy local --objective accuracy --objective macs", "several are for", 2),
@@ -690,6 +691,25 @@ def test_flags_reach_the_run(nas: Nas, elsewhere: Path) -> None:
     assert {name: record[name] for name in wanted} == wanted
     assert record["settings"]["space"] == {"kernel": 5}
     assert record["settings"]["strategy"] == {"uniform": "options"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('objective = ["accuracy", "prams"]', "did you mean params?"),
+        ('feature = ["naswot", "sinp"]', "did you mean snip?"),
+        ('feature = "sinp"', "did you mean snip?"),
+        ("[set]\nestimator.epoch = 3", "did you mean epochs?"),
+        ("budget = [7]", "budget must be a text, number or truth value"),
+    ],
+)
+def test_flags_of_a_file_are_read_as_those_of_the_command_line(
+    nas: Nas, elsewhere: Path, text: str, message: str
+) -> None:
+    (elsewhere / "run.toml").write_text(text)
+    ran = nas("search", "--config", "run.toml")
+    assert ran.code == 2
+    assert message in ran.err
 
 
 @pytest.mark.usefixtures("installed")

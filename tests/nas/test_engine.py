@@ -1,5 +1,6 @@
 """The loop: what it asks, counts, repeats, refuses, records and tells, in any order of outcomes."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -462,11 +463,11 @@ def test_latency_is_measured_where_it_is_limited(
 ) -> None:
     measured: list[int] = []
 
-    def fake(model: object, shape: tuple[int, ...], *, device: str) -> float:
+    def fake(graph: Graph, *, device: str) -> float:
         measured.append(1)
         return 1.0 if len(measured) > 1 else 50.0
 
-    monkeypatch.setattr("nas.engine.latency_ms", fake)
+    monkeypatch.setattr("nas.engine.network_latency_ms", fake)
     search = bench.run(strategy=[0, 2], budget=1, limits=Limits(max_latency_ms=10))
     assert states(search) == ["infeasible", "complete"]
     assert "latency_ms 50 is above the limit of 10" in search.trials[0].message
@@ -474,6 +475,16 @@ def test_latency_is_measured_where_it_is_limited(
     assert bench.of("asked")[1]["latency_ms"] == 1.0
     bench.run(strategy=[0], budget=1)
     assert len(measured) == 2
+
+
+def test_a_network_that_the_device_cannot_compute_is_infeasible(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = iter([math.inf, 1.0])
+    monkeypatch.setattr("nas.engine.network_latency_ms", lambda *_, **__: next(found))
+    search = bench.run(strategy=[0, 2], budget=1, limits=Limits(max_latency_ms=10))
+    assert states(search) == ["infeasible", "complete"]
+    assert search.trials[0].message == "cpu cannot compute the network"
 
 
 # Failures ----------------------------------------------------------------------------------

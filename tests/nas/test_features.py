@@ -161,7 +161,7 @@ def test_a_dry_run_says_what_scores_take(given: dict[str, Any]) -> None:
 def test_what_is_refused_is_refused_before_anything_is_scored(
     given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nas.preparation.untrained_score", None)
+    monkeypatch.setattr("nas.untrained.untrained_score", None)
     with pytest.raises(NasError, match="no network of this space is within the limits"):
         prepare(Configuration(**given, max_params=1))
     with pytest.raises(NasError, match="--screen-of must be at least 2"):

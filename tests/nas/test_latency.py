@@ -1,10 +1,14 @@
 """Latency: a median of real passes, with nothing left changed."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from nas.latency import RUNS, WARM_UP, latency_ms
+from nas.latency import RUNS, WARM_UP, latency_ms, network_latency_ms
+from search_spaces.architecture import lower
+from search_spaces.reference import REFERENCES
 
 
 class Counting(nn.Module):
@@ -50,6 +54,19 @@ def test_one_that_is_far_too_slow_is_not_measured_to_the_end(
     times[:] = [time for _ in range(WARM_UP + RUNS) for time in (0.0, 5.0)]
     assert latency_ms(nn.Identity(), (1, 2, 2), device="cpu", most=2500.0) == 5000.0
     assert times == []
+
+
+def test_a_network_that_the_device_cannot_compute_takes_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graph = lower(REFERENCES["resnet20"]())
+    assert 0 < network_latency_ms(graph, device="cpu") < 10_000
+
+    def fail(*_: object, **__: object) -> float:
+        raise RuntimeError("not implemented for this device")
+
+    monkeypatch.setattr("nas.latency.latency_ms", fail)
+    assert network_latency_ms(graph, device="cpu") == math.inf
 
 
 def test_threads_are_restored_after_an_exception() -> None:

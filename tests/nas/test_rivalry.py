@@ -62,8 +62,10 @@ class World:
         self.extra: dict[int, float] = {}  # to the accuracy of a full training
         self.long = 0.0  # seconds of one
         self.peak = 10_000  # parameters of the network that scores best
-        monkeypatch.setattr("nas.engine.latency_ms", lambda *_, **__: 0.1)
-        monkeypatch.setattr("nas.rivalry.measured", lambda graph, **_: graph.params / 1000)
+        monkeypatch.setattr("nas.engine.network_latency_ms", lambda *_, **__: 0.1)
+        monkeypatch.setattr(
+            "nas.rivalry.network_latency_ms", lambda graph, **_: graph.params / 1000
+        )
         monkeypatch.setattr("nas.export.check_in_fresh_process", lambda *_: 0.0)
         train = Training.evaluate
 

@@ -1,13 +1,12 @@
 """Which published networks a winner has to beat: within the limits, fast enough, not too many."""
 
-import math
 from collections import Counter
 
 import pytest
 
 from nas.errors import NasError
 from nas.limits import Limits
-from nas.rivals import RIVALS, Rival, fast_enough, fitting, measured, most_macs, named_rivals, rival
+from nas.rivals import RIVALS, Rival, fast_enough, fitting, most_macs, named_rivals, rival
 from search_spaces.graph import Graph
 from search_spaces.reference import REFERENCES
 
@@ -94,19 +93,6 @@ def test_a_name_that_cannot_be_used_is_one_line(name: str, limits: Limits, messa
         named_rivals([name], SMALL, 10, limits)
     assert caught.value.exit_code == 2
     assert "\n" not in str(caught.value)
-
-
-def test_a_network_is_measured_on_the_device_and_one_that_it_cannot_compute_is_never_fast(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    (small,) = named("resnet20")
-    assert 0 < measured(small.graph, device="cpu") < 1000
-
-    def fail(*_: object, **__: object) -> float:
-        raise RuntimeError("not implemented for this device")
-
-    monkeypatch.setattr("nas.rivals.latency_ms", fail)
-    assert measured(small.graph, device="cpu") == math.inf
 
 
 def test_a_small_winner_is_compared_with_larger_ones_as_calls_take_its_time() -> None:

@@ -8,6 +8,7 @@ import pytest
 from estimators.data import ImageData, from_arrays
 from estimators.task import Classification
 from nas.children import Children
+from nas.errors import NasError
 from nas.limits import Limits, Objective
 from nas.scales import cost_scales, scaled, scales
 from search_spaces.space import SearchSpace
@@ -51,6 +52,15 @@ def test_the_worst_cost_is_the_limit_or_that_of_the_largest_draw(mini: type[Sear
     limited = found(mini, Limits(max_params=largest.params - 1))
     assert limited["params"] == (largest.params - 1, 0)
     assert limited["macs"] != (largest.macs, 0)  # of those within the limits
+
+
+def test_a_device_that_cannot_compute_the_space_is_named(
+    mini: type[SearchSpace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.scales.network_latency_ms", lambda *_, **__: math.inf)
+    with pytest.raises(NasError, match="cpu cannot compute networks of this space") as caught:
+        found(mini, Limits(), Objective("latency_ms", "minimize"))
+    assert caught.value.exit_code == 5
 
 
 def test_latency_is_measured_where_there_is_no_limit(mini: type[SearchSpace]) -> None:

@@ -175,9 +175,9 @@ def trials(space: ScalingSpace, scores: Sequence[float]) -> list[Trial]:
     return [*made, last]
 
 
-def found_with(space: ScalingSpace, scores: Sequence[float], fresh: Any) -> dict[str, Any]:
+def found_with(space: ScalingSpace, made: Sequence[Trial], fresh: Any) -> dict[str, Any]:
     """Findings where the first trials have fresh scores, the best first."""
-    made, children = trials(space, scores), Children(space, Limits())
+    children = Children(space, Limits())
     finalists = [
         Finalist(trial, children.child(trial.genotype), own, None, "accuracy", {})
         for trial, own in zip(made, fresh, strict=False)
@@ -188,7 +188,7 @@ def found_with(space: ScalingSpace, scores: Sequence[float], fresh: Any) -> dict
 
 def test_networks_within_the_noise_of_the_best_are_not_told_from_it(space: ScalingSpace) -> None:
     fresh = [(0.91, 0.93), (0.89, 0.91), (0.80, 0.82)]  # pooled deviation 0.0141, 3 degrees
-    found = found_with(space, [0.95, 0.94, 0.93, 0.87, 0.86], fresh)
+    found = found_with(space, trials(space, [0.95, 0.94, 0.93, 0.87, 0.86]), fresh)
     noise = math.sqrt(3 * 0.0002 / 3)
     assert found["noise"]["deviation"] == pytest.approx(noise)
     assert found["noise"]["degrees_of_freedom"] == 3
@@ -202,8 +202,15 @@ def test_networks_within_the_noise_of_the_best_are_not_told_from_it(space: Scali
     )
 
 
+def test_a_best_network_that_stopped_below_the_full_fidelity_is_found(space: ScalingSpace) -> None:
+    made = [replace(one, state="stopped") for one in trials(space, [0.9, 0.8, 0.7])]
+    found = found_with(space, made, [(0.91, 0.93), (0.89, 0.91)])
+    assert found["best"]["trial"] == 0
+    assert [one["trial"] for one in found["networks"]] == [0, 1]  # the third has no fresh scores
+
+
 def test_findings_name_the_coefficients_and_both_costs(space: ScalingSpace, tmp_path: Path) -> None:
-    found = found_with(space, [0.95, 0.94], [(0.91, 0.93), (0.89, 0.91)])
+    found = found_with(space, trials(space, [0.95, 0.94]), [(0.91, 0.93), (0.89, 0.91)])
     one = space.scaled(space.genome.unrank(0))
     best = found["best"]
     assert tuple(best[name] for name in ("phi", "alpha", "beta", "gamma")) == one.points[0]

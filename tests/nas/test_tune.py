@@ -104,6 +104,18 @@ def test_steps_and_folders_are_checked(
         pass
 
 
+def test_an_estimator_with_a_training_of_its_own_is_refused(
+    mini: type[SearchSpace], images: Data, tmp_path: Path
+) -> None:
+    refused = configuration(mini, images, estimator="supernet")
+    with (
+        pytest.raises(NasError, match="without a training of its own in Ray Tune, got supernet"),
+        tune_run(tmp_path / "run", refused),
+    ):
+        pass
+    assert not (tmp_path / "run").exists()
+
+
 # With Ray ------------------------------------------------------------------------------------
 
 
