@@ -203,15 +203,15 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         if prepared.images.notice:
             progress.notice(f"data: {escaped(prepared.images.notice)}")
         if out is not None:
-            check_free(out, prepared.record)
+            check_free(out, prepared.run)
         if ray is not None:
             ray.start()
             interrupts.again()
             ray.check_room(execution.workers, execution.gpus(prepared.plan.device))
-        folder = create(out, prepared.record)
+        folder = create(out, prepared.run)
         with RunLock(folder):
-            create(folder, prepared.record)  # still free, now that nobody else can take it
-            write_json(folder / RUN, prepared.record.model_dump(mode="json"))
+            create(folder, prepared.run)  # still free, now that nobody else can take it
+            write_json(folder / RUN, prepared.run.model_dump(mode="json"))
             session = Session(
                 folder,
                 prepared,
@@ -413,7 +413,7 @@ def reopened(
         NasError: As ``prepare``, and if the configuration is another one now (exit code 4).
     """
     prepared = prepare(configuration, elsewhere=elsewhere)
-    unequal = differences(run, prepared.record)
+    unequal = differences(run, prepared.run)
     if unequal:
         raise NasError(
             f"run: {folder} was begun with another configuration: {'; '.join(unequal)}",

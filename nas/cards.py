@@ -8,7 +8,8 @@ from nas.comparison import Comparison, times_read
 from nas.export import Preprocessing, Winner
 from nas.finalists import Finalist
 from nas.preparation import Prepared
-from nas.record import FINAL_TRAINING, FULL, Reading, Record
+from nas.readings import FINAL_TRAINING, FULL, Reading
+from nas.record import Record
 from nas.result import Recipe, Reference, TestFigures, Trained
 from search_spaces import architecture as architecture_format
 
@@ -32,7 +33,7 @@ def searched_winner(
         record: Of the run.
         comparison: With a published network; None if there was none.
     """
-    plan, run, metric = prepared.plan, prepared.record, best.metric
+    plan, run, metric = prepared.plan, prepared.run, best.metric
     guide = plan.objective.metric
     full = trained.recipe.get("estimator") == FULL
     own = record.readings[best.trial.ordinal, 0].weights is not None

@@ -10,7 +10,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from estimators.estimator import Checkpoint
-from nas.record import Kept
+from nas.readings import Kept
 from nas.run_folder import TRIALS, write_bytes
 from nas.weights import place, still_there
 from search_spaces.strict_json import JsonError, dumps, loads

@@ -84,12 +84,12 @@ def dry_run(configuration: Configuration, *, workers: int | Literal["auto"]) -> 
     if own:
         seconds += final["seconds"] * len(scored) * other / own
     return {
-        "space": prepared.record.space,
-        "data": prepared.record.data,
-        "input_shape": list(prepared.record.input_shape),
+        "space": prepared.run.space,
+        "data": prepared.run.data,
+        "input_shape": list(prepared.run.input_shape),
         "images": _images(prepared.images),
         "notice": prepared.images.notice,
-        "genotypes": prepared.record.genotypes,
+        "genotypes": prepared.run.genotypes,
         "samples": SAMPLES,
         "feasible_share": sum(map(children.feasible, drawn)) / SAMPLES,
         "costs": costs,
@@ -147,7 +147,7 @@ def _scoring(prepared: Prepared, genotype: Genotype) -> dict[str, float]:
 
 def _audited(prepared: Prepared) -> float:
     """Full trainings that an audit at the end takes; a short one of each child is a quarter."""
-    size = prepared.record.audit
+    size = prepared.run.audit
     if size is None:
         return 0
     finals = finalists_of(len(prepared.plan.objectives)) * (FRESH_SEEDS + size.seeds)
@@ -290,7 +290,7 @@ def _calibration(
         made = another()
         prepare_estimator(made, images, prepared.task, children=prepared.children, seed=plan.seed)
         settled_ways(  # as the search trains
-            *(made, prepared.record.derived.ways),
+            *(made, prepared.run.derived.ways),
             children=prepared.children,
             seed=plan.seed,
             device=plan.device,

@@ -2,33 +2,31 @@
 
 import os
 import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import final
 
-from estimators.estimator import EvaluationError
 from estimators.scoring import scored
 from nas import scaling
 from nas.cards import reference_winner, searched_winner
 from nas.comparison import Comparison, Side, difference, packed
 from nas.device import device_here
-from nas.engine import BUDGET_SPENT, RETRIED
+from nas.engine import BUDGET_SPENT
 from nas.errors import NasError
 from nas.export import ARCHITECTURE, Winner, export
 from nas.final_training import checkpoint_of
+from nas.final_weights import FinalWeights
 from nas.finalists import Finalist, Rescoring
 from nas.front_chart import front_chart
 from nas.journal import Journal
-from nas.plan import FINAL, training_seed
 from nas.preparation import Prepared
+from nas.readings import FULL, Who, of_whom
 from nas.real_images import few_images
-from nas.record import FINAL_TRAINING, FULL, WEIGHTS, Kept, Reading, Record, Who, of_whom
+from nas.record import Record
 from nas.result import (
     Exported,
     FinalFigures,
-    Recipe,
     Reference,
     Result,
     TestFigures,
@@ -49,7 +47,7 @@ from nas.run_folder import (
     write_text,
 )
 from nas.status import summary_of
-from nas.weights import forget_others, keep, read, still_there
+from nas.weights import forget_others, read
 from search_spaces.modules import build
 from search_spaces.scaling import ScalingSpace
 
@@ -65,13 +63,20 @@ class Ending:
         prepared: All that the run needs.
         record: Of the run; the journal keeps it up to date.
         journal: Receives what is done.
+        weights: Of the networks at the end.
     """
 
     def __init__(
-        self, folder: Path, prepared: Prepared, *, record: Record, journal: Journal
+        self,
+        folder: Path,
+        prepared: Prepared,
+        *,
+        record: Record,
+        journal: Journal,
+        weights: FinalWeights,
     ) -> None:
         self._folder, self._prepared, self._plan = folder, prepared, prepared.plan
-        self._record, self._journal = record, journal
+        self._record, self._journal, self._weights = record, journal, weights
 
     def conclude(self, rescoring: Rescoring) -> Result:
         """Weights, test images, export, summary: whatever of it is not done yet.
@@ -117,7 +122,7 @@ class Ending:
         return result
 
     def nothing_found(self) -> NasError:
-        """What to say of a search without a winner; ``summary.json`` says the rest."""
+        """Write what is known of a search without a winner, and return what to say of it."""
         record, folder = self._record, self._folder
         document, kept = outline(record), ""
         earlier = summary_of(folder)
@@ -134,17 +139,6 @@ class Ending:
             return self._folder / FRONT / f"trial-{winner.trial.ordinal}"
         return self._folder / BEST
 
-    def rivalry(self, best: Finalist) -> Rivalry:
-        """What is known of the published networks that a winner is compared with."""
-        images = self._prepared.images
-        return Rivalry(
-            best,
-            input_shape=images.input_shape,
-            num_classes=len(images.classes),
-            plan=self._plan,
-            record=self._record,
-        )
-
     def is_written(self, finalists: Sequence[Finalist]) -> bool:
         """Whether all that is exported lies in its place, with weights to know it by.
 
@@ -155,28 +149,7 @@ class Ending:
         lost = said is not None and said.get("searched") is not None
         places = [*map(self.place, finalists), *([self._folder / SEARCHED] if lost else [])]
         whole = all((place / ARCHITECTURE).exists() for place in places)
-        return whole and all(map(self.has_weights, finalists))
-
-    def has_weights(self, best: Finalist) -> bool:
-        """Whether the winner needs no final training."""
-        ordinal = best.trial.ordinal
-        kept = (self._kept_weights(ordinal, place) for place in (FINAL_TRAINING, WEIGHTS))
-        return best.weights is not None or any(one is not None for one in kept)
-
-    def is_to_finish(self, who: Who) -> bool:
-        """Whether a network still has to be trained to the end."""
-        if self._prepared.recipe is None:
-            return False
-        done = self._record.readings.get((who, FINAL_TRAINING))
-        if done is None or done.failed in RETRIED:  # a machine's fault is not the network's
-            return True
-        return not done.failed and self._kept_weights(who, FINAL_TRAINING) is None
-
-    def _kept_weights(self, who: Who, place: int) -> Kept | None:
-        """What a training beside the fresh scores has left, if it is still there."""
-        known = self._record.readings.get((who, place))
-        kept = None if known is None else known.weights
-        return kept if kept is not None and still_there(self._folder, kept) else None
+        return whole and all(map(self._weights.has_weights, finalists))
 
     def _concluded(self, best: Finalist) -> tuple[Exported, Reference | None]:
         """A winner and the published network it was compared with, read on the test images.
@@ -184,7 +157,7 @@ class Ending:
         The better one is exported to the winner's place, a winner that is not to ``SEARCHED``.
         """
         prepared, record = self._prepared, self._record
-        trained, final = self._with_weights(best), self._final_training(best.trial.ordinal)
+        trained, final = self._weights.of(best), self._weights.final_training(best.trial.ordinal)
         test = self._test(trained)
         reference = self._reference(best, trained, test)
         comparison = None if reference is None else reference.comparison
@@ -210,28 +183,6 @@ class Ending:
         best = replace(best, weights=trained.weights)
         return Exported(best, place, test, check, told), reference
 
-    def _final_training(self, who: Who) -> Reading | None:
-        """The final training of a network; None if there was none."""
-        return self._record.readings.get((who, FINAL_TRAINING))
-
-    def _with_weights(self, best: Finalist) -> Trained:
-        """A finalist with the weights that it is exported with, the better ones that it has.
-
-        Raises:
-            NasError: If it has none, and a training for them diverges (exit code 3).
-        """
-        child, ordinal = best.child, best.trial.ordinal
-        final, recipe = self._final_training(ordinal), self._prepared.judge.recipe
-        if final is not None and final.weights is not None and self._is_better(final, best):
-            kept, recipe, score = final.weights, final.recipe, _score(final, best.metric)
-        elif best.weights is None:
-            kept, recipe, score = self._trained(best)
-        elif recipe.get("folds", 1) != 1:
-            kept, score = best.weights, best.mean
-        else:
-            kept, score = best.weights, max(best.scores, key=self._plan.verdict.reward)
-        return Trained(ordinal, child.architecture, child.graph, kept, recipe, score)
-
     def _reference(self, best: Finalist, trained: Trained, test: TestFigures) -> Reference | None:
         """The published network that a winner is compared with; None if none was trained.
 
@@ -240,15 +191,12 @@ class Ending:
             trained: The same, with its weights.
             test: What the test images say of it.
         """
-        rivalry = self.rivalry(best)
+        rivalry = Rivalry(best, prepared=self._prepared, record=self._record)
         rival = None if self._plan.beside else rivalry.strongest()
-        final = None if rival is None else self._final_training(rival.name)
-        kept = None if rival is None else self._kept_weights(rival.name, FINAL_TRAINING)
-        if rival is None or final is None or kept is None:
+        published = None if rival is None else self._weights.of_published(rival)
+        if published is None:
             return None
-        score, reward = _score(final, best.metric), self._plan.verdict.reward
-        published = Trained(rival.name, rival.architecture, rival.graph, kept, final.recipe, score)
-        its_test = self._test(published)
+        its_test, reward = self._test(published), self._plan.verdict.reward
         return Reference(
             published,
             its_test,
@@ -257,7 +205,7 @@ class Ending:
                 searched=self._side(trained, test, rivalry),
                 reference=self._side(published, its_test, rivalry),
                 considered=tuple(rivalry.latencies),
-                is_reference=reward(score) > reward(trained.score),
+                is_reference=reward(published.score) > reward(trained.score),
                 difference=difference(test.hits, its_test.hits, len(self._prepared.images.test)),
             ),
         )
@@ -275,57 +223,6 @@ class Ending:
             score=trained.score,
             test=test.metrics,
         )
-
-    def _is_better(self, final: Reading, best: Finalist) -> bool:
-        """Whether the final training left weights that are not worse on validation images."""
-        if final.failed or self._kept_weights(best.trial.ordinal, FINAL_TRAINING) is None:
-            return False
-        if best.weights is None or self._prepared.judge.recipe.get("folds", 1) != 1:
-            return True  # the weights of a fold have seen validation images
-        reward = self._plan.verdict.reward
-        return reward(_score(final, best.metric)) >= max(map(reward, best.scores))
-
-    def _trained(self, best: Finalist) -> tuple[Kept, Recipe, float]:
-        """A winner, trained by ``Training`` as its own estimator trains nothing.
-
-        Returns:
-            Its weights, the recipe they come from, and its score with them.
-
-        Raises:
-            NasError: If that training diverges (exit code 3).
-        """
-        prepared, ordinal = self._prepared, best.trial.ordinal
-        training = prepared.training()
-        known, kept = self._record.readings.get((ordinal, WEIGHTS)), None
-        if known is not None and (kept := self._kept_weights(ordinal, WEIGHTS)) is not None:
-            return kept, training.recipe, _score(known, best.metric)
-        seed, fidelity = training_seed(self._plan.seed, FINAL, ordinal), self._plan.fidelity
-        begin = time.monotonic()
-        try:
-            evaluation = training.evaluate(
-                best.child.graph,
-                fidelity=fidelity,
-                seed=seed,
-                device=device_here(self._plan.device),
-            )
-        except EvaluationError as error:
-            raise NasError(
-                f"final training of trial {ordinal} failed: {error}", exit_code=3
-            ) from error
-        assert evaluation.weights is not None  # noqa: S101 - training returns weights
-        kept = keep(self._folder, f"{ordinal}-weights", evaluation.weights)
-        self._journal.append(
-            "final_training",
-            ordinal=ordinal,
-            seed=seed,
-            fidelity=fidelity,
-            recipe=dict(training.recipe),
-            metrics=dict(evaluation.metrics),
-            weights={"file": kept.file, "sha256": kept.sha256},
-            cause="",
-            seconds=round(time.monotonic() - begin, 6),
-        )
-        return kept, training.recipe, evaluation.metrics[best.metric]
 
     def _test(self, trained: Trained) -> TestFigures:
         """A network on the test split, read once for these weights."""
@@ -363,15 +260,8 @@ class Ending:
         place, kept = folder.relative_to(self._folder).as_posix(), trained.weights
         done = self._record.exports.get(place)
         known = None if done is None else (done["sha256"], done.get("compared", ""))
-        if (
-            (folder / ARCHITECTURE).is_file()
-            and done is not None
-            and known
-            == (
-                kept.sha256,
-                compared,
-            )
-        ):
+        whole = known == (kept.sha256, compared) and (folder / ARCHITECTURE).is_file()
+        if done is not None and whole:
             return float(done["relative_error"])
         (self._folder / SUMMARY).unlink(missing_ok=True)  # of another winner
         if folder.exists():  # of an earlier winner, or not known to be whole
@@ -418,17 +308,6 @@ class Ending:
         if self._record.outcome == "paused":  # to go on from
             kept |= {one.file for one in self._record.checkpoints.values() if one is not None}
         forget_others(self._folder, frozenset(kept))
-
-
-def _score(reading: Reading, metric: str) -> float:
-    """A metric of a training that has not failed.
-
-    Raises:
-        NasError: If the journal has none (exit code 4).
-    """
-    if metric not in reading.metrics:
-        raise NasError(f"journal: a final training has no {metric}", exit_code=4)
-    return reading.metrics[metric]
 
 
 def _why(record: Record) -> str:

@@ -17,10 +17,11 @@ from nas.journal import Event, Journal
 from nas.latency import network_latency_ms
 from nas.plan import TRAINING, Plan, training_seed
 from nas.proposals import Proposals
-from nas.record import Kept, Record
+from nas.readings import Kept
+from nas.record import Record
 from nas.screening import Screen
 from nas.trial import State, Trial
-from nas.workers import Failure, Job, Outcome
+from nas.workers import RETRIES, Failure, Job, Outcome
 from search_spaces.genome import Genotype
 from search_spaces.identity import same_network
 from strategies.strategy import Strategy
@@ -30,9 +31,6 @@ CONSECUTIVE_FAILURES = 10
 FAILURE_RATE = 0.5
 FAILURE_RATE_AFTER = 20
 BUDGET_SPENT = "budget spent"
-# A child whose worker was lost is tried once more; every other failure is the child's own.
-RETRIED = frozenset({"worker_died", "node_lost"})
-RETRIES = 1
 
 
 class SearchFailed(Exception):  # noqa: N818 - says what happened
@@ -336,7 +334,7 @@ class Search:
                 details=result.details,
             )
         else:
-            if result.cause in RETRIED:
+            if result.is_lost:
                 attempt, message = record.attempts[ordinal], result.message
                 self._journal.append(
                     "lost", ordinal=ordinal, attempt=attempt, cause=result.cause, message=message
@@ -377,7 +375,7 @@ class Search:
             fidelity=trial.fidelity,
             metrics=dict(result.metrics),
             seconds=round(seconds, 6),
-            checkpoint=None if kept is None else {"file": kept.file, "sha256": kept.sha256},
+            checkpoint=None if kept is None else kept.document(),
         )
         superseded = [record.checkpoints.get(one) for one in beyond(record, self._plan, trial)]
         self._unneeded += [one for one in (before, *superseded) if one is not None]

@@ -11,13 +11,12 @@ from estimators.estimator import EvaluationError
 from estimators.full_recipe import FullRecipe
 from estimators.full_training import FullTraining
 from estimators.task import Task
-from nas.engine import RETRIED, RETRIES
 from nas.journal import Journal
-from nas.record import Who, named, of_whom
+from nas.readings import Who, named, of_whom
 from nas.run_folder import TRIALS
 from nas.trial import Trial
 from nas.weights import keep
-from nas.workers import Failure, Job, Outcome
+from nas.workers import RETRIES, Failure, Job, Outcome
 from search_spaces.graph import Graph
 
 USED = 0.95  # of the time that is left, at most: test images and export come after it
@@ -136,7 +135,7 @@ class FinalTraining:
         """
         result, who = outcome.result, self._contender.who
         self._open = False
-        if isinstance(result, Failure) and result.cause in RETRIED:
+        if isinstance(result, Failure) and result.is_lost:
             self._losses += 1
             if self._losses <= RETRIES:
                 return []
@@ -150,7 +149,7 @@ class FinalTraining:
             fidelity=1.0,
             recipe=dict(self._recipe),
             metrics={} if isinstance(result, Failure) else dict(result.metrics),
-            weights=None if kept is None else {"file": kept.file, "sha256": kept.sha256},
+            weights=None if kept is None else kept.document(),
             cause=result.cause if isinstance(result, Failure) else "",
             message=result.message if isinstance(result, Failure) else "",
             seconds=round(outcome.seconds, 6),

@@ -13,15 +13,15 @@ from estimators.training import Training
 from estimators.ways import AUTO, FLOAT32
 from nas.device import device_here
 from nas.driving import Driver
-from nas.ending import Ending
-from nas.engine import RETRIED
 from nas.final_training import Contender, FinalTraining, affordable, checkpoint_of
+from nas.final_weights import FinalWeights
 from nas.finalists import Finalist
 from nas.journal import Journal
 from nas.plan import FINAL, training_seed
 from nas.preparation import Prepared
 from nas.progress import Progress
-from nas.record import Record, of_whom
+from nas.readings import of_whom
+from nas.record import Record
 from nas.rivalry import Rivalry, RivalScoring
 
 WINNERS_SHARE = 0.5  # of the time that is left for both final trainings
@@ -39,7 +39,7 @@ class Finale:
         prepared: All that the run needs.
         record: Of the run; the journal keeps it up to date.
         journal: Receives what is done.
-        ending: Knows what was kept.
+        weights: Knows what was kept.
         progress: Is told what is left out, and why.
     """
 
@@ -50,11 +50,11 @@ class Finale:
         *,
         record: Record,
         journal: Journal,
-        ending: Ending,
+        weights: FinalWeights,
         progress: Progress,
     ) -> None:
         self._folder, self._prepared, self._plan = folder, prepared, prepared.plan
-        self._record, self._journal, self._ending = record, journal, ending
+        self._record, self._journal, self._weights = record, journal, weights
         self._progress = progress
 
     def is_over(self, finalists: Sequence[Finalist]) -> bool:
@@ -65,8 +65,8 @@ class Finale:
         """
         if not finalists:
             return True
-        rivalry, winner = self._ending.rivalry(finalists[0]), finalists[0].trial.ordinal
-        return not self._ending.is_to_finish(winner) and self._is_compared(rivalry)
+        rivalry, winner = self._rivalry(finalists[0]), finalists[0].trial.ordinal
+        return not self._weights.is_to_finish(winner) and self._is_compared(rivalry)
 
     def play(self, finalists: Sequence[Finalist], driver: Driver) -> None:
         """Do what is left to do: the winner first, then what it is compared with.
@@ -82,9 +82,9 @@ class Finale:
         """
         if not finalists:
             return
-        best, rivalry = finalists[0], self._ending.rivalry(finalists[0])
+        best, rivalry = finalists[0], self._rivalry(finalists[0])
         self._meet(rivalry, driver)
-        if self._ending.is_to_finish(rivalry.winner):
+        if self._weights.is_to_finish(rivalry.winner):
             seed = training_seed(self._plan.seed, FINAL, rivalry.winner)
             winner = Contender(rivalry.winner, best.child.graph, seed)
             share = 1.0 if self._is_compared(rivalry) else WINNERS_SHARE
@@ -92,18 +92,22 @@ class Finale:
                 return
         self._score(rivalry, driver)
         held = self._record.finishing.get(rivalry.winner, {}).get("allotted") or math.inf
-        while (rival := rivalry.strongest()) and self._ending.is_to_finish(rival.name):
+        while (rival := rivalry.strongest()) and self._weights.is_to_finish(rival.name):
             seconds = min(driver.left(), held)
             least = int(driver.left() == math.inf)  # there is time, it is only not the rival's
             if not self._finish(rivalry.contender(rival), driver, seconds=seconds, least=least):
                 return
+
+    def _rivalry(self, best: Finalist) -> Rivalry:
+        """What is known of the published networks that a winner is compared with."""
+        return Rivalry(best, prepared=self._prepared, record=self._record)
 
     def _is_compared(self, rivalry: Rivalry) -> bool:
         """Whether the strongest rival has all its trainings, or there is none."""
         if not rivalry.is_met or rivalry.unscored():
             return False
         rival = rivalry.strongest()
-        return rival is None or not self._ending.is_to_finish(rival.name)
+        return rival is None or not self._weights.is_to_finish(rival.name)
 
     def _meet(self, rivalry: Rivalry, driver: Driver) -> None:
         """Find out what published networks a winner has to beat."""
@@ -165,7 +169,7 @@ class Finale:
         if stage.failure is None:
             return True
         self._progress.failed(stage.title(0), stage.failure)
-        return stage.failure.cause not in RETRIED
+        return not stage.failure.is_lost
 
     def _final_recipe(
         self, contender: Contender, *, seconds: float, least: int, here: bool

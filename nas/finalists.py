@@ -9,14 +9,15 @@ from typing import final
 import numpy as np
 
 from nas.children import Child, Children
-from nas.engine import RETRIED, RETRIES, check_network
+from nas.engine import check_network
 from nas.journal import Journal
 from nas.limits import COSTS
 from nas.plan import FRESH_SEEDS, RESCORING, Plan, finalists_of, training_seed
-from nas.record import Kept, Reading, Record
+from nas.readings import Kept, Reading
+from nas.record import Record
 from nas.trial import Trial
 from nas.weights import keep, still_there
-from nas.workers import Failure, Job, Outcome
+from nas.workers import RETRIES, Failure, Job, Outcome
 from strategies.pareto import ranks
 
 
@@ -126,7 +127,7 @@ class Rescoring:
         ordinal, repeat = divmod(outcome.key, FRESH_SEEDS)
         trial, result = self._record.trials[ordinal], outcome.result
         self._open.discard(outcome.key)
-        if isinstance(result, Failure) and result.cause in RETRIED:
+        if isinstance(result, Failure) and result.is_lost:
             self._losses[outcome.key] += 1
             if self._losses[outcome.key] <= RETRIES:
                 return []
@@ -140,7 +141,7 @@ class Rescoring:
             seed=training_seed(self._plan.seed, RESCORING, ordinal, repeat),
             seconds=round(outcome.seconds, 6),
             metrics={} if isinstance(result, Failure) else dict(result.metrics),
-            weights=None if kept is None else {"file": kept.file, "sha256": kept.sha256},
+            weights=None if kept is None else kept.document(),
             cause=result.cause if isinstance(result, Failure) else "",
             message=result.message if isinstance(result, Failure) else "",
         )

@@ -53,7 +53,7 @@ class Prepared:
         recipe: How the winner is trained in the end; None for not at all.
         strategy: Fresh.
         plan: What the search is to do.
-        record: What ``run.json`` will say.
+        run: What ``run.json`` will say.
         screen: Chooses among proposals; None where the first is asked for.
         untrained: Scores of untrained networks that the strategy has among its features.
     """
@@ -67,7 +67,7 @@ class Prepared:
     recipe: FullRecipe | None
     strategy: Strategy
     plan: Plan
-    record: RunRecord
+    run: RunRecord
     screen: Screen | None
     untrained: tuple[UntrainedScore, ...]
 
@@ -80,7 +80,7 @@ class Prepared:
             return self.judge
         training = Training()
         training.prepare(self.images, self.task)
-        training.settle(self.record.derived.ways)
+        training.settle(self.run.derived.ways)
         return training
 
     def metrics(self, estimator: Estimator) -> dict[str, Metric]:
@@ -181,7 +181,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
         screen={} if screen is None else dict(screen.score.recipe),
         features={one.name: dict(one.recipe) for one in features},
     )
-    record = _record(
+    run = _run_record(
         replace(configuration, strategy=named),
         plan,
         images,
@@ -199,13 +199,13 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
         recipe=recipe,
         strategy=strategy,
         plan=plan,
-        record=record,
+        run=run,
         screen=screen,
         untrained=features,
     )
 
 
-def _record(
+def _run_record(
     configuration: Configuration,
     plan: Plan,
     images: ImageData,

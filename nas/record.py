@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, final
 
 import numpy as np
@@ -12,51 +12,23 @@ from nas.events import check_event
 from nas.front import covered
 from nas.journal import Event
 from nas.limits import Objective
+from nas.readings import (
+    FINAL_TRAINING,
+    FULL,
+    RIVAL_SCORE,
+    WEIGHTS,
+    Kept,
+    Reading,
+    Who,
+    kept_of,
+    reading,
+    who,
+)
 from nas.run_folder import BEST, FRONT
 from nas.trial import State, Trial
 from search_spaces.genome import Genotype
 from strategies.pareto import ranks, spread
 from strategies.strategy import Proposal
-
-# Readings of a trial beside its fresh scores, by number: its full training, and a short one for
-# want of any weights.
-FINAL_TRAINING, WEIGHTS = -1, -2
-RIVAL_SCORE = 0  # of a published network: its training as a child
-FULL = "full training"  # what the recipe of the former calls it
-Who = int | str  # a trial by its ordinal, or a published network by its name
-OVER = frozenset({"complete", "stopped", "failed", "infeasible", "duplicate"})
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """Weights that were written into the run folder.
-
-    Attributes:
-        file: Path from the run folder.
-        sha256: Of its content.
-    """
-
-    file: str
-    sha256: str
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """A finished training beside the search: a fresh score, or the final training.
-
-    Attributes:
-        metrics: Every metric of the task; empty if it failed.
-        weights: What it left; None if the estimator trains nothing.
-        failed: The cause if it failed, else empty.
-        recipe: Of a final training: how it was done.
-    """
-
-    metrics: dict[str, float] = field(default_factory=dict)
-    weights: Kept | None = None
-    failed: str = ""
-    recipe: dict[str, float | int | str] = field(default_factory=dict)
 
 
 @final
@@ -372,7 +344,7 @@ class Record:
         )
         self._move(ordinal, "paused")
         del self.attempts[ordinal], self.began[ordinal]
-        self.checkpoints[ordinal] = _kept(event["checkpoint"])
+        self.checkpoints[ordinal] = kept_of(event["checkpoint"])
         self._reach(trial)
         self.failures_in_a_row = 0
         if first:
@@ -457,20 +429,20 @@ class Record:
         self.untold.remove(event["ordinal"])
 
     def _rescored(self, event: Event) -> None:
-        self.readings[event["ordinal"], event["repeat"]] = _reading(event)
+        self.readings[event["ordinal"], event["repeat"]] = reading(event)
 
     def _rivals(self, event: Event) -> None:
         self.rivals = event
 
     def _rival_scored(self, event: Event) -> None:
-        self.readings[event["reference"], RIVAL_SCORE] = _reading(event)
+        self.readings[event["reference"], RIVAL_SCORE] = reading(event)
 
     def _finishing(self, event: Event) -> None:
         self.finishing[who(event)] = event
 
     def _final_training(self, event: Event) -> None:
         full = event["recipe"].get("estimator") == FULL
-        self.readings[who(event), FINAL_TRAINING if full else WEIGHTS] = _reading(event)
+        self.readings[who(event), FINAL_TRAINING if full else WEIGHTS] = reading(event)
 
     def _test_read(self, event: Event) -> None:
         self.test_reads.append(event)
@@ -516,28 +488,3 @@ class Record:
         """Sorts the best complete trial first."""
         reward = self.objective.reward(trial.metrics[self.objective.metric])
         return -trial.fidelity, -reward, trial.macs, trial.ordinal
-
-
-def who(event: Event) -> Who:
-    """What network an event is of."""
-    reference: Who | None = event.get("reference")
-    return int(event["ordinal"]) if reference is None else reference
-
-
-def named(network: Who) -> str:
-    """What it is called, for the eye."""
-    return network if isinstance(network, str) else f"trial {network}"
-
-
-def of_whom(network: Who) -> dict[str, Who]:
-    """What an event says of the network that it is of."""
-    return {"reference" if isinstance(network, str) else "ordinal": network}
-
-
-def _reading(event: Event) -> Reading:
-    recipe = dict(event.get("recipe", {}))
-    return Reading(dict(event["metrics"]), _kept(event.get("weights")), event["cause"], recipe)
-
-
-def _kept(document: Any) -> Kept | None:
-    return None if document is None else Kept(document["file"], document["sha256"])

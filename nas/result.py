@@ -13,7 +13,8 @@ from nas.export import export
 from nas.finalists import Finalist
 from nas.front import covered
 from nas.loading import find, load
-from nas.record import Kept, Record, Who, named
+from nas.readings import Kept, Who, named
+from nas.record import Record
 from nas.run_folder import BEST, STUDY
 from nas.trial import Trial
 from search_spaces.architecture import Architecture

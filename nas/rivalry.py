@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import final
 
-from nas.engine import RETRIED, RETRIES
 from nas.errors import NasError
 from nas.final_training import Contender
 from nas.finalists import Finalist
@@ -15,10 +14,14 @@ from nas.journal import Journal
 from nas.latency import network_latency_ms
 from nas.limits import format_quantity
 from nas.plan import AUTO, OFF, RIVAL, Plan, training_seed
-from nas.record import FINAL_TRAINING, RIVAL_SCORE, Record
+from nas.preparation import Prepared
+from nas.readings import FINAL_TRAINING, RIVAL_SCORE
+from nas.record import Record
 from nas.rivals import Rival, fast_enough, fitting, most_macs, named_rivals, rival
 from nas.trial import Trial
-from nas.workers import Failure, Job, Outcome
+from nas.workers import LOST, RETRIES, Failure, Job, Outcome
+
+SCORED, FINISHED = range(2)  # what the seed of a rival's training is for
 
 
 @final
@@ -30,24 +33,13 @@ class Rivalry:
 
     Args:
         best: The winner.
-        input_shape: ``(channels, height, width)`` of the images.
-        num_classes: Of the data.
-        plan: Of the search.
+        prepared: All that the run needs.
         record: Of the run.
     """
 
-    def __init__(
-        self,
-        best: Finalist,
-        *,
-        input_shape: tuple[int, int, int],
-        num_classes: int,
-        plan: Plan,
-        record: Record,
-    ) -> None:
-        self._best = best
-        self._shape, self._classes = input_shape, num_classes
-        self._plan, self._record = plan, record
+    def __init__(self, best: Finalist, *, prepared: Prepared, record: Record) -> None:
+        self._best, self._plan, self._record = best, prepared.plan, record
+        self._shape, self._classes = prepared.images.input_shape, len(prepared.images.classes)
 
     @property
     def is_met(self) -> bool:
@@ -199,12 +191,12 @@ class Rivalry:
 
     def contender(self, strongest: Rival) -> Contender:
         """A rival as one that is trained to the end."""
-        return Contender(strongest.name, strongest.graph, _seed(self._plan, strongest, 1))
+        return Contender(strongest.name, strongest.graph, _seed(self._plan, strongest, FINISHED))
 
     def _has_failed(self, one: Rival) -> bool:
         """Whether its final training has, by a fault of its own."""
         done = self._record.readings.get((one.name, FINAL_TRAINING))
-        return done is not None and bool(done.failed) and done.failed not in RETRIED
+        return done is not None and bool(done.failed) and done.failed not in LOST
 
 
 @final
@@ -243,7 +235,7 @@ class RivalScoring:
         key = self._waiting.pop(0)
         self._open.add(key)
         one = self._rivals[key]
-        return Job(key, one.graph, self._plan.fidelity, _seed(self._plan, one, RIVAL_SCORE))
+        return Job(key, one.graph, self._plan.fidelity, _seed(self._plan, one, SCORED))
 
     def settle(self, outcome: Outcome) -> list[Trial]:
         """Record what became of one.
@@ -253,7 +245,7 @@ class RivalScoring:
         """
         key, result = outcome.key, outcome.result
         self._open.discard(key)
-        if isinstance(result, Failure) and result.cause in RETRIED:
+        if isinstance(result, Failure) and result.is_lost:
             self._losses[key] += 1
             if self._losses[key] <= RETRIES:
                 self._waiting.append(key)
@@ -264,7 +256,7 @@ class RivalScoring:
         self._journal.append(
             "rival_scored",
             reference=self._rivals[key].name,
-            seed=_seed(self._plan, self._rivals[key], RIVAL_SCORE),
+            seed=_seed(self._plan, self._rivals[key], SCORED),
             fidelity=self._plan.fidelity,
             metrics={} if isinstance(result, Failure) else dict(result.metrics),
             cause="" if failure is None else failure.cause,

@@ -17,6 +17,7 @@ from nas.ending import Ending
 from nas.engine import BUDGET_SPENT, Search, SearchFailed
 from nas.errors import NasError
 from nas.execution import Execution
+from nas.final_weights import FinalWeights
 from nas.finale import Finale
 from nas.finalists import Rescoring
 from nas.interrupts import Interrupted, Interrupts
@@ -26,13 +27,7 @@ from nas.pretraining import pretrain
 from nas.progress import Progress
 from nas.record import Record
 from nas.result import Result
-from nas.run_folder import (
-    ESTIMATOR,
-    EVENTS,
-    STUDY,
-    tidy,
-    versions,
-)
+from nas.run_folder import ESTIMATOR, EVENTS, STUDY, tidy, versions
 from nas.status import is_summed_up
 from nas.workers import Workers
 
@@ -99,15 +94,22 @@ class Session:
         record = Record.of(events, plan.objective, plan.budget, beside=plan.beside)
         self._record = record
         with Journal(path, record.apply) as self._journal, self._mirrored() as mirror:
-            self._ending = Ending(
+            weights = FinalWeights(
                 self._folder, self._prepared, record=record, journal=self._journal
+            )
+            self._ending = Ending(
+                self._folder,
+                self._prepared,
+                record=record,
+                journal=self._journal,
+                weights=weights,
             )
             finale = Finale(
                 self._folder,
                 self._prepared,
                 record=record,
                 journal=self._journal,
-                ending=self._ending,
+                weights=weights,
                 progress=self._progress,
             )
             if self._is_done(finale):
@@ -125,7 +127,7 @@ class Session:
                 begin=self._begin,
             )
             prepared = self._prepared
-            self._opened()
+            self._journal.append("opened", **opened(self._plan.budget, self._execution.workers))
             self._pretrain()
             with driver.workers(prepared.estimator) as workers:
                 search = Search(
@@ -157,14 +159,11 @@ class Session:
             and record.exported is not None
             and record.budget == self._plan.budget
             and is_summed_up(self._folder, record)
-            and (self._prepared.record.audit is None or record.audited is not None)
+            and (self._prepared.run.audit is None or record.audited is not None)
             and rescoring.over
             and finale.is_over(rescoring.finalists())
             and self._ending.is_written(rescoring.front())
         )
-
-    def _opened(self) -> None:
-        self._journal.append("opened", **opened(self._plan.budget, self._execution.workers))
 
     def _pretrain(self) -> None:
         """Let an estimator train for all children, if that is how it works; see ``pretrain``."""
@@ -191,7 +190,7 @@ class Session:
             NasError: If the surroundings fail (exit code 5).
             Interrupted: If a signal came; what was measured is kept.
         """
-        size, record = self._prepared.record.audit, self._record
+        size, record = self._prepared.run.audit, self._record
         if size is None or record.audited is not None:
             return
         from nas.audit.auditing import Order, audited  # noqa: PLC0415 - SciPy's statistics

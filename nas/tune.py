@@ -74,13 +74,13 @@ def tune_run(
     if isinstance(prepared.estimator, Pretrained):
         raise usage_error(
             f"estimator must be one without a training of its own in Ray Tune, got "
-            f"{prepared.record.estimator}"
+            f"{prepared.run.estimator}"
         )
     metrics = prepared.metrics(prepared.estimator)
-    folder = create(Path(folder), prepared.record)
+    folder = create(Path(folder), prepared.run)
     record = Record(plan.objective, plan.budget)
     with RunLock(folder), Journal(folder / EVENTS, record.apply) as journal:
-        write_json(folder / RUN, prepared.record.model_dump(mode="json"))
+        write_json(folder / RUN, prepared.run.model_dump(mode="json"))
         journal.append("opened", **opened(plan.budget, None))
         search = Search(
             plan,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nas.errors import NasError
 from nas.loading import build_meta, read_weights
-from nas.record import Kept
+from nas.readings import Kept
 from nas.run_folder import TRIALS, write_bytes
 from search_spaces.graph import Graph
 

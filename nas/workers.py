@@ -17,6 +17,8 @@ from estimators.task import Metric
 from nas.loading import build_meta
 from search_spaces.graph import Graph
 
+LOST = frozenset({"worker_died", "node_lost"})  # causes of failures that are no fault of the job's
+RETRIES = 1  # of a job whose worker was lost; every other failure is its own
 MESSAGE, TRACE = 2000, 20_000  # most characters of a failure that are kept
 
 
@@ -59,6 +61,11 @@ class Failure:
     cause: str
     message: str
     trace: str
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the worker was lost, which is no fault of the job's."""
+        return self.cause in LOST
 
 
 @dataclass(frozen=True, slots=True)

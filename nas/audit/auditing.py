@@ -178,7 +178,7 @@ class _Audit:
 
     def _rival(self, noise: float, freedom: int, finals: Sequence[int]) -> dict[str, Any]:
         prepared, fidelity = self.prepared, self.prepared.plan.fidelity
-        name = prepared.record.estimator
+        name = prepared.run.estimator
         own = Subject.of(f"random: {name}", prepared.estimator, prepared, fidelity=fidelity)
         judge = Subject.of("random: finalists", prepared.judge, prepared, fidelity=fidelity)
         metric = prepared.plan.verdict.metric

@@ -11,11 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nas.audit.subjects import Subject
 from nas.children import Child
-from nas.engine import RETRIED, RETRIES
 from nas.errors import NasError
 from nas.interrupts import Interrupted, Interrupts
 from nas.journal import Journal, read_events
-from nas.workers import Failure, Job, Outcome, Workers
+from nas.workers import RETRIES, Failure, Job, Outcome, Workers
 
 TICK = 0.5  # seconds between looks at signals
 
@@ -153,7 +152,7 @@ class Measurements:
                 if outcome is None:
                     continue
                 in_hand.discard(outcome.key)
-                lost = isinstance(outcome.result, Failure) and outcome.result.cause in RETRIED
+                lost = isinstance(outcome.result, Failure) and outcome.result.is_lost
                 losses[outcome.key] += lost
                 if lost and losses[outcome.key] <= RETRIES:
                     queue.append(outcome.key)

@@ -49,7 +49,7 @@ class Subject:
 def default_labels(prepared: Prepared) -> list[str]:
     """Every proxy, a short training, and the run's own estimator if it is another one."""
     proxies = [f"proxy:{score}" for score in SCORES if score not in COSTS]
-    own = prepared.record.estimator
+    own = prepared.run.estimator
     return [*proxies, SHORT, *([] if own in BUILT_IN else [own])]
 
 
@@ -64,7 +64,7 @@ def subject(label: str, prepared: Prepared) -> Subject:
     Raises:
         NasError: If it names nothing, or an option cannot be used (exit code 2).
     """
-    run, estimator = prepared.record, prepared.estimator
+    run, estimator = prepared.run, prepared.estimator
     text, at, share = label.partition("@")
     if text != run.estimator:  # which may be module:class
         name, *settings = text.split(":")

@@ -13,7 +13,7 @@ from estimators.task import Classification
 from estimators.training import Training
 from nas.checkpoints import forget, keep_checkpoint, read_checkpoint
 from nas.errors import NasError
-from nas.record import Kept
+from nas.readings import Kept
 from search_spaces.architecture import lower
 from search_spaces.space import SearchSpace
 

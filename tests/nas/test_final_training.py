@@ -31,7 +31,7 @@ from nas.final_training import checkpoint_of
 from nas.journal import read_events
 from nas.preparation import prepare
 from nas.progress import Lines
-from nas.record import FULL
+from nas.readings import FULL
 from search_spaces.architecture import lower
 from search_spaces.space import SearchSpace
 from search_spaces.strict_json import loads

@@ -103,7 +103,7 @@ def test_networks_to_rank_among_are_within_the_limits_and_of_the_seed(
         graphs = prepared.estimator._sample  # type: ignore[attr-defined]
         assert len(graphs) == 32
         assert most is None or all(graph.params <= most for graph in graphs)
-        return prepared.record.derived.estimator["reference"]
+        return prepared.run.derived.estimator["reference"]
 
     given = options(mini, images, "az_nas")
     assert recipe(1) == recipe(1)

@@ -26,7 +26,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("estimators.supernet_training.JUDGED", 2)
 
     def few(prepared: Any) -> list[str]:
-        own = prepared.record.estimator
+        own = prepared.run.estimator
         return ["proxy:naswot", *([] if own in subjects.BUILT_IN else [own])]
 
     monkeypatch.setattr(auditing, "default_labels", few)
