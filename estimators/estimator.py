@@ -91,7 +91,7 @@ class Estimator(ABC):
 
     @abstractmethod
     def prepare(self, data: ImageData, task: Task) -> None:
-        """Take the data and do settle the recipe; what takes long is for ``Pretrained``.
+        """Take the data and settle the recipe; what takes long is for ``Pretrained``.
 
         Raises:
             ValueError: If they cannot be used with the options.

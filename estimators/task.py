@@ -32,7 +32,7 @@ class Metric:
         direction: Which values are better.
         lowest: Least value there can be.
         highest: Largest value there can be.
-        required: Whether an evaluation must have it; a run requires its objective alone.
+        required: Whether an evaluation must have it; a run requires what ranks trials or finalists.
     """
 
     direction: Direction

@@ -46,10 +46,6 @@ class WeightBank:
         self._tensors: dict[str, Tensor] = {}
         self._wholes: dict[str, Slot] = {}
 
-    def __len__(self) -> int:
-        """Number of shared tensors."""
-        return len(self._tensors)
-
     @property
     def values(self) -> int:
         """Weights in all."""

@@ -151,13 +151,13 @@ class Driver:
             Interrupted: If a signal came; children in hand had their time to finish.
         """
         self._progress.begin(self._folder, self._record, workers)
-        in_hand, outcome, over = 0, None, list[Trial]()
+        in_hand, outcome = 0, None
         with self._interrupts.orderly():
             while True:
                 reason, signal = until(), self._interrupts.requested
                 stopping = bool(reason) or signal is not None
                 with self._journal.group():
-                    over = stage.settle(outcome) if outcome is not None else []
+                    over: list[Trial] = [] if outcome is None else stage.settle(outcome)
                     job = stage.next_job() if workers.free and not stopping else None
                     if job is not None:  # the worker need not wait for the disk: a child that
                         workers.submit(job)  # is handed out again is no loss

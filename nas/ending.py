@@ -18,6 +18,7 @@ from nas.export import ARCHITECTURE, Winner, export
 from nas.final_training import checkpoint_of
 from nas.final_weights import FinalWeights
 from nas.finalists import Finalist, Rescoring
+from nas.fresh_process import loaded
 from nas.front_chart import front_chart
 from nas.journal import Journal
 from nas.preparation import Prepared
@@ -48,7 +49,6 @@ from nas.run_folder import (
 )
 from nas.status import summary_of
 from nas.weights import forget_others, read
-from search_spaces.modules import build
 from search_spaces.scaling import ScalingSpace
 
 
@@ -231,8 +231,7 @@ class Ending:
             if read_before["sha256"] == kept.sha256:
                 return TestFigures.of(read_before, classes)
         graph, device = trained.graph, device_here(self._plan.device)
-        model = build(graph)
-        model.load_state_dict(read(self._folder, kept, graph), strict=True)
+        model = loaded(graph, read(self._folder, kept, graph))
         split, task = self._prepared.images.test, self._prepared.task
         outputs = scored(model.to(device), split, graph=graph, device=device)
         event = {

@@ -8,9 +8,8 @@ import numpy as np
 from nas.limits import Limits, Objective
 
 # First numbers of the spawn keys that keep the generators of a run apart.
-ASK, TRAINING, RESCORING, PREFLIGHT, FINAL, REFERENCE, AUDIT, PRETRAINING, SCREENING, RIVAL = range(
-    10
-)
+ASK, TRAINING, RESCORING, PREFLIGHT, FINAL = range(5)
+REFERENCE, AUDIT, PRETRAINING, SCREENING, RIVAL = range(5, 10)
 
 FINALISTS = 3  # of the best trials, to be scored again
 FRONT_FINALISTS = 8  # of the front, where there are several objectives
@@ -33,7 +32,7 @@ class Plan:
         limits: What a network may cost.
         fidelity: Share of full training for every child, in (0, 1]; a strategy that proposes a
             fidelity of its own gets that share of it, unless there are rungs.
-        device: Where latency is measured.
+        device: Where networks are trained and latency is measured.
         asked: What the user asks for, if the estimator has a score of its own to rank trials by.
         beside: Further objectives, in their order; none where ``asked`` is given.
         halving: Of the children that reach a rung, one in so many goes on; 0 without rungs.

@@ -95,7 +95,7 @@ class RayWorkers(Workers):
         session: Started.
         estimator: Prepared; pickled into the object store once.
         device: Where a worker computes; ``cuda`` is the card that Ray assigns to it.
-        metrics: Those of the task.
+        metrics: What evaluations hold.
         count: Workers; None for as many as fit, at ``WORKER_MEMORY`` each, and for more as nodes
             join.
         most: Never more workers than this.

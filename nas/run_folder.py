@@ -277,22 +277,8 @@ def check_plain(folder: Path) -> None:
     Raises:
         NasError: If something that a run writes is a link (exit code 4).
     """
-    for name in (
-        *(
-            RUN,
-            EVENTS,
-            SUMMARY,
-            BEST,
-            SEARCHED,
-            FRONT,
-            FRONT_CHART,
-            STUDY,
-            TRIALS,
-            ESTIMATOR,
-            AUDIT,
-        ),
-        *(LOCK, HOLDER),
-    ):
+    files = (RUN, EVENTS, SUMMARY, FRONT_CHART, STUDY, LOCK, HOLDER)
+    for name in (*files, BEST, SEARCHED, FRONT, TRIALS, ESTIMATOR, AUDIT):
         if (folder / name).is_symlink():
             raise NasError(
                 f"run: {folder / name} is a link; copy the folder with what it links to",

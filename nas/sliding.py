@@ -9,9 +9,9 @@ from torch import Tensor
 from nas.errors import usage_error
 from nas.export import Winner
 from nas.fresh_process import TOLERANCE, loaded
+from nas.loading import build_meta
 from search_spaces.fully_convolutional import fully_convolutional, is_global_inside
 from search_spaces.graph import Graph
-from search_spaces.modules import build
 
 
 def slide(winner: Winner) -> Winner:
@@ -43,8 +43,7 @@ def slide(winner: Winner) -> Winner:
 
 
 def _reshaped(weights: Mapping[str, Tensor], graph: Graph) -> dict[str, Tensor]:
-    with torch.device("meta"):
-        shapes = {name: value.shape for name, value in build(graph).state_dict().items()}
+    shapes = {name: value.shape for name, value in build_meta(graph).state_dict().items()}
     return {name: value.reshape(shapes[name]) for name, value in weights.items()}
 
 

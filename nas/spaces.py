@@ -12,7 +12,6 @@ from nas.errors import usage_error
 from nas.limits import format_quantity
 from nas.showing import columns
 from search_spaces.architecture import lower
-from search_spaces.genome import Decision
 from search_spaces.identity import digest
 
 SAMPLES = 1000
@@ -60,7 +59,10 @@ def space_document(
         "distinct_genotypes": different,
         "distinct_networks": distinct,
         "distinct_share": distinct / different,
-        "decisions": _decisions(space.genome.decisions),
+        "decisions": [
+            {"name": name, "options": list(space.genome.values(name))}
+            for name in space.genome.names
+        ],
         "costs": {
             key: {"smallest": values[0], "median": values[count // 2], "largest": values[-1]}
             for key, values in ((key, sorted(found)) for key, found in costs.items())
@@ -156,18 +158,3 @@ def _options(options: Sequence[Sequence[Any]], room: int) -> str:
             break
         kept = longer
     return f"{kept}{last}" if kept else f"{len(values)} options"
-
-
-def _decisions(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-
-    def visit(inner: Sequence[Decision]) -> None:
-        for decision in inner:
-            values = [option.value for option in decision.options]
-            known = found.setdefault(decision.name, {"name": decision.name, "options": []})
-            known["options"] += [value for value in values if value not in known["options"]]
-            for option in decision.options:
-                visit(option.opens)
-
-    visit(decisions)
-    return list(found.values())

@@ -34,7 +34,7 @@ from nas.errors import usage_error
 from nas.limits import Objective
 from nas.terminal import say
 from nas.trial import Trial
-from search_spaces.genome import Decision, Genome, OptionValue
+from search_spaces.genome import Genome, OptionValue
 from strategies.optuna_study import silent
 
 BUSY_SECONDS = 1.0  # to wait for a reader during the search
@@ -431,18 +431,12 @@ def load_study(path: Path, name: str) -> optuna.Study:
 
 
 def _distributions(genome: Genome) -> dict[str, tuple[dict[OptionValue, int], str]]:
-    """Position of each option and the distribution as JSON, by decision.
-
-    A decision that stands in several branches has the same options in each.
-    """
+    """Position of each option and the distribution as JSON, by decision."""
     found: dict[str, tuple[dict[OptionValue, int], str]] = {}
-    waiting: list[Decision] = list(genome.decisions)
-    while waiting:
-        decision = waiting.pop()
-        values = tuple(option.value for option in decision.options)
+    for name in genome.names:
+        values = genome.values(name)
         places = {value: place for place, value in enumerate(values)}
-        found[decision.name] = places, distribution_to_json(CategoricalDistribution(values))
-        waiting.extend(inner for option in decision.options for inner in option.opens)
+        found[name] = places, distribution_to_json(CategoricalDistribution(values))
     return found
 
 

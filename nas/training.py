@@ -27,6 +27,7 @@ from nas.curve_picture import confusion_picture, curve_picture
 from nas.errors import NasError, usage_error
 from nas.evaluating import figures
 from nas.export import ARCHITECTURE, Preprocessing, Winner, export
+from nas.fresh_process import loaded
 from nas.journal import Journal, read_events
 from nas.loading import find
 from nas.real_images import few_images
@@ -45,7 +46,6 @@ from nas.terminal import say
 from nas.weights import digest
 from search_spaces import graph_json
 from search_spaces.graph import Graph
-from search_spaces.modules import build
 from search_spaces.reference import REFERENCES
 from search_spaces.strict_json import dumps
 
@@ -329,9 +329,7 @@ def _test(order: Order, weights: Mapping[str, Tensor], folder: Path) -> tuple[di
     for event in events:
         if event["event"] == "test_figures" and event.get("weights") == known_by:
             return dict(event["figures"]), before
-    model = build(order.graph)
-    model.load_state_dict(dict(weights), strict=True)
-    test = order.images.test
+    model, test = loaded(order.graph, weights), order.images.test
     with Journal(place) as journal:
         journal.append("test_read", images=len(test))
         outputs = scored(model.to(order.device), test, graph=order.graph, device=order.device)

@@ -62,7 +62,12 @@ ChildTimeout = Annotated[
 Grace = Annotated[
     float, typer.Option(metavar="SECONDS", help="What running children have after Ctrl-C.")
 ]
-MaxHours = Annotated[float | None, typer.Option(help="Start no child after that long.")]
+MaxHours = Annotated[
+    float | None,
+    typer.Option(
+        help="Start no child after that long, or after half of it where a final training follows."
+    ),
+]
 
 # Of a run for several objectives.
 TrialFlag = Annotated[
