@@ -170,9 +170,10 @@ def _recoloured(pixels: Tensor, kind: int, level: Tensor, factor: Tensor) -> Ten
     """Images after one operation; ``level`` and ``factor`` are ``(images, 1, 1, 1)``."""
     if kind == BRIGHTNESS:
         return pixels * factor
+    alone = pixels.flatten(0, 1)[:, None]  # each channel, as any number of them is taken
     if kind == AUTOCONTRAST:
-        stretched: Tensor = transforms.autocontrast(pixels)
-        return stretched
+        stretched: Tensor = transforms.autocontrast(alone)
+        return stretched.view_as(pixels)
     if kind == EQUALIZE:
         levels: Tensor = transforms.equalize(torch.round(pixels * 255).to(torch.uint8))
         return levels.to(torch.float32) / 255
@@ -189,7 +190,7 @@ def _recoloured(pixels: Tensor, kind: int, level: Tensor, factor: Tensor) -> Ten
         grey = transforms.rgb_to_grayscale(pixels) if colours else pixels
         plain = grey.mean(dim=(1, 2, 3), keepdim=True)
     else:
-        plain = transforms.adjust_sharpness(pixels, 0.0)
+        plain = transforms.adjust_sharpness(alone, 0.0).view_as(pixels)
     return torch.lerp(plain, pixels, factor)
 
 

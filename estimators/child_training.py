@@ -204,11 +204,19 @@ class ChildTraining:
                 first, last = int(part[0]), int(part[-1]) + 1
                 if choice is not None:
                     choose_paths(self._model, choice.of_images(first, last))
-                share = (last - first) / len(chosen)
+                share = self._share(labels[first:last], labels)
                 total += self._backward(images[first:last], labels[first:last], share)
             self._optimizer.step()
         if not math.isfinite(float(total)):
             raise EvaluationError(f"the loss became {float(total)} by step {end}", cause="nan")
+
+    def _share(self, part: Tensor, batch: Tensor) -> float:
+        """What some images of a batch, by their labels, count in its loss."""
+        if self._parts == 1:
+            return 1.0
+        if self._weights is None:
+            return len(part) / len(batch)
+        return float(self._weights[part].sum() / self._weights[batch].sum())
 
     def _backward(self, images: Tensor, labels: Tensor, share: float) -> Tensor:
         """Add the gradients of a share of a batch; what it adds to the batch's loss."""

@@ -4,7 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import final
 
 import numpy as np
@@ -164,11 +164,11 @@ class FullTraining:
         """Metrics of the averaged weights on validation images; empty if they are trained on.
 
         Raises:
-            EvaluationError: If one is not finite.
+            EvaluationError: If one is not finite, or the device has no room.
         """
         if self._validation is None:
             return {}
-        with self._alone():
+        with self._alone(), _in_memory():
             model = self._averaged()
             metrics = measure(
                 model, self._validation, self._task, graph=self._graph, device=self._device
@@ -179,8 +179,12 @@ class FullTraining:
         return metrics
 
     def weights(self) -> dict[str, Tensor]:
-        """State dict of the averaged weights, on the CPU, in the plain layout."""
-        with self._alone():
+        """State dict of the averaged weights, on the CPU, in the plain layout.
+
+        Raises:
+            EvaluationError: If the device has no room.
+        """
+        with self._alone(), _in_memory():
             return _on_cpu(self._averaged().state_dict())
 
     def snapshot(self) -> Snapshot:
@@ -247,10 +251,8 @@ class FullTraining:
                 step = self._timed(PACE_STEPS, time.monotonic) / PACE_STEPS
             few = Split(self._images[:PACE_IMAGES], self._labels[:PACE_IMAGES])
             begin = time.monotonic()
-            try:
+            with _in_memory():
                 scored(self._model, few, graph=self._graph, device=self._device)
-            except torch.OutOfMemoryError as error:
-                raise EvaluationError(str(error), cause="oom_device") from error
             image = (time.monotonic() - begin) / len(few)
         images = 0 if self._validation is None else len(self._validation)
         images += min(STATISTICS_BATCHES, self._batches) * self._batch
@@ -333,6 +335,15 @@ class FullTraining:
             for number in range(min(STATISTICS_BATCHES, self._batches)):
                 model(resized(self._images[self._order(number)], self._size))
         return model.eval()
+
+
+@contextmanager
+def _in_memory() -> Iterator[None]:
+    """Inside, what the device has no room for is a failure of the training."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise EvaluationError(str(error), cause="oom_device") from error
 
 
 def _layer(node: Node) -> nn.Module | None:

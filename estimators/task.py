@@ -139,8 +139,18 @@ class Classification(Task):
         *,
         smoothing: float = 0.0,
     ) -> Tensor:
-        """Cross entropy in nats; smoothed labels as in arXiv:1512.00567, section 7."""
-        return functional.cross_entropy(outputs, targets, weight=weights, label_smoothing=smoothing)
+        """Cross entropy in nats, its mean over images; smoothed labels as in arXiv:1512.00567, 7.
+
+        Weights are of images, by their class. So they do not move what a smoothed label asks for,
+        as PyTorch's do, which weight each class that a label is spread over.
+        """
+        if weights is None:
+            return functional.cross_entropy(outputs, targets, label_smoothing=smoothing)
+        each = functional.cross_entropy(
+            outputs, targets, label_smoothing=smoothing, reduction="none"
+        )
+        of_images = weights[targets]
+        return (of_images * each).sum() / of_images.sum()
 
     def balanced(self, targets: Tensor) -> Tensor:
         """``(num_classes,)``: images / (classes x images of the class), 1 on average.

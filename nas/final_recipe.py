@@ -17,6 +17,7 @@ from nas.errors import usage_error
 from nas.halving import cost_share
 from nas.plan import AUTO, OFF, Plan
 
+USUAL = AUTO  # --final-training, unless the user says otherwise
 TIMES = 10  # passes over the images for each epoch of a child, at least
 MOST_IMAGES = 1_000_000  # that these see in all
 SHARE = 0.25  # of all images that the search's children see, at least
@@ -42,7 +43,7 @@ def final_recipe(
     Raises:
         NasError: If the choice or an option of the recipe cannot be used (exit code 2).
     """
-    wanted = AUTO if configuration.final_training is None else configuration.final_training
+    wanted = USUAL if configuration.final_training is None else configuration.final_training
     if wanted not in {AUTO, OFF}:
         raise usage_error(f"--final-training must be auto or off, got {wanted[:40]!r}")
     options = configuration.settings.get("train", {})

@@ -154,7 +154,8 @@ class FinalTraining:
             message=result.message if isinstance(result, Failure) else "",
             seconds=round(outcome.seconds, 6),
         )
-        checkpoint_of(self._folder, who).unlink(missing_ok=True)
         self._done = True
         self._failure = result if isinstance(result, Failure) else None
+        if self._failure is None or not self._failure.is_lost:  # the next session goes on from it
+            checkpoint_of(self._folder, who).unlink(missing_ok=True)
         return []

@@ -131,7 +131,8 @@ class Finale:
         for title, failure in stage.failures:
             self._progress.failed(title, failure)
         if rivalry.unscored():
-            self._progress.notice(f"{_COMPARISON} left out: {reason}; nas resume does it")
+            cause = reason or "their workers were lost"
+            self._progress.notice(f"{_COMPARISON} left out: {cause}; nas resume does it")
             return
         scores = [f"{name} {score:.4f}" for name, score in rivalry.scores().items()]
         metric = self._plan.verdict.metric

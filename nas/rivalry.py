@@ -1,5 +1,6 @@
 """How far a run is in comparing its winner with published networks."""
 
+import math
 import sys
 import zlib
 from collections import Counter
@@ -99,7 +100,11 @@ class Rivalry:
                 for one, latency in found
             ],
         )
-        return [self._text(), *(f"{one.name} is not compared: {ms:.3g} ms" for one, ms in slow)]
+        lines = [self._text()]
+        for one, ms in slow:
+            cause = f"{ms:.3g} ms" if ms < math.inf else f"{device} cannot compute it"
+            lines.append(f"{one.name} is not compared: {cause}")
+        return lines
 
     def _others(self, networks: Sequence[Rival]) -> list[Rival]:
         """Those that are another network than the winner."""
@@ -153,10 +158,15 @@ class Rivalry:
         return found
 
     def unscored(self) -> list[Rival]:
-        """Those that have to be trained as a child is before the best of them is known."""
-        known, names = self._record.readings, self.latencies
-        missing = {name for name in names if (name, RIVAL_SCORE) not in known}
-        if len(names) < 2 or not missing:
+        """Those that have to be trained as a child is before the best of them is known.
+
+        One whose worker was lost is passed over, unless there is none with a score.
+        """
+        known = {name: self._record.readings.get((name, RIVAL_SCORE)) for name in self.latencies}
+        missing = {name for name, one in known.items() if one is None}
+        if not missing and not self.scores():
+            missing = {name for name, one in known.items() if one and one.failed in LOST}
+        if len(known) < 2 or not missing:
             return []
         return [one for one in self.rivals() if one.name in missing]
 

@@ -173,6 +173,7 @@ def work(order: Order, folder: Path) -> dict[str, Any]:
     recipe, of = _begun(order, folder)
     if (folder / SUMMARY).exists() and (folder / BEST / ARCHITECTURE).exists():
         document: dict[str, Any] = read_json(folder / SUMMARY, what="summary")
+        (folder / CHECKPOINT).unlink(missing_ok=True)
         return document
     task = Classification(len(order.images.classes))
     fit = FullTraining(

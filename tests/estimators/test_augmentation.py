@@ -62,7 +62,7 @@ def test_a_rectangle_is_erased_from_the_share_of_images_asked_for() -> None:
     assert torch.allclose(found[~black], pixels[~black], atol=1e-5)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_trivial_augment_stays_within_pixels_and_treats_each_image_alone(channels: int) -> None:
     pixels = images(1, channels).expand(200, -1, -1, -1)
     mean, std = MEAN * channels, STD * channels

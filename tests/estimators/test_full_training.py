@@ -285,6 +285,19 @@ def test_batches_that_do_not_fit_the_device_are_cut(monkeypatch: pytest.MonkeyPa
     assert fit.snapshot().parts == 4
 
 
+def test_a_device_without_room_for_the_averaged_network_has_a_cause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(self: FullTraining) -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(FullTraining, "_averaged", full)
+    for answer in (training().validate, training().weights):
+        with pytest.raises(EvaluationError, match="no room") as caught:
+            answer()
+        assert caught.value.cause == "oom_device"
+
+
 def test_a_diverging_training_is_told() -> None:
     fit = training()
     with torch.no_grad():

@@ -75,3 +75,12 @@ def test_balanced_weights_are_those_of_scikit_learn_and_classes_count_the_same()
     weighted = task.loss(scores, targets, weights)
     assert float(weighted) == pytest.approx(sum(classes) / 3, rel=1e-6)
     assert float(task.loss(scores, targets)) == pytest.approx(float(one_by_one.mean()), rel=1e-6)
+
+
+def test_weights_of_classes_do_not_move_what_a_smoothed_label_asks_for() -> None:
+    task, targets = Classification(3), torch.tensor([0] * 96 + [1] * 3 + [2])
+    wanted = torch.full((3, 3), 0.1 / 3) + 0.9 * torch.eye(3)
+    scores = wanted.log()[targets].requires_grad_()
+    task.loss(scores, targets, task.balanced(targets), smoothing=0.1).backward()
+    assert scores.grad is not None
+    assert float(scores.grad.abs().max()) < 1e-6  # where the loss is least

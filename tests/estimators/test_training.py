@@ -547,11 +547,13 @@ def test_a_batch_of_three_images_is_not_halved(crowd: Crowd) -> None:
     assert seen == [3]
 
 
-def test_halves_of_unequal_size_add_up_to_the_gradient_of_the_batch() -> None:
+@pytest.mark.parametrize("class_weights", ["none", "balanced"])
+def test_halves_of_unequal_size_add_up_to_the_gradient_of_the_batch(class_weights: str) -> None:
     graph = fractal_without_norm()
     gradients = []
+    assert len(set(torch.bincount(DATA.train.labels).tolist())) > 1
     for parts in (1, 2):
-        training = prepared(batch_size=15)
+        training = prepared(batch_size=15, class_weights=class_weights)
         child = ChildTraining(graph, *training._ready(), seed=0, device="cpu", parts=parts)
         child._train(0, 1, 1.0)
         gradients.append([parameter.grad for parameter in child._model.parameters()])

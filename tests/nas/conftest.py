@@ -11,6 +11,7 @@ from estimators.data import ImageData
 from estimators.estimator import Checkpoint, Estimator, Evaluation, Report
 from estimators.task import Task
 from nas import api, final_recipe
+from nas.plan import OFF
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import Classifier, ConvNormAct
 from search_spaces.genome import Decision, Genome, Genotype
@@ -68,9 +69,9 @@ class Cheap(Estimator):
 @pytest.fixture(autouse=True, scope="session")
 def _no_final_training() -> Iterator[None]:
     """Searches of tests end without a final training unless they ask for one."""
-    usual, final_recipe.FINAL_TRAINING = final_recipe.FINAL_TRAINING, "off"
+    usual, final_recipe.USUAL = final_recipe.USUAL, OFF
     yield
-    final_recipe.FINAL_TRAINING = usual
+    final_recipe.USUAL = usual
 
 
 class Finished(NamedTuple):

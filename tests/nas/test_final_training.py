@@ -27,12 +27,14 @@ from nas.configuration import Configuration
 from nas.errors import NasError
 from nas.execution import Execution
 from nas.final_recipe import recipe_after
-from nas.final_training import checkpoint_of
-from nas.journal import read_events
+from nas.final_training import Contender, FinalTraining, checkpoint_of
+from nas.journal import Journal, read_events
 from nas.preparation import prepare
 from nas.progress import Lines
 from nas.readings import FULL
+from nas.workers import Failure, Outcome
 from search_spaces.architecture import lower
+from search_spaces.reference import REFERENCES
 from search_spaces.space import SearchSpace
 from search_spaces.strict_json import loads
 
@@ -357,6 +359,23 @@ def trained(monkeypatch: pytest.MonkeyPatch, *, until: int | None) -> list[int]:
 
     monkeypatch.setattr(FullTraining, "passes", watched)
     return seen
+
+
+@pytest.mark.parametrize(("cause", "stays"), [("worker_died", True), ("nan", False)])
+def test_what_a_lost_worker_had_reached_is_kept(cause: str, *, stays: bool, tmp_path: Path) -> None:
+    (tmp_path / "trials").mkdir()
+    graph = lower(REFERENCES["resnet20"]())
+    place = checkpoint_of(tmp_path, 7)
+    place.write_bytes(b"of some epochs")
+    with Journal(tmp_path / "events.jsonl") as journal:
+        stage = FinalTraining(
+            Contender(7, graph, 1), recipe={"epochs": 9}, journal=journal, folder=tmp_path
+        )
+        while not stage.over:
+            assert stage.next_job() is not None
+            stage.settle(Outcome(0, Failure(cause, "it was killed", ""), 1.0))
+    assert stage.failure is not None
+    assert place.exists() == stays
 
 
 def test_it_goes_on_from_its_checkpoint_to_the_same_weights(

@@ -628,43 +628,74 @@ def test_a_winner_that_is_a_published_network_is_not_compared_with_itself(
 
 
 class Unreliable(InProcessWorkers):
-    """Loses every job of a published network."""
+    """Loses the jobs of some published networks."""
+
+    lost: frozenset[int] = frozenset()  # keys of the jobs
 
     def wait(self, timeout: float) -> Outcome | None:
         outcome = super().wait(timeout)
-        if outcome is not None and isinstance(self._estimator, Training) and self.lost:
+        if outcome is not None and outcome.key in self.lost:
             return replace(outcome, result=Failure("worker_died", "it was killed", ""))
         return outcome
 
-    lost = False
+
+@pytest.fixture
+def lose(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Two published networks; loses the first training of some, by their number."""
+    world.publish(TWO)
+    monkeypatch.setattr("nas.execution.InProcessWorkers", Unreliable)
+    score = Finale._score
+    keys = frozenset[int]()
+
+    def lose(*lost: int) -> None:
+        nonlocal keys
+        keys = frozenset(lost)
+
+    def scored(finale: Finale, *arguments: Any) -> None:
+        Unreliable.lost = keys
+        try:
+            score(finale, *arguments)
+        finally:
+            Unreliable.lost = frozenset()
+
+    monkeypatch.setattr(Finale, "_score", scored)
+    yield lose
+    Unreliable.lost = frozenset()
 
 
 def test_one_whose_worker_dies_again_and_again_is_passed_over_and_told(
     search: Callable[..., nas.Result],
-    world: World,
+    lose: Callable[..., None],
     mini: type[SearchSpace],
     images: Data,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    world.publish(TWO)
-    monkeypatch.setattr("nas.execution.InProcessWorkers", Unreliable)
-    score = Finale._score
-
-    def lose(finale: Finale, *arguments: Any) -> None:
-        Unreliable.lost = True
-        try:
-            score(finale, *arguments)
-        finally:
-            Unreliable.lost = False
-
-    monkeypatch.setattr(Finale, "_score", lose)
+    lose(0)
     result = search(progress=Lines())
     assert "wide, a published network failed: worker_died" in capsys.readouterr().err
-    assert result.reference is None
+    assert result.reference is not None
+    assert result.reference.trained.name == "middling"
     before = (result.folder / "events.jsonl").read_bytes()
     resumed(result.folder, mini, images)
     assert (result.folder / "events.jsonl").read_bytes() == before
+
+
+def test_where_all_workers_died_the_comparison_is_left_to_the_next_session(
+    search: Callable[..., nas.Result],
+    lose: Callable[..., None],
+    mini: type[SearchSpace],
+    images: Data,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lose(0, 1)
+    result = search(progress=Lines())
+    said = capsys.readouterr().err
+    assert "left out: their workers were lost; nas resume does it" in said
+    assert result.reference is None
+    lose()
+    again = resumed(result.folder, mini, images)
+    assert again.reference is not None
+    assert again.reference.trained.name == "wide"
 
 
 def test_a_journal_that_names_no_published_network_is_damaged(
