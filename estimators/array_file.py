@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from estimators.data import ImageData, Pixels, assemble, pixels_of, stored, targets_of
 from estimators.examples import resize
-from estimators.memory import BYTES, check_fits
+from estimators.memory import BYTES, check_bytes, check_fits
 from estimators.pixel_store import LARGE
 from estimators.splits import SPLIT_WORDS, SPLITS, partition, undivided
 
@@ -51,7 +51,7 @@ def _arrays(
             length = sum(member.file_size for member in archive.infolist())
             # With two copies at least, of what is not made into floats.
             kept = length >= LARGE and image_size is None
-            check_fits(length, 1, 1, 1, each=3 if kept else BYTES)
+            check_bytes(length * (3 if kept else BYTES), f"arrays of {length:,} bytes")
         with np.load(file, allow_pickle=False) as archive:
             found = {name: archive[name] for name in archive.files}
     except ValueError as error:

@@ -1,6 +1,7 @@
 """Labelled images as tensors, split into training, validation and test."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from estimators.duplicates import duplicates
 from estimators.lazy_images import Images, LazyImages
+from estimators.memory import check_fits
 from estimators.pixel_store import PixelStore, is_large
 from estimators.splits import LEAST, Parts, Positions, partition
 
@@ -103,10 +105,14 @@ def from_arrays(
         classes: Name of each class; by default the numbers.
 
     Raises:
-        ValueError: If shapes, types or ranges are others, or a class is too small to split.
+        ValueError: If shapes, types or ranges are others, a class is too small to split, or the
+            images do not fit into memory.
     """
-    store = stored([np.asarray(images)])
-    pixels = pixels_of(np.asarray(images)) if store is None else store
+    values = np.asarray(images)
+    store = stored([values])
+    if store is None and values.ndim in {3, 4}:
+        check_fits(len(values), math.prod(values.shape[3:]), *values.shape[1:3])
+    pixels = pixels_of(values) if store is None else store
     targets, names = targets_of(np.asarray(labels), len(pixels), classes)
     return assemble(pixels, targets, partition(targets, names), name=name, classes=names)
 

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from decimal import Decimal, InvalidOperation
 from hashlib import blake2b
 from pathlib import Path
 
@@ -45,7 +47,8 @@ def read_examples(
 ) -> ImageData:
     """The images of one size, split and normalised, in memory or, if large, in a file of the cache.
 
-    Grey if every file is, else red, green and blue; classes are in the order of their names.
+    Grey if every file is, else red, green and blue; classes are in the order of their names, or of
+    the numbers that a CSV file has for all of them.
 
     Args:
         examples: What there is; either all have a split or none.
@@ -63,7 +66,7 @@ def read_examples(
     named = [example.group for example in examples if example.group is not None]
     groups = np.array(named) if named else None
     try:
-        classes = _classes(examples, least=1 if whole else 2)
+        classes = _classes(examples, least=1 if whole else 2, named=is_folder(source))
         place_of = {name: place for place, name in enumerate(classes)}
         targets = np.array([place_of[example.label] for example in examples], dtype=np.int64)
         given = np.array(splits, dtype=np.int64) if splits else None
@@ -86,8 +89,11 @@ def read_examples(
         raise ValueError(f"{source}: {error}") from error
     if groups is None or whole:
         return data
-    _, numbers = np.unique(groups[np.concatenate(parts[:2])], return_inverse=True)
-    return replace(data, groups=numbers.astype(np.int64))
+    _, found = np.unique(groups[np.concatenate(parts[:2])], return_inverse=True)
+    numbers = found.astype(np.int64)
+    state = blake2b(data.fingerprint.encode(), digest_size=16)
+    state.update(numbers.astype("<i8").data)  # folds are cut by them
+    return replace(data, groups=numbers, fingerprint=state.hexdigest())
 
 
 def _pixels(paths: Sequence[Path], channels: int, size: tuple[int, int]) -> Pixels:
@@ -142,13 +148,16 @@ def _header(path: Path) -> Header:
     return read_header(path)
 
 
-def _classes(examples: Sequence[Example], *, least: int) -> list[str]:
-    """Names of the classes.
+def _classes(examples: Sequence[Example], *, least: int, named: bool) -> list[str]:
+    """Names of the classes in their order: of numbers by value, unless they are ``named``.
 
     Raises:
         ValueError: If there are fewer than ``least``, or a name is no text.
     """
     classes = sorted({example.label for example in examples})
+    if not named:
+        with suppress(InvalidOperation):
+            classes = sorted(classes, key=Decimal)
     if len(classes) < least:
         known = ", ".join(classes) or "none"
         raise ValueError(f"there must be at least {least} classes, got {known}")

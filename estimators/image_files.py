@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 MAX_PIXELS = 64 * 2**20
 # Formats with decoders of Pillow's own kind: none that starts another program.
@@ -16,7 +16,18 @@ FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _WHITE = 255
-_ORIENTATION = 0x0112  # tag of EXIF; from 5 on width and height change places
+_ORIENTATION = 0x0112  # tag of EXIF
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_FROM_5_ON = frozenset(list(_TURNS.values())[3:])  # width and height change places
+_EXIF_OF_PNG = frozenset({"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +56,7 @@ def read_header(path: Path) -> Header:
         ValueError: As for ``read_image``, as far as the header shows it.
     """
     with _opened(path) as image:
-        turned = image.getexif().get(_ORIENTATION, 1) in {5, 6, 7, 8}
-        sides = image.size if turned else (image.height, image.width)
+        sides = image.size if _turn(image) in _FROM_5_ON else (image.height, image.width)
         return Header(*sides, grey=image.mode in {"1", "L", "LA"} or image.mode.startswith("I"))
 
 
@@ -94,10 +104,11 @@ def pixels_of_image(image: Image.Image) -> NDArray[np.float32]:
 def _opened(path: Path) -> Iterator[Image.Image]:
     """The image in a file, not decoded yet; whatever goes wrong is told with the file's name."""
     try:
-        with warnings.catch_warnings(), Image.open(path, formats=FORMATS) as image:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on oddities that a reader of scores cannot mend
-            _check(image)
-            yield image
+            with Image.open(path, formats=FORMATS) as image:
+                _check(image)
+                yield image
     except _RefusedError as error:
         raise ValueError(f"{path}: {error}") from error
     except UnidentifiedImageError as error:
@@ -124,8 +135,21 @@ def _check(image: Image.Image) -> None:
         raise _RefusedError("must hold whole numbers, got floats")
 
 
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """How an image that is not decoded yet is to be turned by its EXIF data; None for not at all.
+
+    TIFF is turned by Pillow. Of PNG what lies behind the pixels is not looked for, as Pillow would
+    decode these.
+    """
+    behind = image.format == "PNG" and not _EXIF_OF_PNG & image.info.keys()
+    if image.format == "TIFF" or behind:
+        return None
+    return _TURNS.get(image.getexif().get(_ORIENTATION))
+
+
 def _pixels(image: Image.Image, channels: int) -> NDArray[np.float32]:
-    turned = ImageOps.exif_transpose(image)
+    turn = _turn(image)
+    turned = image if turn is None else image.transpose(turn)
     if turned.mode in {"CMYK", "LAB", "HSV", "YCbCr"}:
         turned = turned.convert("RGB")
     if turned.mode.startswith("I"):

@@ -23,12 +23,26 @@ def check_fits(count: int, channels: int, height: int, width: int, *, each: int 
     Raises:
         ValueError: If they do not.
     """
+    check_bytes(
+        count * channels * height * width * each, f"{count:,} of {channels}x{height}x{width}"
+    )
+
+
+def check_bytes(needed: int, what: str) -> None:
+    """Refuse images that need so many bytes, unless they fit into ``SHARE`` of the free memory.
+
+    Args:
+        needed: While they are read.
+        what: What needs them, for the eye.
+
+    Raises:
+        ValueError: If they do not.
+    """
     free = free_memory()
-    needed = count * channels * height * width * each
     if free is not None and needed > SHARE * free:
         raise ValueError(
             f"images must fit into {SHARE:.0%} of the free memory, {SHARE * free / 2**30:.3g} GiB, "
-            f"got {count:,} of {channels}x{height}x{width} that need {needed / 2**30:.3g} GiB; "
+            f"got {what} that need {needed / 2**30:.3g} GiB; "
             "choose a smaller --image-size or fewer images"
         )
 

@@ -35,7 +35,8 @@ def list_table(file: Path, group: str | None = None) -> list[Example]:
     for column in (_PATH, _LABEL, *([] if group is None else [group])):
         if column not in header:
             known = ", ".join(header)
-            raise ValueError(f"{file}: must have a column {column!r:.80}, got {known:.200}")
+            hint = "" if len(header) > 1 else "; values are divided by commas"
+            raise ValueError(f"{file}: must have a column {column!r:.80}, got {known:.200}{hint}")
     if group is None and _GROUP in header:
         group = _GROUP
     examples, seen = [], dict[Path, tuple[int, str]]()
@@ -86,10 +87,15 @@ def _example(folder: Path, row: dict[str, str], group: str | None, where: str) -
     for column in used:
         if not row[column]:
             raise ValueError(f"{where}: {column} must not be empty")
+        if column != _PATH and row[column][0] == row[column][-1] == '"':
+            raise ValueError(f"{where}: {column} must have no blank before its quotes")
     if "\0" in row[_PATH]:
         raise ValueError(f"{where}: path must not hold a NUL")
-    base = os.path.abspath(folder)  # noqa: PTH100 - links stay as they are named
-    path = Path(os.path.normpath(Path(base) / row[_PATH]))
+    base = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay as they are named
+    path = Path(os.path.normpath(base / row[_PATH]))
+    real = Path(os.path.realpath(folder))
+    if not path.is_relative_to(base) and path.is_relative_to(real):  # past a link
+        path = base / path.relative_to(real)
     if not path.is_relative_to(base):
         raise ValueError(f"{where}: path must lie in the folder of the CSV file, got {row[_PATH]}")
     if not os.path.lexists(path):
@@ -113,12 +119,14 @@ def _rows(file: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.reader(stream, strict=True)
             header = [name.strip() for name in next(reader, [])]
-            rows = [(reader.line_num, row) for row in reader if row]
+            lines = ((reader.line_num, row) for row in reader)
+            rows = [(line, row) for line, row in lines if len(row) > 1 or "".join(row).strip()]
     except OSError as error:
         raise ValueError(f"{file}: cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{file}: is no CSV file in UTF-8: {error}") from error
-    if len(set(header)) != len(header):
+    named = [name for name in header if name]  # spreadsheets leave columns without names
+    if len(set(named)) != len(named):
         raise ValueError(f"{file}: must name each column once, got {', '.join(header):.200}")
     for line, row in rows:
         if len(row) != len(header):

@@ -1,6 +1,7 @@
 """Image files of every kind, and what is no image."""
 
 import struct
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -154,3 +155,66 @@ def test_a_header_says_size_and_colours_without_the_pixels(tmp_path: Path) -> No
     (tmp_path / "cut.png").write_bytes(data[:20])
     with pytest.raises(ValueError, match=r"cut\.png: cannot be read"):
         read_header(tmp_path / "cut.png")
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tiff"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_header_says_the_size_of_what_is_read(
+    tmp_path: Path, ending: str, orientation: int
+) -> None:
+    if ending == "webp" and not features.check("webp"):
+        pytest.skip("this Pillow was built without WebP")
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = saved(COLOUR, tmp_path / f"turned.{ending}", exif=exif)
+    header = read_header(path)
+    found = read_image(path, 3)
+    assert found.shape == (3, header.height, header.width)
+    assert (header.height, header.width) == ((6, 4) if orientation > 4 else (4, 6))
+    if ending in {"png", "tiff"}:
+        plain = COLOUR.transpose(2, 0, 1) / 255
+        turns = {
+            1: plain,
+            2: plain[:, :, ::-1],
+            3: plain[:, ::-1, ::-1],
+            4: plain[:, ::-1],
+            5: plain.transpose(0, 2, 1),
+            6: np.rot90(plain, -1, (1, 2)),
+            7: np.rot90(plain, 2, (1, 2)).transpose(0, 2, 1),
+            8: np.rot90(plain, 1, (1, 2)),
+        }
+        assert np.allclose(found, turns[orientation])
+
+
+def test_the_header_of_a_png_is_read_without_its_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = saved(GREY, tmp_path / "a.png")
+
+    def load(self: ImageFile.ImageFile) -> None:
+        raise AssertionError("it was decoded")
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    assert read_header(path) == Header(4, 6, grey=True)
+
+
+def test_odd_exif_data_beside_the_orientation_do_not_matter(tmp_path: Path) -> None:
+    orientation = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
+    resolution = struct.pack("<HHI4s", 0x011A, 2, 4, b"wide")  # a text, not a number
+    entries = struct.pack("<H", 2) + orientation + resolution + struct.pack("<I", 0)
+    exif = b"Exif\0\0II*\0" + struct.pack("<I", 8) + entries
+    path = saved(COLOUR, tmp_path / "odd.jpg", exif=exif)
+    assert read_image(path, 3).shape == (3, 6, 4)
+
+
+def test_large_images_and_cut_exif_data_are_told_without_warnings(tmp_path: Path) -> None:
+    large = tmp_path / "large.png"
+    large.write_bytes(png(10_000, 9_999))  # Pillow warns from 89 megapixels on
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 1, "a maker of cameras"
+    cut = saved(COLOUR, tmp_path / "cut.jpg", exif=exif.tobytes()[:-12])
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert "at most 67,108,864 pixels" in refusal(large)
+        assert read_image(cut, 3).shape == (3, 4, 6)
+    assert told == []

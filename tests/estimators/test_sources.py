@@ -1,7 +1,9 @@
 """Images of a user's own: read as they are, or refused in one line that names the file."""
 
 import io
+import re
 import sys
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +15,11 @@ import torch
 from PIL import Image
 
 from estimators import memory
+from estimators.data import from_arrays
 from estimators.image_files import read_image
 from estimators.lazy_images import LazyImages
 from estimators.sources import read_path
+from nas.__main__ import main
 
 Damage = Callable[[Path], object]
 
@@ -85,6 +89,20 @@ def test_groups_of_a_table_stay_together(tmp_path: Path) -> None:
     assert read_path(file, group="patient").fingerprint != read_path(file).fingerprint
 
 
+def test_folds_follow_groups_so_the_fingerprint_does(tmp_path: Path) -> None:
+    file = table(tmp_path / "a")
+    lines = file.read_text().splitlines()[1:]
+    splits = ["train"] * 4 + ["val"] * 2 + ["test"] * 2
+    found = []
+    for together in (2, 4):  # of the first images, all in train
+        groups = [0 if at < together else at // 2 for at in range(16)]
+        rows = [f"{line},{splits[at % 8]},{groups[at]}" for at, line in enumerate(lines)]
+        file.write_text("\n".join(["path,label,split,group", *rows]))
+        found.append(read_path(file))
+    assert torch.equal(found[0].train.images, found[1].train.images)
+    assert found[0].fingerprint != found[1].fingerprint
+
+
 FOLDERS: dict[str, tuple[Damage, str]] = {
     "truncated": (lambda r: cut(r / "cat/3.png"), "cat/3.png: cannot be read"),
     "zero bytes": (
@@ -95,7 +113,7 @@ FOLDERS: dict[str, tuple[Damage, str]] = {
         lambda r: (r / "cat/a.jpg").write_text("hello"),
         "a.jpg: cannot be read: it is no PNG",
     ),
-    "a bomb": (lambda r: Image.new("1", (9000, 9000)).save(r / "cat/b.png"), "cat/b.png: must hav"),
+    "a bomb": (lambda r: Image.new("1", (9999, 9999)).save(r / "cat/b.png"), "cat/b.png: must hav"),
     "a link without end": (
         lambda r: (r / "cow").symlink_to("cow"),
         "cow: is a link that leads no",
@@ -121,6 +139,7 @@ ROWS = {
     "too many values": ("cat/1.png,cat,dog", "line 18: must have 2 values, got 3"),
     "a folder": ("cat,cat", "cat: is no file"),
     "blanks for a label": ("cat/1.png,  ", "line 18: label must not be empty"),
+    "quotes after a blank": ('cat/1.png, "cat"', "line 18: label must have no blank before its qu"),
 }
 X, Y = np.zeros((16, 6, 8), np.uint8), np.arange(16) % 2
 ARCHIVES: dict[str, tuple[dict[str, np.ndarray], str]] = {
@@ -155,26 +174,45 @@ def refused(path: Path, message: str, group: str | None = None) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", FOLDERS)
-def test_a_damaged_folder_is_refused(tmp_path: Path, kind: str) -> None:
+def damaged(root: Path, kind: str) -> tuple[Path, str]:
+    """A data set with a fault, and what is said of it."""
+    if kind in ARCHIVES:
+        arrays, message = ARCHIVES[kind]
+        return archive(root, **arrays), message
+    if kind in ROWS:
+        row, message = ROWS[kind]
+        file = table(root / "a")
+        file.write_text(file.read_text() + row + "\n")
+        return file, message
     damage, message = FOLDERS[kind]
-    root = folder(tmp_path / "a")
-    damage(root)
-    refused(root, message)
+    damage(folder(root / "a"))
+    return root / "a", message
 
 
-@pytest.mark.parametrize("kind", ROWS)
-def test_a_wrong_line_is_refused_by_its_number(tmp_path: Path, kind: str) -> None:
-    row, message = ROWS[kind]
-    file = table(tmp_path / "a")
-    file.write_text(file.read_text() + row + "\n")
-    refused(file, message)
+@pytest.mark.parametrize("kind", [*FOLDERS, *ROWS, *ARCHIVES])
+def test_what_is_damaged_is_refused_in_one_line_and_nothing_is_started(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, message = damaged(tmp_path, kind)
+    refused(path, message)
+    arguments = ["nas", "search", "--data", str(path), "--out", str(tmp_path / "run")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # as outside of tests
+        with pytest.raises(SystemExit) as ended:
+            main()
+    out, error = capsys.readouterr()
+    assert (ended.value.code, out) == (2, "")
+    assert len(error.splitlines()) == 1
+    assert re.search(message, error)
+    assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("kind", ARCHIVES)
-def test_a_wrong_archive_is_refused(tmp_path: Path, kind: str) -> None:
-    arrays, message = ARCHIVES[kind]
-    refused(archive(tmp_path, **arrays), message)
+def test_twenty_kinds_of_damage_have_messages_of_their_own() -> None:
+    assert (
+        len({message for _, message in [*FOLDERS.values(), *ROWS.values(), *ARCHIVES.values()]})
+        > 20
+    )
 
 
 def raw(path: Path, **members: bytes) -> Path:
@@ -341,6 +379,42 @@ def test_blanks_around_the_values_of_a_table_do_not_count(tmp_path: Path) -> Non
     spaced.write_text(spaced.read_text().replace(",cat\n", ", cat \n", 3))
     assert read_path(spaced).classes == ("cat", "dog")
     assert read_path(spaced).fingerprint == read_path(plain).fingerprint
+
+
+def test_what_spreadsheets_leave_behind_does_not_count(tmp_path: Path) -> None:
+    plain, file = table(tmp_path / "a"), table(tmp_path / "b", header="path,label,,", ends=",,")
+    file.write_text(file.read_text() + "   \n")
+    assert read_path(file).fingerprint == read_path(plain).fingerprint
+
+
+def test_values_that_are_divided_by_something_else_are_told(tmp_path: Path) -> None:
+    file = table(tmp_path / "a")
+    file.write_text(file.read_text().replace(",", ";"))
+    refused(file, "must have a column 'path', got path;label; values are divided by commas")
+
+
+def test_classes_with_numbers_are_in_their_order(tmp_path: Path) -> None:
+    file = table(tmp_path / "a")
+    file.write_text(file.read_text().replace(",cat\n", ",10\n").replace(",dog\n", ",2\n"))
+    assert read_path(file).classes == ("2", "10")
+
+
+def test_an_absolute_path_past_a_link_lies_in_the_folder(tmp_path: Path) -> None:
+    file = table(tmp_path / "a")
+    text = file.read_text().replace("cat/", f"{tmp_path.resolve()}/a/cat/")
+    file.write_text(text)
+    (tmp_path / "link").symlink_to("a")
+    direct, linked = read_path(file), read_path(tmp_path / "link" / "all.csv")
+    assert direct.fingerprint == linked.fingerprint
+
+
+def test_arrays_must_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.default_rng(0).random((16, 6, 8, 3))
+    monkeypatch.setattr(memory, "free_memory", lambda: 2 * 16 * 48 * 3 * 8)
+    assert from_arrays(pixels, Y).input_shape == (3, 6, 8)
+    monkeypatch.setattr(memory, "free_memory", lambda: 2 * 16 * 48 * 3 * 8 - 2)
+    with pytest.raises(ValueError, match="got 16 of 3x6x8 that need"):
+        from_arrays(pixels, Y)
 
 
 def test_what_may_not_be_looked_at_is_refused_by_name(

@@ -685,11 +685,11 @@ def test_where_all_workers_died_the_comparison_is_left_to_the_next_session(
     lose: Callable[..., None],
     mini: type[SearchSpace],
     images: Data,
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     lose(0, 1)
     result = search(progress=Lines())
-    said = capsys.readouterr().err
+    said = capfd.readouterr().err
     assert "left out: their workers were lost; nas resume does it" in said
     assert result.reference is None
     lose()
