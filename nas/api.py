@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from estimators.estimator import Estimator
 from nas.audit.sample import SAMPLE, drawn
@@ -12,23 +12,21 @@ from nas.configuration import Configuration, of_run
 from nas.datasets import Data, options
 from nas.device import resolve_device
 from nas.errors import NasError, usage_error
-from nas.execution import Execution, ray_for
+from nas.execution import Count, check_workers, execution_of, ray_for
 from nas.images import images_of
 from nas.interrupts import Interrupted, Interrupts
 from nas.loading import load
 from nas.lock import RunLock
 from nas.plan import LEAST_AUDITED
-from nas.preparation import Prepared, prepare
+from nas.preparation import prepare, reopened
 from nas.progress import Progress, Silent
 from nas.result import Result
 from nas.run_folder import (
     RUN,
     AuditSize,
-    RunRecord,
     check_free,
     check_plain,
     create,
-    differences,
     read_record,
     write_json,
 )
@@ -40,8 +38,6 @@ from search_spaces.space import SearchSpace
 from strategies.strategy import Strategy
 
 __all__ = ["AuditSize", "Result", "load", "resume", "search", "train", "transfer"]
-
-Count = int | Literal["auto"]
 
 
 def search(  # noqa: PLR0913 - the options of the command line, by name
@@ -398,30 +394,6 @@ def train(  # noqa: PLR0913 - the options of the command line, by name
             raise Interrupted(error.number, text) from error
 
 
-def reopened(
-    folder: Path, run: RunRecord, configuration: Configuration, *, elsewhere: bool
-) -> Prepared:
-    """All that a run needs that was begun before.
-
-    Args:
-        folder: Its folder.
-        run: Its ``run.json``.
-        configuration: What it says, from ``of_run``.
-        elsewhere: As for ``prepare``.
-
-    Raises:
-        NasError: As ``prepare``, and if the configuration is another one now (exit code 4).
-    """
-    prepared = prepare(configuration, elsewhere=elsewhere)
-    unequal = differences(run, prepared.run)
-    if unequal:
-        raise NasError(
-            f"run: {folder} was begun with another configuration: {'; '.join(unequal)}",
-            exit_code=4,
-        )
-    return prepared
-
-
 def _work(session: Session, folder: Path) -> Result:
     """Work to the end.
 
@@ -433,55 +405,3 @@ def _work(session: Session, folder: Path) -> Result:
     except Interrupted as error:
         text = f"stopped by {error.name}; go on with: nas resume {folder}"
         raise Interrupted(error.number, text) from error
-
-
-def check_workers(execution: Execution, address: str | None) -> None:
-    """Refuse what has no meaning without workers.
-
-    Raises:
-        NasError: Then (exit code 2).
-    """
-    for flag, value in (
-        ("--address", address),
-        ("--gpus-per-child", execution.gpus_per_child),
-        ("--child-timeout", execution.child_timeout),
-    ):
-        if execution.workers == 0 and value:
-            raise usage_error(f"{flag} needs a worker; --workers 0 trains in this process")
-
-
-def execution_of(
-    *,
-    workers: Count,
-    gpus_per_child: float | None,
-    child_timeout: float | None,
-    grace: float,
-    max_hours: float | None,
-    study: bool,
-) -> Execution:
-    """The execution that a user asks for.
-
-    Raises:
-        NasError: If a value is out of range (exit code 2).
-    """
-    if workers != "auto" and (isinstance(workers, bool | str) or workers < 0):
-        raise usage_error(f"--workers must be auto or at least 0, got {workers!r}")
-    if gpus_per_child is not None and not (
-        0 <= gpus_per_child <= 1 or (gpus_per_child > 1 and gpus_per_child == int(gpus_per_child))
-    ):
-        raise usage_error(
-            f"--gpus-per-child must be from 0 to 1, or a whole number, got {gpus_per_child}"
-        )
-    for flag, value in (("--child-timeout", child_timeout), ("--max-hours", max_hours)):
-        if value is not None and not 0 < value < math.inf:
-            raise usage_error(f"{flag} must be above 0 and finite, got {value}")
-    if not 0 <= grace < math.inf:
-        raise usage_error(f"--grace must be at least 0 and finite, got {grace}")
-    return Execution(
-        None if workers == "auto" else int(workers),
-        gpus_per_child,
-        child_timeout,
-        grace,
-        max_hours,
-        study,
-    )

@@ -1,18 +1,23 @@
 """How a session of a run is carried out: on how many workers, and where."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Literal, final
 
 from estimators.determinism import cpus
 from estimators.estimator import Estimator
+from nas.errors import usage_error
 from nas.interrupts import Interrupts
 from nas.preparation import Prepared
 from nas.workers import InProcessWorkers, Workers
 
 if TYPE_CHECKING:
     from nas.ray_session import RaySession
+
+
+Count = int | Literal["auto"]
 
 
 @final
@@ -51,6 +56,58 @@ class Execution:
     def gpus(self, device: str) -> float:
         """Cards that each worker reserves on a device."""
         return float(device == "cuda") if self.gpus_per_child is None else self.gpus_per_child
+
+
+def execution_of(
+    *,
+    workers: Count,
+    gpus_per_child: float | None,
+    child_timeout: float | None,
+    grace: float,
+    max_hours: float | None,
+    study: bool,
+) -> Execution:
+    """The execution that a user asks for.
+
+    Raises:
+        NasError: If a value is out of range (exit code 2).
+    """
+    if workers != "auto" and (isinstance(workers, bool | str) or workers < 0):
+        raise usage_error(f"--workers must be auto or at least 0, got {workers!r}")
+    if gpus_per_child is not None and not (
+        0 <= gpus_per_child <= 1 or (gpus_per_child > 1 and gpus_per_child == int(gpus_per_child))
+    ):
+        raise usage_error(
+            f"--gpus-per-child must be from 0 to 1, or a whole number, got {gpus_per_child}"
+        )
+    for flag, value in (("--child-timeout", child_timeout), ("--max-hours", max_hours)):
+        if value is not None and not 0 < value < math.inf:
+            raise usage_error(f"{flag} must be above 0 and finite, got {value}")
+    if not 0 <= grace < math.inf:
+        raise usage_error(f"--grace must be at least 0 and finite, got {grace}")
+    return Execution(
+        None if workers == "auto" else int(workers),
+        gpus_per_child,
+        child_timeout,
+        grace,
+        max_hours,
+        study,
+    )
+
+
+def check_workers(execution: Execution, address: str | None) -> None:
+    """Refuse what has no meaning without workers.
+
+    Raises:
+        NasError: Then (exit code 2).
+    """
+    for flag, value in (
+        ("--address", address),
+        ("--gpus-per-child", execution.gpus_per_child),
+        ("--child-timeout", execution.child_timeout),
+    ):
+        if execution.workers == 0 and value:
+            raise usage_error(f"{flag} needs a worker; --workers 0 trains in this process")
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """From what a user asks for to everything a run needs, checked before anything starts."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import final
 
 from estimators.data import ImageData
@@ -14,7 +15,7 @@ from nas.configuration import Configuration
 from nas.construction import construct, make_estimator, make_space, prepare_estimator, target_of
 from nas.datasets import recorded
 from nas.device import check_device, resolve_device
-from nas.errors import usage_error
+from nas.errors import NasError, usage_error
 from nas.final_recipe import final_recipe
 from nas.halving import chosen_rungs
 from nas.images import images_of
@@ -22,7 +23,7 @@ from nas.limits import Limits, Objective
 from nas.objectives import objectives_of
 from nas.plan import AUTO, FRESH_SEEDS, OFF, PREFLIGHT, Plan, finalists_of, rng_of
 from nas.rivals import chosen_references
-from nas.run_folder import Beside, Derived, RunRecord, Settings, versions
+from nas.run_folder import Beside, Derived, RunRecord, Settings, differences, versions
 from nas.scales import cost_scales, scaled, scales
 from nas.screening import Screen, proposals_looked_at
 from nas.untrained import (
@@ -203,6 +204,30 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
         screen=screen,
         untrained=features,
     )
+
+
+def reopened(
+    folder: Path, run: RunRecord, configuration: Configuration, *, elsewhere: bool
+) -> Prepared:
+    """All that a run needs that was begun before.
+
+    Args:
+        folder: Its folder.
+        run: Its ``run.json``.
+        configuration: What it says, from ``of_run``.
+        elsewhere: As for ``prepare``.
+
+    Raises:
+        NasError: As ``prepare``, and if the configuration is another one now (exit code 4).
+    """
+    prepared = prepare(configuration, elsewhere=elsewhere)
+    unequal = differences(run, prepared.run)
+    if unequal:
+        raise NasError(
+            f"run: {folder} was begun with another configuration: {'; '.join(unequal)}",
+            exit_code=4,
+        )
+    return prepared
 
 
 def _run_record(

@@ -4,16 +4,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nas.api import Count, check_workers, execution_of, reopened
 from nas.audit.auditing import Order, audited
 from nas.configuration import of_run
 from nas.datasets import Data, options
 from nas.errors import usage_error
-from nas.execution import ray_for
+from nas.execution import Count, check_workers, execution_of, ray_for
 from nas.interrupts import Interrupted, Interrupts
 from nas.journal import Journal
 from nas.lock import RunLock
 from nas.plan import LEAST_AUDITED
+from nas.preparation import reopened
 from nas.run_folder import EVENTS, check_plain, read_record
 from nas.status import read
 
