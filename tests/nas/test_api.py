@@ -20,9 +20,11 @@ from estimators.estimator import Checkpoint, Estimator, Evaluation, EvaluationEr
 from estimators.task import Classification, Task
 from estimators.training import Training
 from nas import api, ending, plugins
+from nas.configuration import Configuration
 from nas.errors import NasError
 from nas.events import check_event
 from nas.journal import read_events
+from nas.preparation import prepare
 from nas.result import TestFigures
 from nas.run_folder import RunRecord
 from search_spaces.architecture import Architecture
@@ -493,8 +495,7 @@ def test_a_final_training_that_diverges_is_one_line(
 def test_a_latency_that_nothing_keeps_is_told_with_the_lowest_there_is(
     mini: type[SearchSpace], images: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nas.engine.latency_ms", lambda *_, **__: 7.25)
-    monkeypatch.setattr("nas.engine.build", lambda graph: None)
+    monkeypatch.setattr("nas.engine.network_latency_ms", lambda *_, **__: 7.25)
     error = failure(tmp_path / "run", **small(mini, images, max_latency_ms=1.5))
     assert "the lowest latency measured is 7.25 ms" in str(error)
 
@@ -591,6 +592,13 @@ def test_a_mistake_is_one_line_and_writes_nothing(
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
     assert list(tmp_path.iterdir()) == []
+
+
+def test_workers_elsewhere_have_a_device_that_there_can_be() -> None:
+    assert prepare(Configuration(device="cuda"), elsewhere=True).plan.device == "cuda"
+    with pytest.raises(NasError, match="--device: there is no 'gpu'") as caught:
+        prepare(Configuration(device="gpu"), elsewhere=True)
+    assert caught.value.exit_code == 2
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])

@@ -375,7 +375,6 @@ MISTAKES = [
     ("search --audit --audit-seeds 0", "--audit-seeds must be at least 1, got 0", 2),
     ("search --audit-seeds 3", "--audit-seeds needs --audit", 2),
     ("search --device tpu", "--device", 2),
-    ("search --device tpu --address 127.0.0.1:1", "--device: there is no 'tpu'", 2),
     ("search --objective loss", "did you mean log_loss?", 2),
     ("search --objective params", "must begin with a metric of the task", 2),
     ("search --strategy local --objective accuracy --objective macs", "several are for", 2),

@@ -346,4 +346,4 @@ def test_objectives_that_cannot_be_are_told_before_the_run(
 def test_the_default_strategy_follows_the_number_of_objectives(
     objective: str | tuple[str, ...], expected: str
 ) -> None:
-    assert prepare(Configuration(budget=4, objective=objective)).record.strategy == expected
+    assert prepare(Configuration(budget=4, objective=objective)).run.strategy == expected

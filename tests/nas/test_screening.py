@@ -32,6 +32,7 @@ from nas.tune import tune_run
 from nas.untrained import UntrainedScore
 from nas.workers import Job, Outcome, Workers
 from search_spaces.genome import Genotype
+from search_spaces.graph import Graph
 from search_spaces.space import SearchSpace
 from search_spaces.strict_json import loads
 from strategies.evolution import Evolution
@@ -246,12 +247,12 @@ def test_with_a_limit_on_latency_the_best_that_is_fast_enough_is_chosen(
 ) -> None:
     timed: list[float] = []
 
-    def latency(model: Any, *_: Any, **__: Any) -> float:
-        timed.append(sum(p.numel() for p in model.parameters()))
+    def latency(graph: Graph, **_: Any) -> float:
+        timed.append(graph.params)
         return timed[-1]
 
     middle = Children(bench.space, Limits()).child(bench.space.genome.genotype(WIDE)).params
-    monkeypatch.setattr("nas.engine.latency_ms", latency)
+    monkeypatch.setattr("nas.engine.network_latency_ms", latency)
     record = bench.run(bench.screen(), budget=1, limits=Limits(max_latency_ms=middle))
     assert widths(record) == [8]
     assert len(timed) == 3  # two larger ones, and none that is smaller
