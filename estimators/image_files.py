@@ -144,7 +144,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     behind = image.format == "PNG" and not _EXIF_OF_PNG & image.info.keys()
     if image.format == "TIFF" or behind:
         return None
-    return _TURNS.get(image.getexif().get(_ORIENTATION))
+    return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
 
 
 def _pixels(image: Image.Image, channels: int) -> NDArray[np.float32]:
