@@ -31,9 +31,7 @@ def affordable(
     device: str,
     seconds: float,
 ) -> int:
-    """Epochs of a recipe that fit into some seconds, by the pace of a few steps on this machine.
-
-    All of them where not even these steps can be taken: the training itself will say why.
+    """Epochs of a recipe that fit into some seconds; all of them where ``pace_of`` is 0.
 
     Args:
         graph: The network.
@@ -44,13 +42,23 @@ def affordable(
         seconds: What is left, of which this takes some.
     """
     begin = time.monotonic()
+    pace = pace_of(graph, images, task, recipe, device=device)
+    left = USED * (seconds - (time.monotonic() - begin))
+    return max(0, min(recipe.epochs, int(left / pace))) if pace else recipe.epochs
+
+
+def pace_of(
+    graph: Graph, images: ImageData, task: Task, recipe: FullRecipe, *, device: str
+) -> float:
+    """Seconds of an epoch of a recipe, by a few steps on this machine.
+
+    0 where not even these can be taken: the training itself will say why.
+    """
     try:
         fit = FullTraining(graph, images, task, recipe, seed=0, device=device)
-        pace = fit.seconds_per_pass()
+        return fit.seconds_per_pass()
     except EvaluationError:
-        return recipe.epochs
-    left = USED * (seconds - (time.monotonic() - begin))
-    return max(0, min(recipe.epochs, int(left / pace)))
+        return 0.0
 
 
 def checkpoint_of(folder: Path, who: Who) -> Path:

@@ -13,7 +13,7 @@ from estimators.training import Training
 from estimators.ways import AUTO, FLOAT32
 from nas.device import device_here
 from nas.driving import Driver
-from nas.final_training import Contender, FinalTraining, affordable, checkpoint_of
+from nas.final_training import USED, Contender, FinalTraining, affordable, checkpoint_of, pace_of
 from nas.final_weights import FinalWeights
 from nas.finalists import Finalist
 from nas.journal import Journal
@@ -24,7 +24,7 @@ from nas.readings import of_whom
 from nas.record import Record
 from nas.rivalry import Rivalry, RivalScoring
 
-WINNERS_SHARE = 0.5  # of the time that is left for both final trainings
+WINNERS_SHARE = 0.5  # of the time that is left for both final trainings, at least
 _COMPARISON = "comparison with published networks"
 
 
@@ -87,8 +87,7 @@ class Finale:
         if self._weights.is_to_finish(rivalry.winner):
             seed = training_seed(self._plan.seed, FINAL, rivalry.winner)
             winner = Contender(rivalry.winner, best.child.graph, seed)
-            share = 1.0 if self._is_compared(rivalry) else WINNERS_SHARE
-            if not self._finish(winner, driver, seconds=share * driver.left()):
+            if not self._finish(winner, driver, seconds=self._winners_time(rivalry, driver)):
                 return
         self._score(rivalry, driver)
         held = self._record.finishing.get(rivalry.winner, {}).get("allotted") or math.inf
@@ -156,7 +155,8 @@ class Finale:
         if reason := driver.time_is_up():
             self._progress.notice(f"{left_out}: {reason}; nas resume does it")
             return False
-        recipe = self._final_recipe(contender, seconds=seconds, least=least, here=driver.is_here)
+        here = self._is_here(driver)
+        recipe = self._final_recipe(contender, seconds=seconds, least=least, here=here)
         if recipe is None:
             self._progress.notice(f"{left_out}: there is no time for one epoch; nas resume does it")
             return False
@@ -172,6 +172,33 @@ class Finale:
         self._progress.failed(stage.title(0), stage.failure)
         return not stage.failure.is_lost
 
+    def _winners_time(self, rivalry: Rivalry, driver: Driver) -> float:
+        """Seconds for the winner: what its rival has no need of, but half of what is left at least.
+
+        A rival that is not known yet, or cannot be timed here, may need all of the other half.
+        """
+        left, rival = driver.left(), rivalry.strongest()
+        if self._is_compared(rivalry):
+            return left
+        share = WINNERS_SHARE * left
+        if rival is None or left == math.inf or not self._is_here(driver):
+            return share
+        contender, recipe = rivalry.contender(rival), self._prepared.recipe
+        assert recipe is not None  # noqa: S101 - it is to be finished
+        recipe = replace(recipe, precision=self._precision(contender, recipe, here=True))
+        pace = pace_of(
+            contender.graph,
+            self._prepared.images,
+            self._prepared.task,
+            recipe,
+            device=self._plan.device,
+        )
+        return max(share, left - recipe.epochs * pace / USED)
+
+    def _is_here(self, driver: Driver) -> bool:
+        """Whether full trainings compute on this machine, so that they can be timed."""
+        return driver.is_here and device_here(self._plan.device) == self._plan.device
+
     def _final_recipe(
         self, contender: Contender, *, seconds: float, least: int, here: bool
     ) -> FullRecipe | None:
@@ -186,22 +213,21 @@ class Finale:
             here: Whether workers compute on this machine, so that it can be timed.
         """
         prepared, who = self._prepared, contender.who
-        recipe, device = prepared.recipe, device_here(self._plan.device)
+        recipe = prepared.recipe
         assert recipe is not None  # noqa: S101 - it is to be finished
-        here = here and device == self._plan.device
         begun = checkpoint_of(self._folder, who).exists() or who in self._record.finishing
         recipe = replace(recipe, precision=self._precision(contender, recipe, here=here))
         epochs, allotted = recipe.epochs, {}
         if seconds < math.inf and here and not begun:
-            epochs = affordable(
+            fitting = affordable(
                 contender.graph,
                 prepared.images,
                 prepared.task,
                 recipe,
-                device=device,
+                device=self._plan.device,
                 seconds=seconds,
             )
-            epochs = max(epochs, least)
+            epochs = max(fitting, least)
             if not epochs:
                 return None
             allotted = {"allotted": round(seconds, 3)} if epochs < recipe.epochs else {}

@@ -1,6 +1,7 @@
 """The winner of a search beside the strongest published network: the better one is handed over."""
 
 import copy
+import math
 import re
 import shutil
 from collections import Counter
@@ -61,6 +62,7 @@ class World:
         self.clock = 0.0
         self.extra: dict[int, float] = {}  # to the accuracy of a full training
         self.long = 0.0  # seconds of one
+        self.pace = math.inf  # seconds of an epoch of one
         self.peak = 10_000  # parameters of the network that scores best
         monkeypatch.setattr("nas.engine.network_latency_ms", lambda *_, **__: 0.1)
         monkeypatch.setattr(
@@ -112,6 +114,7 @@ class World:
             return epochs[len(given) - 1]
 
         self.patch.setattr("nas.finale.affordable", affordable)
+        self.patch.setattr("nas.finale.pace_of", lambda *_, **__: self.pace)
         self.patch.setattr("nas.driving.time.monotonic", lambda: self.clock)
         return given
 
@@ -476,6 +479,19 @@ def test_the_time_is_shared_between_winner_and_published_network(
     assert (events[1]["reference"], events[1]["precision"]) == ("wide", "float32")
 
 
+def test_the_winner_has_the_time_that_the_published_network_has_no_need_of(
+    search: Callable[..., nas.Result], world: World
+) -> None:
+    given = world.allot(1, 2)
+    world.pace = 380.0  # two epochs of it, and one in twenty more
+    world.long = 2800.0
+    result = search(max_hours=1)
+    assert given == [pytest.approx(2800), pytest.approx(800)]
+    assert result.reference is not None
+    found = result.reference.comparison
+    assert (found.searched.epochs, found.reference.epochs) == (1, 2)
+
+
 @pytest.mark.parametrize("pace", [0.1, 0.55, 3.0])
 def test_networks_that_were_cut_are_not_trained_again_however_fast_they_are(
     search: Callable[..., nas.Result],
@@ -493,6 +509,7 @@ def test_networks_that_were_cut_are_not_trained_again_however_fast_they_are(
         return min(2, int(seconds / of))
 
     monkeypatch.setattr("nas.finale.affordable", affordable)
+    monkeypatch.setattr("nas.finale.pace_of", lambda *_, **__: 2000.0 * pace)
     monkeypatch.setattr("nas.driving.time.monotonic", lambda: world.clock)
     first = search(max_hours=1.2)
     epochs = {0.1: 2, 0.55: 1, 3.0: 1}[pace]
