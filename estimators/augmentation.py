@@ -170,9 +170,8 @@ def _recoloured(pixels: Tensor, kind: int, level: Tensor, factor: Tensor) -> Ten
     """Images after one operation; ``level`` and ``factor`` are ``(images, 1, 1, 1)``."""
     if kind == BRIGHTNESS:
         return pixels * factor
-    alone = pixels.flatten(0, 1)[:, None]  # each channel, as any number of them is taken
     if kind == AUTOCONTRAST:
-        stretched: Tensor = transforms.autocontrast(alone)
+        stretched: Tensor = transforms.autocontrast(_channels(pixels))
         return stretched.view_as(pixels)
     if kind == EQUALIZE:
         levels: Tensor = transforms.equalize(torch.round(pixels * 255).to(torch.uint8))
@@ -190,8 +189,13 @@ def _recoloured(pixels: Tensor, kind: int, level: Tensor, factor: Tensor) -> Ten
         grey = transforms.rgb_to_grayscale(pixels) if colours else pixels
         plain = grey.mean(dim=(1, 2, 3), keepdim=True)
     else:
-        plain = transforms.adjust_sharpness(alone, 0.0).view_as(pixels)
+        plain = transforms.adjust_sharpness(_channels(pixels), 0.0).view_as(pixels)
     return torch.lerp(plain, pixels, factor)
+
+
+def _channels(pixels: Tensor) -> Tensor:
+    """Each channel as an image: torchvision takes 1 or 3 of them, images here have up to 4."""
+    return pixels.flatten(0, 1)[:, None]
 
 
 def _erased(pixels: Tensor, rate: float, generator: torch.Generator) -> Tensor:

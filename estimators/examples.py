@@ -66,17 +66,20 @@ def read_examples(
     named = [example.group for example in examples if example.group is not None]
     groups = np.array(named) if named else None
     try:
-        classes = _classes(examples, least=1 if whole else 2, named=is_folder(source))
-        place_of = {name: place for place, name in enumerate(classes)}
-        targets = np.array([place_of[example.label] for example in examples], dtype=np.int64)
+        names = _classes(examples, least=1 if whole else 2)
+        targets = _numbered(examples, names)
         given = np.array(splits, dtype=np.int64) if splits else None
         parts = (
             undivided(len(targets))
             if whole
-            else partition(targets, classes, given=given, groups=groups)
+            else partition(targets, names, given=given, groups=groups)
         )
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
+    if not is_folder(source):
+        with suppress(InvalidOperation):  # only the classes' numbers depend on it, no split does
+            names = sorted(names, key=Decimal)
+    targets = _numbered(examples, names)
     headers = [_header(example.path) for example in examples]
     height, width = _common_size(headers) if image_size is None else image_size
     channels = 1 if all(header.grey for header in headers) else 3
@@ -84,16 +87,13 @@ def read_examples(
     root = source if is_folder(source) else source.parent
     titles = [str(example.path.relative_to(root)) for example in examples]
     try:
-        data = assemble(pixels, targets, parts, name=root.name, classes=classes, titles=titles)
+        data = assemble(pixels, targets, parts, name=root.name, classes=names, titles=titles)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
     if groups is None or whole:
         return data
-    _, found = np.unique(groups[np.concatenate(parts[:2])], return_inverse=True)
-    numbers = found.astype(np.int64)
-    state = blake2b(data.fingerprint.encode(), digest_size=16)
-    state.update(numbers.astype("<i8").data)  # folds are cut by them
-    return replace(data, groups=numbers, fingerprint=state.hexdigest())
+    _, numbers = np.unique(groups[np.concatenate(parts[:2])], return_inverse=True)
+    return replace(data, groups=numbers.astype(np.int64))
 
 
 def _pixels(paths: Sequence[Path], channels: int, size: tuple[int, int]) -> Pixels:
@@ -148,16 +148,19 @@ def _header(path: Path) -> Header:
     return read_header(path)
 
 
-def _classes(examples: Sequence[Example], *, least: int, named: bool) -> list[str]:
-    """Names of the classes in their order: of numbers by value, unless they are ``named``.
+def _numbered(examples: Sequence[Example], classes: Sequence[str]) -> NDArray[np.int64]:
+    """The class of each image, by its place among some."""
+    place_of = {name: place for place, name in enumerate(classes)}
+    return np.array([place_of[example.label] for example in examples], dtype=np.int64)
+
+
+def _classes(examples: Sequence[Example], *, least: int) -> list[str]:
+    """Names of the classes, sorted as texts.
 
     Raises:
         ValueError: If there are fewer than ``least``, or a name is no text.
     """
     classes = sorted({example.label for example in examples})
-    if not named:
-        with suppress(InvalidOperation):
-            classes = sorted(classes, key=Decimal)
     if len(classes) < least:
         known = ", ".join(classes) or "none"
         raise ValueError(f"there must be at least {least} classes, got {known}")

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import replace
+from hashlib import blake2b
 
 import numpy as np
 import torch
@@ -10,6 +11,15 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from estimators.data import ImageData, Split
 from estimators.lazy_images import joined, subset
 from estimators.splits import SPLIT_SEED, Positions
+
+
+def identity(data: ImageData) -> str:
+    """Digest of all that folds are cut from: images, labels, splits and groups."""
+    if data.groups is None:
+        return data.fingerprint
+    state = blake2b(data.fingerprint.encode(), digest_size=16)
+    state.update(data.groups.astype("<i8").data)
+    return state.hexdigest()
 
 
 def fold_positions(data: ImageData, count: int) -> tuple[Positions, ...]:

@@ -26,7 +26,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_FROM_5_ON = frozenset(list(_TURNS.values())[3:])  # width and height change places
+_ACROSS = frozenset(_TURNS[number] for number in (5, 6, 7, 8))  # height and width change places
 _EXIF_OF_PNG = frozenset({"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"})
 
 
@@ -52,11 +52,16 @@ class _RefusedError(ValueError):
 def read_header(path: Path) -> Header:
     """Size and colours of an image file, without its pixels.
 
+    EXIF data of a PNG that lie behind the pixels are not looked at.
+
     Raises:
         ValueError: As for ``read_image``, as far as the header shows it.
     """
     with _opened(path) as image:
-        sides = image.size if _turn(image) in _FROM_5_ON else (image.height, image.width)
+        # Pillow would decode a PNG to look behind its pixels, too.
+        silent = image.format == "PNG" and not _EXIF_OF_PNG & image.info.keys()
+        turn = None if silent else _turn(image)
+        sides = image.size if turn in _ACROSS else (image.height, image.width)
         return Header(*sides, grey=image.mode in {"1", "L", "LA"} or image.mode.startswith("I"))
 
 
@@ -136,13 +141,8 @@ def _check(image: Image.Image) -> None:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """How an image that is not decoded yet is to be turned by its EXIF data; None for not at all.
-
-    TIFF is turned by Pillow. Of PNG what lies behind the pixels is not looked for, as Pillow would
-    decode these.
-    """
-    behind = image.format == "PNG" and not _EXIF_OF_PNG & image.info.keys()
-    if image.format == "TIFF" or behind:
+    """How an image is to be turned by its EXIF data; None for not at all. Pillow turns TIFF."""
+    if image.format == "TIFF":
         return None
     return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
 

@@ -15,9 +15,10 @@ def list_table(file: Path, group: str | None = None) -> list[Example]:
     """Every image that a CSV file names, in its order.
 
     The first line names the columns: ``path``, ``label``, and if wanted ``split`` (``train``,
-    ``val`` or ``validation``, ``test``) and ``group``; others are not looked at. Blanks around
-    values do not count, but for those of a path. Paths are
-    relative to the folder of the file and stay in it, absolute ones too.
+    ``val`` or ``validation``, ``test``) and ``group``; others are not looked at. Lines without
+    values do not count, and neither do blanks around values, but for those of a path; before
+    quotes they are refused. Paths are relative to the folder of the file and stay in it, absolute
+    ones too.
 
     Args:
         file: The CSV file, UTF-8 with commas.
@@ -35,7 +36,8 @@ def list_table(file: Path, group: str | None = None) -> list[Example]:
     for column in (_PATH, _LABEL, *([] if group is None else [group])):
         if column not in header:
             known = ", ".join(header)
-            hint = "" if len(header) > 1 else "; values are divided by commas"
+            apart = not any(mark in known for mark in ";\t")
+            hint = "" if apart else "; values are divided by commas"
             raise ValueError(f"{file}: must have a column {column!r:.80}, got {known:.200}{hint}")
     if group is None and _GROUP in header:
         group = _GROUP
@@ -87,8 +89,6 @@ def _example(folder: Path, row: dict[str, str], group: str | None, where: str) -
     for column in used:
         if not row[column]:
             raise ValueError(f"{where}: {column} must not be empty")
-        if column != _PATH and row[column][0] == row[column][-1] == '"':
-            raise ValueError(f"{where}: {column} must have no blank before its quotes")
     if "\0" in row[_PATH]:
         raise ValueError(f"{where}: path must not hold a NUL")
     base = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay as they are named
@@ -120,7 +120,7 @@ def _rows(file: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
             reader = csv.reader(stream, strict=True)
             header = [name.strip() for name in next(reader, [])]
             lines = ((reader.line_num, row) for row in reader)
-            rows = [(line, row) for line, row in lines if len(row) > 1 or "".join(row).strip()]
+            rows = [(line, row) for line, row in lines if "".join(row).strip()]
     except OSError as error:
         raise ValueError(f"{file}: cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -131,6 +131,9 @@ def _rows(file: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     for line, row in rows:
         if len(row) != len(header):
             raise ValueError(f"{file}: line {line}: must have {len(header)} values, got {len(row)}")
+        odd = [value for value in row if value[:1].isspace() and value.lstrip()[:1] == '"']
+        if odd:
+            raise ValueError(f"{file}: line {line}: must have no blank before quotes, got {odd[0]}")
     return header, [(line, _stripped(dict(zip(header, row, strict=True)))) for line, row in rows]
 
 

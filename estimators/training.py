@@ -14,7 +14,7 @@ from estimators.child_training import ChildTraining, Recipe
 from estimators.data import ImageData, Split
 from estimators.determinism import alone
 from estimators.estimator import Checkpoint, Estimator, Evaluation, EvaluationError, Report
-from estimators.folds import fold, fold_positions
+from estimators.folds import fold, fold_positions, identity
 from estimators.parameter_groups import FACTORS_OF_ONE, FamilyFactors
 from estimators.splits import Positions
 from estimators.task import Task
@@ -250,7 +250,8 @@ class Training(Estimator):
             for name, value in asdict(recipe).items()
             if name not in _SINCE or value != _SINCE[name]
         }
-        return {"estimator": "training", **settled, "data": data.fingerprint}
+        known_by = data.fingerprint if recipe.folds == 1 else identity(data)
+        return {"estimator": "training", **settled, "data": known_by}
 
     def evaluate(
         self,

@@ -1,6 +1,6 @@
 """The search itself: ask, check limits, hand out, record, tell."""
 
-import sys
+import math
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -253,6 +253,7 @@ class Search:
             return climbs
         proposal, screened = choice.proposal, choice.screened
         child = self._children.child(proposal.genotype)
+        latency = self._latency(child)
         self._journal.append(
             "asked",
             ordinal=ordinal,
@@ -262,7 +263,7 @@ class Search:
             hash=child.digest,
             params=child.params,
             macs=child.macs,
-            latency_ms=self._latency(child),
+            latency_ms=None if latency == math.inf else latency,
             seed=training_seed(plan.seed, TRAINING, ordinal),
             **({} if screened is None else {"screened": screened}),
         )
@@ -449,12 +450,15 @@ class Search:
         raise SearchFailed(reason)
 
     def _latency(self, child: Child) -> float | None:
-        """Median latency where it is limited or an objective, measured once for each network."""
+        """Median latency where it is limited or an objective, measured once for each network.
+
+        Infinite where the device cannot compute it.
+        """
         if not self._plan.times_children or not self._children.feasible(child.genotype):
             return None
         if child.digest not in self._latencies:
             measured = network_latency_ms(child.graph, device=self._plan.device)
-            self._latencies[child.digest] = min(measured, sys.float_info.max)
+            self._latencies[child.digest] = measured
         return self._latencies[child.digest]
 
     def _is_fast(self, child: Child) -> bool:
@@ -465,8 +469,6 @@ class Search:
 
     def _beyond_limits(self, trial: Trial) -> str:
         limits = self._plan.limits
-        if trial.latency_ms == sys.float_info.max:
-            return f"{self._plan.device} cannot compute the network"
         costs: tuple[tuple[str, float | None, float | None], ...] = (
             ("params", trial.params, limits.max_params),
             ("macs", trial.macs, limits.max_macs),
@@ -475,6 +477,8 @@ class Search:
         for name, cost, most in costs:
             if cost is not None and most is not None and cost > most:
                 return f"{name} {cost:,.6g} is above the limit of {most:,.6g}"
+        if self._plan.times_children and trial.latency_ms is None:
+            return f"{self._plan.device} cannot compute the network"
         return ""
 
 

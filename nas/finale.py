@@ -20,7 +20,7 @@ from nas.journal import Journal
 from nas.plan import FINAL, training_seed
 from nas.preparation import Prepared
 from nas.progress import Progress
-from nas.readings import of_whom
+from nas.readings import Who, of_whom
 from nas.record import Record
 from nas.rivalry import Rivalry, RivalScoring
 
@@ -177,23 +177,27 @@ class Finale:
 
         A rival that is not known yet, or cannot be timed here, may need all of the other half.
         """
-        left, rival = driver.left(), rivalry.strongest()
-        if self._is_compared(rivalry):
-            return left
-        share = WINNERS_SHARE * left
-        if rival is None or left == math.inf or not self._is_here(driver):
-            return share
-        contender, recipe = rivalry.contender(rival), self._prepared.recipe
+        before, rival = driver.left(), rivalry.strongest()
+        if before <= 0 or self._is_compared(rivalry) or self._has_begun(rivalry.winner):
+            return before
+        needed = math.inf
+        if rival is not None and before < math.inf and self._is_here(driver):
+            needed = self._needed(rivalry.contender(rival))
+        left = driver.left()
+        return max(WINNERS_SHARE * left, left - (before - left) - needed)  # it is timed again
+
+    def _needed(self, contender: Contender) -> float:
+        """Seconds of all epochs of a network and one more; infinite if it cannot be timed."""
+        prepared, recipe = self._prepared, self._prepared.recipe
         assert recipe is not None  # noqa: S101 - it is to be finished
         recipe = replace(recipe, precision=self._precision(contender, recipe, here=True))
-        pace = pace_of(
-            contender.graph,
-            self._prepared.images,
-            self._prepared.task,
-            recipe,
-            device=self._plan.device,
-        )
-        return max(share, left - recipe.epochs * pace / USED)
+        images, task, device = prepared.images, prepared.task, self._plan.device
+        pace = pace_of(contender.graph, images, task, recipe, device=device)
+        return (recipe.epochs + 1) * pace / USED if pace else math.inf
+
+    def _has_begun(self, who: Who) -> bool:
+        """Whether a full training is so far that its epochs are settled."""
+        return checkpoint_of(self._folder, who).exists() or who in self._record.finishing
 
     def _is_here(self, driver: Driver) -> bool:
         """Whether full trainings compute on this machine, so that they can be timed."""
@@ -215,7 +219,7 @@ class Finale:
         prepared, who = self._prepared, contender.who
         recipe = prepared.recipe
         assert recipe is not None  # noqa: S101 - it is to be finished
-        begun = checkpoint_of(self._folder, who).exists() or who in self._record.finishing
+        begun = self._has_begun(who)
         recipe = replace(recipe, precision=self._precision(contender, recipe, here=here))
         epochs, allotted = recipe.epochs, {}
         if seconds < math.inf and here and not begun:

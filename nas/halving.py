@@ -1,4 +1,4 @@
-"""Asynchronous successive halving: which paused child is trained on, and how far.
+"""Asynchronous successive halving: its rungs, which paused child is trained on, and how far.
 
 Every child is trained to the lowest rung. The best 1 / ``factor`` of those that have reached a rung
 go on to the next one, from where they stand, as soon as a worker is free; the others stay paused.

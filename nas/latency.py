@@ -7,6 +7,7 @@ import time
 import torch
 from torch import nn
 
+from nas.errors import NasError
 from search_spaces.graph import Graph
 from search_spaces.modules import build
 
@@ -17,12 +18,25 @@ RUNS = 30
 def network_latency_ms(graph: Graph, *, device: str, most: float = math.inf) -> float:
     """Milliseconds of a network with any weights for one image; see ``latency_ms``.
 
-    Infinite where the device cannot compute it, or has no room for it.
+    Infinite where the device lacks an operation, or has no room for the network, tried twice.
+
+    Raises:
+        NasError: If it fails otherwise (exit code 5).
     """
-    try:
-        return latency_ms(build(graph), graph.input_shape, device=device, most=most)
-    except RuntimeError:  # an operation that it lacks, or memory
-        return math.inf
+    model = build(graph)
+    for _ in range(2):
+        try:
+            return latency_ms(model, graph.input_shape, device=device, most=most)
+        except NotImplementedError:
+            break
+        except RuntimeError as error:
+            told = str(error).partition("\n")[0]
+            if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in told:
+                text = f"latency cannot be measured on {device}: {told}"
+                raise NasError(text, exit_code=5) from error
+            if device.startswith("cuda"):
+                torch.cuda.empty_cache()
+    return math.inf
 
 
 def latency_ms(

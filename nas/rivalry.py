@@ -160,11 +160,11 @@ class Rivalry:
     def unscored(self) -> list[Rival]:
         """Those that have to be trained as a child is before the best of them is known.
 
-        One whose worker was lost is passed over, unless there is none with a score.
+        One whose worker was lost is passed over, as long as there is one with a score.
         """
         known = {name: self._record.readings.get((name, RIVAL_SCORE)) for name in self.latencies}
         missing = {name for name, one in known.items() if one is None}
-        if not missing and not self.scores():
+        if not missing and all(map(self._has_failed, self.scores())):
             missing = {name for name, one in known.items() if one and one.failed in LOST}
         if len(known) < 2 or not missing:
             return []
@@ -183,7 +183,7 @@ class Rivalry:
                 (one for one in rivals if one.name in scores),
                 key=lambda one: -self._plan.verdict.reward(scores[one.name]),
             )
-        return next((one for one in rivals if not self._has_failed(one)), None)
+        return next((one for one in rivals if not self._has_failed(one.name)), None)
 
     def scores(self) -> dict[str, float]:
         """By name, what the rivals have on validation images that were trained as a child is."""
@@ -203,9 +203,9 @@ class Rivalry:
         """A rival as one that is trained to the end."""
         return Contender(strongest.name, strongest.graph, _seed(self._plan, strongest, FINISHED))
 
-    def _has_failed(self, one: Rival) -> bool:
-        """Whether its final training has, by a fault of its own."""
-        done = self._record.readings.get((one.name, FINAL_TRAINING))
+    def _has_failed(self, name: str) -> bool:
+        """Whether the final training of a rival has, by a fault of its own."""
+        done = self._record.readings.get((name, FINAL_TRAINING))
         return done is not None and bool(done.failed) and done.failed not in LOST
 
 

@@ -1,4 +1,4 @@
-"""Published networks that the winner of a search has to beat: which ones there are."""
+"""Published networks that the winner of a search has to beat: which are wanted, which there are."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -23,7 +23,8 @@ class Trial:
             score of trial ``of``). The last two cost no budget.
         params: Parameters of the network.
         macs: Multiply-accumulates of the network for one image.
-        latency_ms: Median latency, where it is limited or an objective.
+        latency_ms: Median latency, where it is limited or an objective and the device can
+            compute the network.
         fidelity: Share of full training, in (0, 1]; with rungs, of the one it is at or on its way
             to.
         seed: Decides all chance in its training.

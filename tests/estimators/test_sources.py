@@ -15,10 +15,13 @@ import torch
 from PIL import Image
 
 from estimators import memory
-from estimators.data import from_arrays
+from estimators.data import ImageData, Split, from_arrays
+from estimators.folds import identity
 from estimators.image_files import read_image
 from estimators.lazy_images import LazyImages
 from estimators.sources import read_path
+from estimators.task import Classification
+from estimators.training import Training
 from nas.__main__ import main
 
 Damage = Callable[[Path], object]
@@ -89,7 +92,7 @@ def test_groups_of_a_table_stay_together(tmp_path: Path) -> None:
     assert read_path(file, group="patient").fingerprint != read_path(file).fingerprint
 
 
-def test_folds_follow_groups_so_the_fingerprint_does(tmp_path: Path) -> None:
+def test_folds_are_known_by_groups_and_the_data_are_not(tmp_path: Path) -> None:
     file = table(tmp_path / "a")
     lines = file.read_text().splitlines()[1:]
     splits = ["train"] * 4 + ["val"] * 2 + ["test"] * 2
@@ -100,7 +103,19 @@ def test_folds_follow_groups_so_the_fingerprint_does(tmp_path: Path) -> None:
         file.write_text("\n".join(["path,label,split,group", *rows]))
         found.append(read_path(file))
     assert torch.equal(found[0].train.images, found[1].train.images)
-    assert found[0].fingerprint != found[1].fingerprint
+    assert found[0].fingerprint == found[1].fingerprint
+    assert identity(found[0]) != identity(found[1])
+    for folds, same in ((1, True), (2, False)):
+        data = []
+        for images in found:
+            training = Training(folds=folds, epochs=1)
+            training.prepare(images, Classification(2))
+            data.append(training.recipe["data"])
+        assert (data[0] == data[1]) == same
+
+
+def _splits(data: ImageData) -> tuple[Split, Split, Split]:
+    return data.train, data.validation, data.test
 
 
 FOLDERS: dict[str, tuple[Damage, str]] = {
@@ -139,7 +154,7 @@ ROWS = {
     "too many values": ("cat/1.png,cat,dog", "line 18: must have 2 values, got 3"),
     "a folder": ("cat,cat", "cat: is no file"),
     "blanks for a label": ("cat/1.png,  ", "line 18: label must not be empty"),
-    "quotes after a blank": ('cat/1.png, "cat"', "line 18: label must have no blank before its qu"),
+    "quotes after a blank": ('cat/1.png, "cat"', "line 18: must have no blank before quotes, got"),
 }
 X, Y = np.zeros((16, 6, 8), np.uint8), np.arange(16) % 2
 ARCHIVES: dict[str, tuple[dict[str, np.ndarray], str]] = {
@@ -208,11 +223,17 @@ def test_what_is_damaged_is_refused_in_one_line_and_nothing_is_started(
     assert not (tmp_path / "run").exists()
 
 
-def test_twenty_kinds_of_damage_have_messages_of_their_own() -> None:
-    assert (
-        len({message for _, message in [*FOLDERS.values(), *ROWS.values(), *ARCHIVES.values()]})
-        > 20
-    )
+def test_twenty_kinds_of_damage_have_messages_of_their_own(tmp_path: Path) -> None:
+    said = set()
+    for place, kind in enumerate([*FOLDERS, *ROWS, *ARCHIVES]):
+        root = tmp_path / str(place)
+        root.mkdir()
+        path, _ = damaged(root, kind)
+        with pytest.raises(ValueError, match=r".") as caught:
+            read_path(path)
+        words = str(caught.value).replace(str(root), "")
+        said.add(re.sub(r"\S*/\S*|\d+", "", words))  # neither paths nor numbers
+    assert len(said) >= 20
 
 
 def raw(path: Path, **members: bytes) -> Path:
@@ -383,7 +404,7 @@ def test_blanks_around_the_values_of_a_table_do_not_count(tmp_path: Path) -> Non
 
 def test_what_spreadsheets_leave_behind_does_not_count(tmp_path: Path) -> None:
     plain, file = table(tmp_path / "a"), table(tmp_path / "b", header="path,label,,", ends=",,")
-    file.write_text(file.read_text() + "   \n")
+    file.write_text(file.read_text() + ",,,\n   \n")
     assert read_path(file).fingerprint == read_path(plain).fingerprint
 
 
@@ -396,7 +417,13 @@ def test_values_that_are_divided_by_something_else_are_told(tmp_path: Path) -> N
 def test_classes_with_numbers_are_in_their_order(tmp_path: Path) -> None:
     file = table(tmp_path / "a")
     file.write_text(file.read_text().replace(",cat\n", ",10\n").replace(",dog\n", ",2\n"))
-    assert read_path(file).classes == ("2", "10")
+    found = read_path(file)
+    assert found.classes == ("2", "10")
+    named = table(tmp_path / "b")  # the same images, in the same order of the names
+    named.write_text(named.read_text().replace(",dog\n", ",eel\n"))
+    for one, other in zip(_splits(found), _splits(read_path(named)), strict=True):
+        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.labels, 1 - other.labels)
 
 
 def test_an_absolute_path_past_a_link_lies_in_the_folder(tmp_path: Path) -> None:

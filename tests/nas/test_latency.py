@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nas.errors import NasError
 from nas.latency import RUNS, WARM_UP, latency_ms, network_latency_ms
 from search_spaces.architecture import lower
 from search_spaces.reference import REFERENCES
@@ -62,11 +63,26 @@ def test_a_network_that_the_device_cannot_compute_takes_for_ever(
     graph = lower(REFERENCES["resnet20"]())
     assert 0 < network_latency_ms(graph, device="cpu") < 10_000
 
+    for error, tries in ((NotImplementedError("no such op"), 1), (torch.OutOfMemoryError(), 2)):
+        tried: list[str] = []
+
+        def fail(*_: object, device: str, **__: object) -> float:
+            tried.append(device)  # noqa: B023 - called in this turn
+            raise error  # noqa: B023
+
+        monkeypatch.setattr("nas.latency.latency_ms", fail)
+        assert network_latency_ms(graph, device="cpu") == math.inf
+        assert tried == ["cpu"] * tries
+
+
+def test_a_device_that_fails_is_no_fault_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> float:
-        raise RuntimeError("not implemented for this device")
+        raise RuntimeError("CUDA error: launch failed\nand more")
 
     monkeypatch.setattr("nas.latency.latency_ms", fail)
-    assert network_latency_ms(graph, device="cpu") == math.inf
+    with pytest.raises(NasError, match=r"measured on cpu: CUDA error: launch failed$") as caught:
+        network_latency_ms(lower(REFERENCES["resnet20"]()), device="cpu")
+    assert caught.value.exit_code == 5
 
 
 def test_threads_are_restored_after_an_exception() -> None:
