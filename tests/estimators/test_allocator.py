@@ -1,5 +1,6 @@
 """Memory that tensors leave is used again, and given back in the end."""
 
+import ctypes
 import os
 import platform
 from pathlib import Path
@@ -23,6 +24,12 @@ def resident() -> float:
     """MiB that this process holds."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / MIB
+
+
+@pytest.fixture(autouse=True)
+def _trimmed() -> None:
+    """No memory that earlier tests have left free, which would be used first."""
+    ctypes.CDLL(None).malloc_trim(0)
 
 
 def use() -> None:
