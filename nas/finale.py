@@ -177,11 +177,12 @@ class Finale:
 
         A rival that is not known yet, or cannot be timed here, may need all of the other half.
         """
-        before, rival = driver.left(), rivalry.strongest()
-        if before <= 0 or self._is_compared(rivalry) or self._has_begun(rivalry.winner):
+        before = driver.left()
+        settled = self._is_compared(rivalry) or self._has_begun(rivalry.winner)
+        if settled or not 0 < before < math.inf:
             return before
-        needed = math.inf
-        if rival is not None and before < math.inf and self._is_here(driver):
+        rival, needed = rivalry.strongest(), math.inf
+        if rival is not None and self._is_here(driver):
             needed = self._needed(rivalry.contender(rival))
         left = driver.left()
         return max(WINNERS_SHARE * left, left - (before - left) - needed)  # it is timed again
