@@ -20,6 +20,7 @@ from estimators.splits import Positions
 from estimators.task import Task
 from estimators.ways import (
     AUTO,
+    FLOAT32,
     TIMED_PIXELS,
     Way,
     candidates,
@@ -238,8 +239,13 @@ class Training(Estimator):
         self._prepared = data, task, replace(recipe, ways=text)
 
     def precision_of(self, graph: Graph) -> str:
-        """What a network is trained in: by options, or by the way of its family."""
-        return self._recipe_of(graph).precision
+        """What a network is trained in: by options, or as its family where bfloat16 is faster.
+
+        ``auto`` where options leave it open and float32 is only what such a network is trained in.
+        """
+        precision = self._recipe_of(graph).precision
+        is_open = len({way.precision for way in self._candidates}) > 1
+        return AUTO if is_open and precision == FLOAT32 else precision
 
     @property
     def recipe(self) -> Mapping[str, float | int | str]:

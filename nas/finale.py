@@ -218,10 +218,10 @@ class Finale:
             here: Whether workers compute on this machine, so that it can be timed.
         """
         prepared, who = self._prepared, contender.who
-        recipe = prepared.recipe
-        assert recipe is not None  # noqa: S101 - it is to be finished
+        usual = prepared.recipe
+        assert usual is not None  # noqa: S101 - it is to be finished
         begun = self._has_begun(who)
-        recipe = replace(recipe, precision=self._precision(contender, recipe, here=here))
+        recipe = replace(usual, precision=self._precision(contender, usual, here=here))
         epochs, allotted = recipe.epochs, {}
         if seconds < math.inf and here and not begun:
             fitting = affordable(
@@ -236,7 +236,8 @@ class Finale:
             if not epochs:
                 return None
             allotted = {"allotted": round(seconds, 3)} if epochs < recipe.epochs else {}
-        if not begun and (epochs < recipe.epochs or isinstance(who, str)):
+        settled = epochs == recipe.epochs and recipe.precision == usual.precision
+        if not begun and (isinstance(who, str) or not settled):
             self._journal.append(
                 "finishing", **of_whom(who), epochs=epochs, precision=recipe.precision, **allotted
             )
@@ -244,7 +245,7 @@ class Finale:
         return recipe if timed is None else replace(recipe, epochs=timed["epochs"])
 
     def _precision(self, contender: Contender, recipe: FullRecipe, *, here: bool) -> str:
-        """What a network is trained in: the winner as its like were, a published one as is fastest.
+        """What a network is trained in: the winner as its like if that is bfloat16, or the faster.
 
         Args:
             contender: The network.
@@ -255,18 +256,18 @@ class Finale:
         known: str = self._record.finishing.get(who, {}).get("precision") or ""
         if known or recipe.precision != AUTO:
             return known or recipe.precision
-        if isinstance(who, int):
-            judge = prepared.judge
-            precision = judge.precision_of(contender.graph) if isinstance(judge, Training) else AUTO
-            # As float32 is what it means anyway, what was begun before there was a choice goes on.
-            return AUTO if precision == FLOAT32 else precision
-        if not here:
-            return AUTO
-        return in_faster_precision(
-            contender.graph,
-            prepared.images,
-            prepared.task,
-            recipe,
-            device=self._plan.device,
-            tell=lambda _: None,
-        ).precision
+        judge, found = prepared.judge, str(AUTO)
+        if isinstance(who, int) and isinstance(judge, Training):
+            found = judge.precision_of(contender.graph)
+        timed = here and found == AUTO and not self._has_begun(who)
+        if timed:
+            found = in_faster_precision(
+                contender.graph,
+                prepared.images,
+                prepared.task,
+                recipe,
+                device=self._plan.device,
+                tell=lambda _: None,
+            ).precision
+        # As float32 is what it means anyway, what was begun before there was a choice goes on.
+        return AUTO if isinstance(who, int) and found == FLOAT32 else found

@@ -5,6 +5,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from estimators.finishing import Finishing
 from estimators.full_recipe import FullRecipe
 from estimators.full_training import FullTraining
 from estimators.snapshot import Epoch
-from estimators.task import Classification
+from estimators.task import Classification, Task
 from estimators.training import Training
 from nas.configuration import Configuration
 from nas.errors import NasError
@@ -34,6 +35,7 @@ from nas.progress import Lines
 from nas.readings import FULL
 from nas.workers import Failure, Outcome
 from search_spaces.architecture import lower
+from search_spaces.graph import Graph
 from search_spaces.reference import REFERENCES
 from search_spaces.space import SearchSpace
 from search_spaces.strict_json import loads
@@ -293,6 +295,42 @@ def test_a_final_training_that_was_begun_is_not_cut(
     nas.resume(folder, **options, max_hours=1.0)
     assert best(folder)["final_training"]["epochs"] == 4
     assert kinds(folder)["finishing"] == 0
+
+
+def faster(graph: Graph, data: ImageData, task: Task, recipe: FullRecipe, **_: Any) -> FullRecipe:
+    """In place of ``in_faster_precision``."""
+    return replace(recipe, precision="bfloat16")
+
+
+def test_the_winner_is_trained_in_the_precision_that_is_faster_for_it_and_timed_once(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.finale.in_faster_precision", faster)
+    folder = tmp_path / "run"
+    search(folder, options)
+    lines = (folder / "events.jsonl").read_bytes().splitlines(keepends=True)
+    (event,) = (e for e in read_events(folder / "events.jsonl") if e["event"] == "finishing")
+    assert (event["epochs"], event["precision"], "allotted" in event) == (4, "bfloat16", False)
+    weights = load_file(folder / "best" / "model.safetensors")
+    place = next(at for at, line in enumerate(lines) if b'"final_training"' in line)
+    (folder / "events.jsonl").write_bytes(b"".join(lines[:place]))
+    (folder / "summary.json").unlink()
+    monkeypatch.setattr("nas.finale.in_faster_precision", None)
+    nas.resume(folder, **options)
+    again = load_file(folder / "best" / "model.safetensors")
+    assert all(torch.equal(again[name], weights[name]) for name in weights)
+
+
+@pytest.mark.parametrize("asked", ["estimator", "train"])
+def test_a_precision_that_is_asked_for_leaves_nothing_to_timing(
+    asked: str, options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.finale.in_faster_precision", faster)
+    settings = {"estimator": {"epochs": 2, "batch_size": 16}, "train": {"epochs": 4}}
+    settings[asked]["precision"] = "float32"
+    more = {"final_training": "auto", "references": "off", "settings": settings}
+    nas.search(out=tmp_path / "run", budget=2, seed=1, **more, **options)
+    assert kinds(tmp_path / "run")["finishing"] == 0
 
 
 def test_time_that_is_plenty_changes_nothing_and_too_little_leaves_it_out(
