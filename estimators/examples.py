@@ -79,7 +79,7 @@ def read_examples(
     if not is_folder(source):
         with suppress(InvalidOperation):  # only the classes' numbers depend on it, no split does
             names = sorted(names, key=Decimal)
-    targets = _numbered(examples, names)
+            targets = _numbered(examples, names)
     headers = [_header(example.path) for example in examples]
     height, width = _common_size(headers) if image_size is None else image_size
     channels = 1 if all(header.grey for header in headers) else 3

@@ -10,7 +10,7 @@ _MEMINFO = Path("/proc/meminfo")
 _LIMIT = Path("/sys/fs/cgroup")  # of a container
 
 
-def check_fits(count: int, channels: int, height: int, width: int, *, each: int = BYTES) -> None:
+def check_fits(count: int, channels: int, height: int, width: int) -> None:
     """Refuse images that do not fit into ``SHARE`` of the free memory.
 
     Args:
@@ -18,13 +18,12 @@ def check_fits(count: int, channels: int, height: int, width: int, *, each: int 
         channels: Of each.
         height: In pixels, as they are kept.
         width: Likewise.
-        each: Bytes for a value.
 
     Raises:
         ValueError: If they do not.
     """
     check_bytes(
-        count * channels * height * width * each, f"{count:,} of {channels}x{height}x{width}"
+        count * channels * height * width * BYTES, f"{count:,} of {channels}x{height}x{width}"
     )
 
 

@@ -93,9 +93,9 @@ def _example(folder: Path, row: dict[str, str], group: str | None, where: str) -
         raise ValueError(f"{where}: path must not hold a NUL")
     base = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay as they are named
     path = Path(os.path.normpath(base / row[_PATH]))
-    real = Path(os.path.realpath(folder))
-    if not path.is_relative_to(base) and path.is_relative_to(real):  # past a link
-        path = base / path.relative_to(real)
+    if not path.is_relative_to(base):  # unless it is past a link
+        real = Path(os.path.realpath(folder))
+        path = base / path.relative_to(real) if path.is_relative_to(real) else path
     if not path.is_relative_to(base):
         raise ValueError(f"{where}: path must lie in the folder of the CSV file, got {row[_PATH]}")
     if not os.path.lexists(path):

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from estimators.data import ImageData
 from estimators.estimator import EvaluationError
 from estimators.full_recipe import FullRecipe
 from estimators.full_training import FullTraining
-from estimators.task import Task
 from nas.journal import Journal
+from nas.preparation import Prepared
 from nas.readings import Who, named, of_whom
 from nas.run_folder import TRIALS
 from nas.trial import Trial
@@ -20,45 +19,6 @@ from nas.workers import RETRIES, Failure, Job, Outcome
 from search_spaces.graph import Graph
 
 USED = 0.95  # of the time that is left, at most: test images and export come after it
-
-
-def affordable(
-    graph: Graph,
-    images: ImageData,
-    task: Task,
-    recipe: FullRecipe,
-    *,
-    device: str,
-    seconds: float,
-) -> int:
-    """Epochs of a recipe that fit into some seconds; all of them where ``pace_of`` is 0.
-
-    Args:
-        graph: The network.
-        images: The data.
-        task: What is asked of them.
-        recipe: How the network is to be trained.
-        device: Where.
-        seconds: What is left, of which this takes some.
-    """
-    begin = time.monotonic()
-    pace = pace_of(graph, images, task, recipe, device=device)
-    left = USED * (seconds - (time.monotonic() - begin))
-    return max(0, min(recipe.epochs, int(left / pace))) if pace else recipe.epochs
-
-
-def pace_of(
-    graph: Graph, images: ImageData, task: Task, recipe: FullRecipe, *, device: str
-) -> float:
-    """Seconds of an epoch of a recipe, by a few steps on this machine.
-
-    0 where not even these can be taken: the training itself will say why.
-    """
-    try:
-        fit = FullTraining(graph, images, task, recipe, seed=0, device=device)
-        return fit.seconds_per_pass()
-    except EvaluationError:
-        return 0.0
 
 
 def checkpoint_of(folder: Path, who: Who) -> Path:
@@ -85,6 +45,36 @@ class Contender:
     def name(self) -> str:
         """What it is, for the eye."""
         return named(self.who)
+
+
+def affordable(
+    contender: Contender, prepared: Prepared, recipe: FullRecipe, *, seconds: float
+) -> int:
+    """Epochs of a recipe that fit into some seconds; all of them where ``pace_of`` is 0.
+
+    Args:
+        contender: The network.
+        prepared: Of the run; its device is one of this machine.
+        recipe: How the network is to be trained.
+        seconds: What is left, of which this takes some.
+    """
+    begin = time.monotonic()
+    pace = pace_of(contender, prepared, recipe)
+    left = USED * (seconds - (time.monotonic() - begin))
+    return max(0, min(recipe.epochs, int(left / pace))) if pace else recipe.epochs
+
+
+def pace_of(contender: Contender, prepared: Prepared, recipe: FullRecipe) -> float:
+    """Seconds of an epoch of a recipe, by a few steps on this machine.
+
+    0 where not even these can be taken: the training itself will say why.
+    """
+    images, task, device = prepared.images, prepared.task, prepared.plan.device
+    try:
+        fit = FullTraining(contender.graph, images, task, recipe, seed=0, device=device)
+        return fit.seconds_per_pass()
+    except EvaluationError:
+        return 0.0
 
 
 @final

@@ -40,13 +40,13 @@ class FinalWeights:
         """Whether a network still has to be trained to the end."""
         if self._prepared.recipe is None:
             return False
-        done = self._record.readings.get((who, FINAL_TRAINING))
+        done = self.final_training(who)
         if done is None or done.failed in LOST:  # a machine's fault is not the network's
             return True
         return not done.failed and self._kept(who, FINAL_TRAINING) is None
 
     def has_weights(self, best: Finalist) -> bool:
-        """Whether the winner needs no final training."""
+        """Whether a winner has weights of any of its trainings, so that none is needed for them."""
         ordinal = best.trial.ordinal
         kept = (self._kept(ordinal, place) for place in (FINAL_TRAINING, WEIGHTS))
         return best.weights is not None or any(one is not None for one in kept)

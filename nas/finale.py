@@ -189,11 +189,10 @@ class Finale:
 
     def _needed(self, contender: Contender) -> float:
         """Seconds of all epochs of a network and one more; infinite if it cannot be timed."""
-        prepared, recipe = self._prepared, self._prepared.recipe
+        recipe = self._prepared.recipe
         assert recipe is not None  # noqa: S101 - it is to be finished
         recipe = replace(recipe, precision=self._precision(contender, recipe, here=True))
-        images, task, device = prepared.images, prepared.task, self._plan.device
-        pace = pace_of(contender.graph, images, task, recipe, device=device)
+        pace = pace_of(contender, self._prepared, recipe)
         return (recipe.epochs + 1) * pace / USED if pace else math.inf
 
     def _has_begun(self, who: Who) -> bool:
@@ -224,15 +223,7 @@ class Finale:
         recipe = replace(usual, precision=self._precision(contender, usual, here=here))
         epochs, allotted = recipe.epochs, {}
         if seconds < math.inf and here and not begun:
-            fitting = affordable(
-                contender.graph,
-                prepared.images,
-                prepared.task,
-                recipe,
-                device=self._plan.device,
-                seconds=seconds,
-            )
-            epochs = max(fitting, least)
+            epochs = max(least, affordable(contender, prepared, recipe, seconds=seconds))
             if not epochs:
                 return None
             allotted = {"allotted": round(seconds, 3)} if epochs < recipe.epochs else {}

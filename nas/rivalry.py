@@ -16,7 +16,7 @@ from nas.latency import network_latency_ms
 from nas.limits import format_quantity
 from nas.plan import AUTO, OFF, RIVAL, Plan, training_seed
 from nas.preparation import Prepared
-from nas.readings import FINAL_TRAINING, RIVAL_SCORE
+from nas.readings import FINAL_TRAINING, RIVAL_SCORE, Reading
 from nas.record import Record
 from nas.rivals import Rival, fast_enough, fitting, most_macs, named_rivals, rival
 from nas.trial import Trial
@@ -162,7 +162,7 @@ class Rivalry:
 
         One whose worker was lost is passed over, as long as there is one with a score.
         """
-        known = {name: self._record.readings.get((name, RIVAL_SCORE)) for name in self.latencies}
+        known = self._readings()
         missing = {name for name, one in known.items() if one is None}
         if not missing and all(map(self._has_failed, self.scores())):
             missing = {name for name, one in known.items() if one and one.failed in LOST}
@@ -188,16 +188,15 @@ class Rivalry:
     def scores(self) -> dict[str, float]:
         """By name, what the rivals have on validation images that were trained as a child is."""
         metric = self._plan.verdict.metric
-        known = {
-            name: self._record.readings[name, RIVAL_SCORE]
-            for name in self.latencies
-            if (name, RIVAL_SCORE) in self._record.readings
-        }
         return {
             name: reading.metrics[metric]
-            for name, reading in known.items()
-            if not reading.failed and metric in reading.metrics
+            for name, reading in self._readings().items()
+            if reading is not None and not reading.failed and metric in reading.metrics
         }
+
+    def _readings(self) -> dict[str, Reading | None]:
+        """By name, what the rivals' trainings as children have left; None for what is to come."""
+        return {name: self._record.readings.get((name, RIVAL_SCORE)) for name in self.latencies}
 
     def contender(self, strongest: Rival) -> Contender:
         """A rival as one that is trained to the end."""

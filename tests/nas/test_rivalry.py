@@ -23,7 +23,7 @@ from estimators.finishing import Finishing
 from estimators.training import Training
 from nas.engine import SearchFailed
 from nas.errors import NasError
-from nas.final_training import USED
+from nas.final_training import USED, Contender
 from nas.finale import Finale
 from nas.journal import Journal, read_events
 from nas.progress import Lines
@@ -486,12 +486,12 @@ def test_the_winner_has_the_time_that_the_published_network_has_no_need_of(
     """An epoch of the winner takes 2,000 s, of the other 380; to measure it 10 s."""
     paces = {params_of(20): 380.0}
 
-    def pace_of(graph: Graph, *_: Any, **__: Any) -> float:
+    def pace_of(contender: Contender, *_: Any) -> float:
         world.clock += 10.0
-        return paces.get(graph.params, 2000.0)
+        return paces.get(contender.graph.params, 2000.0)
 
-    def affordable(graph: Graph, *_: Any, seconds: float, **__: Any) -> int:
-        pace = pace_of(graph)
+    def affordable(contender: Contender, *_: Any, seconds: float) -> int:
+        pace = pace_of(contender)
         epochs = min(2, int(USED * (seconds - 10) / pace))
         world.long = USED * (seconds - 10) if epochs == 1 else epochs * pace  # as long as it may
         return epochs
@@ -527,8 +527,8 @@ def test_networks_that_were_cut_are_not_trained_again_however_fast_they_are(
 ) -> None:
     """The winner needs 2,000 s for an epoch; the published network so many times that."""
 
-    def affordable(graph: Graph, *arguments: Any, seconds: float, **__: Any) -> int:
-        of = 2000.0 * (pace if graph.params == params_of(20) else 1.0)
+    def affordable(contender: Contender, *_: Any, seconds: float) -> int:
+        of = 2000.0 * (pace if contender.graph.params == params_of(20) else 1.0)
         world.long = of
         return min(2, int(seconds / of))
 
