@@ -163,25 +163,28 @@ def _idx_files(wanted: IdxSet, data_dir: Path | None, *, download: bool) -> list
 
 
 def _find_idx(wanted: IdxSet, data_dir: Path | None) -> list[Path]:
-    """The four files, of one folder.
+    """The four files, of the first folder that has all of them.
 
     Raises:
-        FileNotFoundError: If one is missing; the message says which and where.
+        FileNotFoundError: If none has; the message says what is missing and where, in a folder
+            with some of them if there is one.
     """
     if data_dir is None:
         roots = [cache(), SYSTEM]
         places = [root / sub for root in roots for sub in (f"{wanted.folder}/raw", wanted.name)]
     else:
         places = [data_dir / wanted.folder / "raw", data_dir]
+    lacking = []
     for place in places:
         files = [_plain_or_gzipped(place / name) for name in wanted.files]
         missing = [name for name, file in zip(wanted.files, files, strict=True) if file is None]
         if not missing:
             return [file for file in files if file is not None]
         if len(missing) < len(files):
-            raise FileNotFoundError(f"{missing[0]}[.gz] is not in {place}")
+            lacking.append(f"{missing[0]}[.gz] is not in {place}")
     first = next(iter(wanted.files))
-    raise FileNotFoundError(f"{first}[.gz] is not in {' or '.join(map(str, places))}")
+    lacking.append(f"{first}[.gz] is not in {' or '.join(map(str, places))}")
+    raise FileNotFoundError(lacking[0])
 
 
 def _plain_or_gzipped(file: Path) -> Path | None:

@@ -360,16 +360,16 @@ def train(  # noqa: PLR0913 - the options of the command line, by name
     """
     from nas import training  # noqa: PLC0415 - a search has no use for it
 
-    if max_hours is not None and (epochs is not None or not 0 < max_hours < math.inf):
-        raise usage_error(
-            f"--max-hours must be above 0, finite and without --epochs, got {max_hours}"
-        )
+    if max_hours is not None and not 0 < max_hours < math.inf:
+        raise usage_error(f"--max-hours must be above 0 and finite, got {max_hours}")
     if epochs is not None and settings is not None and "epochs" in settings:
         raise usage_error("--epochs and --set train.epochs are the same; leave one out")
     chosen = {
         **({} if settings is None else settings),
         **({} if epochs is None else {"epochs": epochs}),
     }
+    if max_hours is not None and "epochs" in chosen:
+        raise usage_error("--max-hours and a number of epochs exclude each other; leave one out")
     images = images_of(data, options(image_size, group, data_dir, download=download))
     order = training.order_of(
         source,

@@ -12,12 +12,11 @@ from nas.export import ARCHITECTURE, CARD, WEIGHTS
 from nas.limits import format_quantity
 from nas.lock import held, holder
 from nas.run_folder import RUN, SUMMARY, read_json
+from nas.status import WATCH_EVERY
 from nas.terminal import printable
 from nas.training import CHECKPOINT, TRAINING
 from search_spaces import graph_json
 from search_spaces.strict_json import JsonError, member
-
-WATCH_EVERY = 5.0  # seconds
 
 
 def document(folder: Path) -> dict[str, Any] | None:

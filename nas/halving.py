@@ -128,6 +128,11 @@ def chosen_rungs(
         raise usage_error(f"--halving ranks by one --objective, got {objectives}; leave one out")
     if configuration.rungs:
         return configuration.rungs
+    if estimator.recipe.get("folds", 1) != 1:
+        raise usage_error(
+            "--halving goes on with trainings, which those of --set estimator.folds cannot; leave "
+            "one out"
+        )
     try:
         return rungs_of(
             factor,

@@ -17,8 +17,9 @@ def pretrain(
     folder: Path,
     *,
     interrupts: Interrupts,
+    until: Callable[[], str],
     tell: Callable[[str], None],
-) -> float:
+) -> float | None:
     """Let an estimator train, or go on, or read what it has finished.
 
     Args:
@@ -26,10 +27,12 @@ def pretrain(
         prepared: The run.
         folder: Of the estimator's own; may not exist yet.
         interrupts: Entered.
+        until: Why to train no further, or nothing; asked before each step.
         tell: Is told how far it is.
 
     Returns:
-        Seconds of training, over all sessions.
+        Seconds of training, over all sessions; None if ``until`` said so before its end, and what
+        was trained is kept.
 
     Raises:
         NasError: If that diverges (exit code 3), what is in its folder is of another run or
@@ -44,7 +47,7 @@ def pretrain(
         seed=training_seed(seed, PRETRAINING),
         device=device_here(prepared.plan.device),
         tell=tell,
-        stop=lambda: interrupts.requested is not None,
+        stop=lambda: interrupts.requested is not None or bool(until()),
     )
     try:
         with interrupts.orderly():
@@ -57,5 +60,4 @@ def pretrain(
         raise NasError(f"estimator: {error}", exit_code=5) from error
     if interrupts.requested is not None:
         raise Interrupted(interrupts.requested)
-    assert seconds is not None  # noqa: S101 - nothing told it to stop
     return seconds

@@ -166,7 +166,11 @@ class Session:
         )
 
     def _pretrain(self) -> None:
-        """Let an estimator train for all children, if that is how it works; see ``pretrain``."""
+        """Let an estimator train for all children, if that is how it works; see ``pretrain``.
+
+        Raises:
+            NasError: If the time is up before its end (exit code 3), or as ``pretrain`` does.
+        """
         estimator = self._prepared.estimator
         if not isinstance(estimator, Pretrained):
             return
@@ -175,8 +179,15 @@ class Session:
             self._prepared,
             self._folder / ESTIMATOR,
             interrupts=self._interrupts,
+            until=self._driver.time_is_up,
             tell=self._progress.notice,
         )
+        if seconds is None:
+            raise NasError(
+                f"{self._driver.time_is_up()} while the estimator was trained, before any child; "
+                f"go on with: nas resume {self._folder}",
+                exit_code=NOTHING_FOUND,
+            )
         if self._record.pretrained is None:
             self._journal.append("pretrained", seconds=round(seconds, 3))
             self._progress.notice(f"estimator: trained for all children in {seconds:.0f} s")

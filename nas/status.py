@@ -16,6 +16,7 @@ from nas.run_folder import EVENTS, SUMMARY, RunRecord, read_json, read_record
 from nas.trial import Trial
 
 COUNTED = ("complete", "stopped", "failed", "paused")
+WATCH_EVERY = 5.0  # seconds, where nothing is shown meanwhile
 _ORDER = ("running", "paused", "complete", "stopped", "failed", "infeasible", "duplicate")
 
 Phase = Literal["running", "finished", "paused", "failed", "stopped"]
@@ -130,14 +131,18 @@ def read(folder: Path) -> tuple[RunRecord, Record]:
     return run, Record.of(events, objective, run.budget, beside=tuple(beside))
 
 
-def document(folder: Path) -> dict[str, Any]:
-    """What ``nas status --json`` prints.
+def document(folder: Path, *, watch: bool = False) -> dict[str, Any]:
+    """What ``nas status --json`` prints; with ``watch``, once no process works on the run.
 
     Raises:
         NasError: As ``read``.
     """
     run, record = read(folder)
     found = standing(folder, record)
+    while watch and found.phase == "running":
+        time.sleep(WATCH_EVERY)
+        run, record = read(folder)
+        found = standing(folder, record)
     best: dict[str, Any] | None = None
     objective = run.objective
     front: list[dict[str, Any]] | None = None

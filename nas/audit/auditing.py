@@ -10,7 +10,7 @@ import numpy as np
 
 from estimators.estimator import Pretrained
 from nas.audit import findings
-from nas.audit.measurements import Measurements, Wanted
+from nas.audit.measurements import Measurements, OutOfTimeError, Wanted
 from nas.audit.rival import Rival
 from nas.audit.sample import SAMPLE, drawn
 from nas.audit.statistics import seed_noise
@@ -100,7 +100,9 @@ def audited(  # noqa: PLR0913 - by name, what a run at work has
         raise NasError(f"audit: {place / linked[0]} must not be a link", exit_code=4)
     tidy(place)
     with Measurements(place / MEASURED, show, until) as measurements:
-        work = _Audit(folder, prepared, record, measurements, execution, interrupts, ray, show)
+        work = _Audit(
+            folder, prepared, record, measurements, execution, interrupts, ray, show, until
+        )
         document = work.document(order, finals)
         seconds = measurements.seconds
     write_json(place / AUDIT_DOCUMENT, document)
@@ -136,6 +138,7 @@ class _Audit:
     interrupts: Interrupts
     ray: "RaySession | None"
     show: Callable[[str], None]
+    until: Callable[[], str]
 
     def document(self, order: Order, finals: Sequence[int]) -> dict[str, Any]:
         """Measure what is missing and sum it up."""
@@ -250,14 +253,27 @@ class _Audit:
             self.measurements.measure(missing, workers, self.interrupts)
 
     def _pretrain(self, one: Subject) -> None:
-        """Let an estimator train that does so once for all; the run's own has done it."""
+        """Let an estimator train that does so once for all; the run's own has done it.
+
+        Raises:
+            OutOfTimeError: If ``until`` said so before its end; what was trained is kept.
+        """
         if not isinstance(one.estimator, Pretrained):
             return
         place = self.folder / ESTIMATOR
         if one.estimator is not self.prepared.estimator:
             name = blake2b(one.recipe.encode(), digest_size=8).hexdigest()
             place = self.folder / AUDIT / f"{ESTIMATOR}-{name}"
-        pretrain(one.estimator, self.prepared, place, interrupts=self.interrupts, tell=self.show)
+        seconds = pretrain(
+            one.estimator,
+            self.prepared,
+            place,
+            interrupts=self.interrupts,
+            until=self.until,
+            tell=self.show,
+        )
+        if seconds is None:
+            raise OutOfTimeError(self.until())
 
     def _seed(self, *key: int) -> int:
         return training_seed(self.prepared.plan.seed, AUDIT_KEY, *key)

@@ -28,8 +28,14 @@ from nas.errors import usage_error
 from nas.terminal import say, stdout_kept
 from search_spaces.strict_json import dumps
 
+_OF_A_FAMILY = (
+    *("base", "base_size", "alpha", "beta", "gamma", "phi", "divisor", "step"),
+    *("out", "dry_run", "json"),
+)  # parameters that mean something where nothing is searched
+
 
 def scale(  # noqa: PLR0913 - one parameter per flag
+    context: typer.Context,
     *,
     base: Annotated[
         str,
@@ -99,25 +105,27 @@ def scale(  # noqa: PLR0913 - one parameter per flag
     grace: Grace = 30.0,
     max_hours: MaxHours = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the grid and what it would cost, and stop.")
+        bool, typer.Option("--dry-run", help="Show what it would cost, or the family, and stop.")
     ] = False,
     json: JsonFlag = False,
 ) -> None:
     """Search alpha, beta and gamma of compound scaling, or write the family of given ones."""
+    is_family = (alpha, beta, gamma) != (None, None, None)
+    _check_flags(context, is_family=is_family)
     parsed = plugins.parse_settings(settings if settings is not None else [])
     if parsed.pop("space"):
         raise usage_error("--set: the grid's options are flags of their own; see nas scale --help")
     from nas import datasets, scaling  # noqa: PLC0415 - torch takes seconds to import
 
     size = datasets.options(base_size, None).image_size
-    if (alpha, beta, gamma) != (None, None, None):
+    if is_family:
         _family(
             base,
             size,
             (alpha, beta, gamma),
             phi=phi,
             rounding=(divisor, step),
-            out=out,
+            out=None if dry_run else out,
             as_json=json,
         )
         return
@@ -183,6 +191,29 @@ def scale(  # noqa: PLR0913 - one parameter per flag
             progress=progress.for_this_terminal(),
         )
     report(result.folder, as_json=json)
+
+
+def _check_flags(context: typer.Context, *, is_family: bool) -> None:
+    """Refuse flags that would do nothing: those of a search for a family, and the other way round.
+
+    Raises:
+        NasError: If there is one (exit code 2).
+    """
+    for option in context.command.params:
+        source = context.get_parameter_source(str(option.name))
+        if source is None or source.name == "DEFAULT":
+            continue
+        flag = option.opts[0]
+        if is_family and option.name not in _OF_A_FAMILY:
+            raise usage_error(
+                f"{flag} is of a search, and --alpha, --beta and --gamma give what it would find; "
+                "leave it out"
+            )
+        if not is_family and option.name == "phi":
+            raise usage_error(
+                f"{flag} is of a family, given by --alpha, --beta and --gamma; a search has its "
+                "powers in --grid phi=..."
+            )
 
 
 def _family(  # noqa: PLR0913 - the flags of a family

@@ -311,7 +311,7 @@ def status(
         rows = standings.failures(standings.read(run_folder)[1])
         answer(dumps(rows, indent=2) if json else _failures(rows))
     elif json:
-        answer(dumps(standings.document(run_folder), indent=2))
+        answer(dumps(standings.document(run_folder, watch=watch), indent=2))
     else:
         from nas import panel  # noqa: PLC0415 - rich
 

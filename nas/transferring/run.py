@@ -9,6 +9,7 @@ from typing import Any
 
 from estimators.data import ImageData
 from estimators.training import Training
+from nas.configuration import whole_number
 from nas.datasets import Data, is_path, options
 from nas.device import resolve_device
 from nas.errors import usage_error
@@ -110,7 +111,7 @@ def transfer(  # noqa: PLR0913 - the options of the command line, by name
         mode: See ``adapt``, and so are the rest.
         stages: How many of the last ones are trained, for ``last``.
         epochs: Of fine-tuning.
-        seed: Decides every random choice.
+        seed: Decides every random choice, at least 0.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
     Raises:
@@ -119,6 +120,7 @@ def transfer(  # noqa: PLR0913 - the options of the command line, by name
     """
     folder = Path(out)
     check_new(folder)
+    seed = whole_number("--seed", seed, least=0)
     place = resolve_device(device)
     trained = source_of(str(source), None if weights is None else Path(weights), mean=mean, std=std)
     read = options(image_size if is_path(data) else None, group, data_dir, download=download)

@@ -154,6 +154,15 @@ def test_what_is_missing_is_named_with_both_ways_on(tmp_path: Path, miniature: l
     one_line(published.mnist, f"{NAMES[3]}[.gz] is not in {tmp_path / 'a'};", tmp_path / "a")
 
 
+def test_a_part_of_a_set_hides_no_whole_one(tmp_path: Path, miniature: list[bytes]) -> None:
+    place = write(tmp_path / "cache/nas-engine/FashionMNIST/raw", miniature)
+    whole = published.fashion_mnist()
+    (place / NAMES[1]).unlink()
+    one_line(published.fashion_mnist, f"{NAMES[1]}[.gz] is not in {place};")
+    write(tmp_path / "system/fashion-mnist", miniature)
+    assert published.fashion_mnist().fingerprint == whole.fingerprint
+
+
 def one_line(load: Load, message: str, data_dir: Path | None = None) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
         load(data_dir=data_dir)

@@ -430,6 +430,7 @@ MISTAKES = [
     ("search --dry-run --budget 0", "--budget must be at least 1, got 0", 2),
     ("search --address nowhere", "--address must be HOST:PORT, got 'nowhere'", 2),
     ("search --address ray://a:1", "--address must be HOST:PORT", 2),
+    ("transfer resnet20 --out new --seed -1", "--seed must be at least 0, got -1", 2),
     ("resume", "RUN", 2),
     ("resume nothing", "nothing holds no run.json", 2),
     ("resume taken", "taken holds no run.json", 2),
@@ -790,6 +791,9 @@ def test_the_module_and_its_json_work_in_a_process_of_their_own() -> None:
     assert [row["name"] for row in json.loads(ran.out)] == sorted(STRATEGIES)
 
 
+COEFFICIENTS = ("--alpha", "1.2", "--beta", "1.1", "--gamma", "1.15")
+
+
 def test_a_family_is_shown_with_a_note_on_its_gamma(nas: Nas) -> None:
     flags = ("--alpha", "1.2", "--beta", "1.1", "--gamma", "1.1", "--phi", "1", "--json")
     ran = nas("scale", "--base", "efficientnet_b0", *flags)
@@ -800,9 +804,21 @@ def test_a_family_is_shown_with_a_note_on_its_gamma(nas: Nas) -> None:
     assert document["note"] in ran.err
 
 
+def test_a_dry_run_of_a_family_writes_nothing(nas: Nas, tmp_path: Path) -> None:
+    flags = (*COEFFICIENTS, "--phi", "1", "--json")
+    place = tmp_path / "family"
+    ran = nas("scale", "--base", "efficientnet_b0", *flags, "--out", str(place), "--dry-run")
+    assert ran.code == 0
+    assert len(loads(ran.out)["members"]) == 1
+    assert not place.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("--base", "resnet18", *COEFFICIENTS, "--max-macs", "1M"), "--max-macs is of a search"),
+        (("--base", "resnet18", *COEFFICIENTS, "--data", "digits"), "--data is of a search"),
+        (("--base", "resnet18", "--phi", "1:7"), "--phi is of a family"),
         (("--base", "alexnet"), "got AlexNet, which ends in HiddenClassifier"),
         (("--base", "resnet18", "--alpha", "1.2"), "must be given together"),
         (("--base", "resnet18", "--set", "space.step=2"), "flags of their own"),

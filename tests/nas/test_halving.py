@@ -462,6 +462,10 @@ def test_the_status_shows_the_rungs(options: dict[str, Any], tmp_path: Path) -> 
         ({"budget": 5}, "--halving 3 needs a budget of at least 9, got 5"),
         ({"estimator": "proxy"}, "--halving needs an estimator that trains, got proxy"),
         ({"objective": ("accuracy", "macs")}, "--halving ranks by one --objective, got 2"),
+        (
+            {"estimator": "training", "settings": {"estimator": {"folds": 2}}},
+            "--halving goes on with trainings, which those of --set estimator.folds cannot",
+        ),
     ],
 )
 def test_halving_that_cannot_be_is_told_before_the_run(

@@ -80,6 +80,20 @@ def test_a_search_stopped_while_it_trains_goes_on_as_the_calm_one(
     assert events(folder).count("pretrained") == 1
 
 
+def test_a_supernet_stops_at_the_time_limit_and_goes_on(
+    options: dict[str, Any], mini: type[SearchSpace], images: Data, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    said = f"time limit of .* h reached while the estimator .* go on with: nas resume {folder}"
+    with pytest.raises(NasError, match=said) as caught:
+        nas.search(out=folder, max_hours=1e-6, **options)
+    assert caught.value.exit_code == 3
+    assert events(folder) == ["opened"]
+    result = nas.resume(folder, space=mini, data=images, workers=0, study=False)
+    assert len(result.trials) == 3
+    assert events(folder)[:3] == ["opened", "opened", "pretrained"]
+
+
 def test_a_damaged_supernet_is_one_line(
     options: dict[str, Any], mini: type[SearchSpace], images: Data, tmp_path: Path
 ) -> None:

@@ -155,6 +155,23 @@ def test_watching_ends_with_the_run(
     assert "finished" in text
 
 
+def test_watching_a_document_answers_when_the_run_has_ended(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = RunLock(folder)
+    lock.__enter__()
+    naps: list[float] = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 3:
+            lock.__exit__(None, None, None)
+
+    monkeypatch.setattr("nas.status.time.sleep", nap)
+    found = loads(shown(capsys, str(folder), "--watch", "--json"))
+    assert (len(naps), found["state"]) == (3, "finished")
+
+
 def test_status_does_without_torch(folder: Path) -> None:
     script = (
         "import sys\nfrom nas.cli import run\nrun(['status', sys.argv[1], '--json'])\n"

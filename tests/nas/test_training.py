@@ -270,7 +270,12 @@ def test_all_cpus_train_where_they_wait_without_spinning_and_that_is_written_dow
         ({"settings": {"epochs": 1}}, "--epochs and --set train.epochs are the same"),
         ({"seed": 2**64}, r"--seed must be at most 2\*\*53, got"),
         ({"epochs": 0}, "train: epochs must be from 1"),
-        ({"max_hours": 1.0}, "--max-hours must be above 0, finite and without --epochs"),
+        ({"max_hours": 1.0}, "--max-hours and a number of epochs exclude each other"),
+        ({"max_hours": 0.0, "epochs": None}, "--max-hours must be above 0 and finite, got 0.0"),
+        (
+            {"max_hours": 1.0, "epochs": None, "settings": {"epochs": 5}},
+            "--max-hours and a number of epochs exclude each other",
+        ),
         ({"seed": -1}, "--seed must be at least 0"),
     ],
 )
