@@ -97,7 +97,8 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         estimator: Name of an estimator, or a class of your own.
         out: Folder of the run, new or empty; by default ``runs/<space>-<n>``.
         seed: Decides every random choice of the run, at least 0. With one worker on a CPU the
-            same seed gives the same run, unless latency is limited, which is measured.
+            same seed gives the same run, as far as nothing is measured: latency, precision and
+            layout of long trainings, published networks, a time limit.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         objective: A metric of the task: ``accuracy``, ``balanced_accuracy``, ``macro_f1``,
             ``auroc``, ``top5_accuracy`` (from 6 classes on) or ``log_loss``. Or several names, of
