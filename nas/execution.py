@@ -32,8 +32,9 @@ class Execution:
             far, at least 600, and no limit before the first has a score.
         grace: Seconds that running children have to finish after Ctrl-C or SIGTERM.
         max_hours: After how many hours of this session nothing is started any more; None for
-            no limit. What runs is finished, and the winner exported. Of a run whose winner is
-            trained to the end, no child is started in the second half of the time for all.
+            no limit. What runs is finished, but for a supernet, and the winner exported. Of a run
+            whose winner is trained to the end, no child is started in the second half of the time
+            for all.
         study: Whether to keep ``study.db``.
     """
 

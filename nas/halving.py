@@ -130,7 +130,7 @@ def chosen_rungs(
         return configuration.rungs
     if estimator.recipe.get("folds", 1) != 1:
         raise usage_error(
-            "--halving goes on with trainings, which those of --set estimator.folds cannot; leave "
+            "--halving continues trainings, and those of --set estimator.folds cannot be; leave "
             "one out"
         )
     try:

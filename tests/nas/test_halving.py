@@ -464,7 +464,7 @@ def test_the_status_shows_the_rungs(options: dict[str, Any], tmp_path: Path) -> 
         ({"objective": ("accuracy", "macs")}, "--halving ranks by one --objective, got 2"),
         (
             {"estimator": "training", "settings": {"estimator": {"folds": 2}}},
-            "--halving goes on with trainings, which those of --set estimator.folds cannot",
+            "--halving continues trainings, and those of --set estimator.folds cannot be",
         ),
     ],
 )
