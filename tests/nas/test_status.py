@@ -136,9 +136,10 @@ def test_failed_trials_are_listed_with_their_causes(
     assert row == {"trial": event["ordinal"], "cause": "nan", "message": "lost\x1b[2J"}
 
 
-def test_watching_ends_with_the_run(
-    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def ended_after_three_naps(
+    folder: Path, sleep: str, monkeypatch: pytest.MonkeyPatch
+) -> list[float]:
+    """A run that a process works on, until whoever watches it has slept three times."""
     lock = RunLock(folder)
     lock.__enter__()
     naps: list[float] = []
@@ -148,7 +149,14 @@ def test_watching_ends_with_the_run(
         if len(naps) == 3:
             lock.__exit__(None, None, None)
 
-    monkeypatch.setattr("nas.panel.time.sleep", nap)
+    monkeypatch.setattr(sleep, nap)
+    return naps
+
+
+def test_watching_ends_with_the_run(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    naps = ended_after_three_naps(folder, "nas.panel.time.sleep", monkeypatch)
     text = shown(capsys, str(folder), "--watch")
     assert len(naps) == 3
     assert text.count("3 of 3 trained") == 3
@@ -158,16 +166,7 @@ def test_watching_ends_with_the_run(
 def test_watching_a_document_answers_when_the_run_has_ended(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock = RunLock(folder)
-    lock.__enter__()
-    naps: list[float] = []
-
-    def nap(seconds: float) -> None:
-        naps.append(seconds)
-        if len(naps) == 3:
-            lock.__exit__(None, None, None)
-
-    monkeypatch.setattr("nas.status.time.sleep", nap)
+    naps = ended_after_three_naps(folder, "nas.status.time.sleep", monkeypatch)
     found = loads(shown(capsys, str(folder), "--watch", "--json"))
     assert (len(naps), found["state"]) == (3, "finished")
 
