@@ -100,9 +100,7 @@ def audited(  # noqa: PLR0913 - by name, what a run at work has
         raise NasError(f"audit: {place / linked[0]} must not be a link", exit_code=4)
     tidy(place)
     with Measurements(place / MEASURED, show, until) as measurements:
-        work = _Audit(
-            folder, prepared, record, measurements, execution, interrupts, ray, show, until
-        )
+        work = _Audit(folder, prepared, record, measurements, execution, interrupts, ray, show)
         document = work.document(order, finals)
         seconds = measurements.seconds
     write_json(place / AUDIT_DOCUMENT, document)
@@ -138,7 +136,6 @@ class _Audit:
     interrupts: Interrupts
     ray: "RaySession | None"
     show: Callable[[str], None]
-    until: Callable[[], str]
 
     def document(self, order: Order, finals: Sequence[int]) -> dict[str, Any]:
         """Measure what is missing and sum it up."""
@@ -269,11 +266,11 @@ class _Audit:
             self.prepared,
             place,
             interrupts=self.interrupts,
-            until=self.until,
+            until=self.measurements.until,
             tell=self.show,
         )
         if seconds is None:
-            raise OutOfTimeError(self.until())
+            raise OutOfTimeError(self.measurements.until())
 
     def _seed(self, *key: int) -> int:
         return training_seed(self.prepared.plan.seed, AUDIT_KEY, *key)

@@ -93,7 +93,7 @@ class Measurements:
         self, path: Path, show: Callable[[str], None], until: Callable[[], str] = lambda: ""
     ) -> None:
         self._known: dict[str, Measured] = {}
-        self._show, self._until = show, until
+        self._show, self.until = show, until
         if path.exists():
             for number, event in enumerate(read_events(path), start=2):
                 try:
@@ -139,7 +139,7 @@ class Measurements:
         queue, losses, in_hand = deque(jobs), Counter[int](), set[int]()
 
         def going_on() -> bool:
-            return bool(queue) and interrupts.requested is None and not self._until()
+            return bool(queue) and interrupts.requested is None and not self.until()
 
         with interrupts.orderly():
             while in_hand or going_on():
@@ -161,7 +161,7 @@ class Measurements:
         if interrupts.requested is not None:
             raise Interrupted(interrupts.requested)
         if queue:
-            raise OutOfTimeError(self._until())
+            raise OutOfTimeError(self.until())
 
     def _settle(self, one: Wanted, outcome: Outcome, *, left: int) -> None:
         failed = outcome.result if isinstance(outcome.result, Failure) else None
