@@ -154,7 +154,7 @@ def memory() -> None:
     bank.reserve(bank.slots(largest).values())
     small = children("residual", data.input_shape).draw(np.random.default_rng(0))
     estimator._trained = bank.documents()  # noqa: SLF001 - without the training
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
 
     @ray.remote(num_cpus=1)
     class Worker:

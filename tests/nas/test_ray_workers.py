@@ -1,6 +1,7 @@
 """Workers in processes of their own: they may raise, hang, die and lose their node."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -137,6 +138,7 @@ def graph(mini: type[SearchSpace]) -> Graph:
 def session() -> Iterator[RaySession]:
     """Ray with two cards and four CPUs that are only counted, as somebody else started it."""
     ray.init(
+        address="local",  # not the cluster that somebody else has, or had, on this machine
         num_cpus=4,
         num_gpus=2,
         include_dashboard=False,
@@ -676,7 +678,7 @@ def test_nothing_of_a_session_outlives_its_process(how: str) -> None:
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("before", ["", "ray.init(num_cpus=1, include_dashboard=False)"])
+@pytest.mark.parametrize("before", ["", "ray.init('local', num_cpus=1, include_dashboard=False)"])
 def test_a_session_needs_no_home_of_its_own_and_bears_an_earlier_ray(
     before: str, tmp_path: Path
 ) -> None:
@@ -821,9 +823,14 @@ def test_the_terminals_ctrl_c_does_not_reach_a_running_child_of_one_thread() -> 
 
 
 @pytest.mark.ray
-def test_a_lost_node_costs_its_children_and_a_new_one_is_used(graph: Graph) -> None:
+def test_a_lost_node_costs_its_children_and_a_new_one_is_used(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if ray.is_initialized():
         ray.shutdown()
+    # The cluster writes its address where every other Ray on this machine would join it.
+    folder = tempfile.mkdtemp(prefix="nas-cluster-")
+    monkeypatch.setenv("RAY_TMPDIR", folder)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     try:
         cluster.add_node(num_cpus=1)
@@ -851,3 +858,4 @@ def test_a_lost_node_costs_its_children_and_a_new_one_is_used(graph: Graph) -> N
     finally:
         ray.shutdown()
         cluster.shutdown()
+        shutil.rmtree(folder)
