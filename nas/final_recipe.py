@@ -85,6 +85,19 @@ def final_recipe(
         raise usage_error(f"train: {error}") from error
 
 
+def most_epochs(recipe: FullRecipe, images: ImageData, *, options: Mapping[str, Any]) -> int:
+    """Epochs of a final training where a limit on time leaves room: those of ``nas train``.
+
+    Args:
+        recipe: How the winner is trained without such a limit; the least.
+        images: The data.
+        options: Fields of the recipe that the user set; a number of epochs is kept.
+    """
+    if "epochs" in options:
+        return recipe.epochs
+    return max(recipe.epochs, default_recipe(images).epochs)
+
+
 def recipe_after(
     images: ImageData,
     *,

@@ -193,7 +193,7 @@ class Finale:
         assert recipe is not None  # noqa: S101 - it is to be finished
         recipe = replace(recipe, precision=self._precision(contender, recipe, here=True))
         pace = pace_of(contender, self._prepared, recipe)
-        return (recipe.epochs + 1) * pace / USED if pace else math.inf
+        return (self._prepared.most_epochs + 1) * pace / USED if pace else math.inf
 
     def _has_begun(self, who: Who) -> bool:
         """Whether a full training is so far that its epochs are settled."""
@@ -208,7 +208,8 @@ class Finale:
     ) -> FullRecipe | None:
         """How a network is trained in so much time; None if it is too little.
 
-        What was begun is not cut any more: its checkpoint is of so many epochs.
+        Without a limit on time it has the usual epochs, or as many as the other had with one. What
+        was begun is not changed any more: its checkpoint is of so many epochs.
 
         Args:
             contender: The network.
@@ -223,10 +224,13 @@ class Finale:
         recipe = replace(usual, precision=self._precision(contender, usual, here=here))
         epochs, allotted = recipe.epochs, {}
         if seconds < math.inf and here and not begun:
-            epochs = max(least, affordable(contender, prepared, recipe, seconds=seconds))
+            longest = replace(recipe, epochs=prepared.most_epochs)
+            epochs = max(least, affordable(contender, prepared, longest, seconds=seconds))
             if not epochs:
                 return None
-            allotted = {"allotted": round(seconds, 3)} if epochs < recipe.epochs else {}
+            allotted = {"allotted": round(seconds, 3)} if epochs < longest.epochs else {}
+        elif not begun:
+            epochs = max(epochs, *(one["epochs"] for one in self._record.finishing.values()), 0)
         settled = epochs == recipe.epochs and recipe.precision == usual.precision
         if not begun and (isinstance(who, str) or not settled):
             self._journal.append(

@@ -16,7 +16,7 @@ from nas.construction import construct, make_estimator, make_space, prepare_esti
 from nas.datasets import recorded
 from nas.device import check_device, resolve_device
 from nas.errors import NasError, usage_error
-from nas.final_recipe import final_recipe
+from nas.final_recipe import final_recipe, most_epochs
 from nas.halving import chosen_rungs
 from nas.images import images_of
 from nas.limits import Limits, Objective
@@ -52,6 +52,7 @@ class Prepared:
         estimator: Prepared with the data.
         judge: Trains the finalists; the estimator itself, unless its scores are a stand-in.
         recipe: How the winner is trained in the end; None for not at all.
+        most_epochs: Of that training, where a limit on time leaves room for more; 0 without one.
         strategy: Fresh.
         plan: What the search is to do.
         run: What ``run.json`` will say.
@@ -66,6 +67,7 @@ class Prepared:
     estimator: Estimator
     judge: Estimator
     recipe: FullRecipe | None
+    most_epochs: int
     strategy: Strategy
     plan: Plan
     run: RunRecord
@@ -169,6 +171,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
     )
     screen = None if looked_at is None else Screen(scores[str(configuration.screen)], looked_at)
     recipe = final_recipe(configuration, images, judge=judge, plan=plan, cpus=cpus)
+    longest = 0 if recipe is None else most_epochs(recipe, images, options=settings["train"])
     references = chosen_references(configuration, images, limits, trained=recipe is not None)
     plan = replace(plan, references=references)
     derived = Derived(
@@ -198,6 +201,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
         estimator=estimator,
         judge=judge,
         recipe=recipe,
+        most_epochs=longest,
         strategy=strategy,
         plan=plan,
         run=run,

@@ -27,8 +27,8 @@ from estimators.training import Training
 from nas.configuration import Configuration
 from nas.errors import NasError
 from nas.execution import Execution
-from nas.final_recipe import recipe_after
-from nas.final_training import Contender, FinalTraining, checkpoint_of
+from nas.final_recipe import most_epochs, recipe_after
+from nas.final_training import USED, Contender, FinalTraining, checkpoint_of
 from nas.journal import Journal, read_events
 from nas.preparation import prepare
 from nas.progress import Lines
@@ -208,15 +208,19 @@ def test_it_takes_a_quarter_of_the_search_or_ten_times_a_child(
     assert (recipe.epochs, recipe.label_smoothing) == (epochs, 0.2)
 
 
+def of_size(count: int) -> ImageData:
+    """So many images without contents."""
+    split = Split(torch.zeros(1, 1, 2, 2).expand(count, 1, 2, 2), torch.zeros(count).long())
+    return ImageData("some", split, split, split, ("a",), (0.0,), (1.0,), "0")
+
+
 @pytest.mark.parametrize(
     ("count", "searched", "epochs"),
     [(30_000, 12, 30), (51_000, 12, 19), (51_000, 1000, 148), (2_000_000, 12, 1)],
 )
 def test_on_large_sets_images_count(count: int, searched: float, epochs: int) -> None:
-    split = Split(torch.zeros(1, 1, 2, 2).expand(count, 1, 2, 2), torch.zeros(count).long())
-    data = ImageData("large", split, split, split, ("a",), (0.0,), (1.0,), "0")
     given = {"child_epochs": 3, "child_images": 10_000, "searched": searched, "options": {}}
-    assert recipe_after(data, **given).epochs == epochs  # type: ignore[arg-type]
+    assert recipe_after(of_size(count), **given).epochs == epochs  # type: ignore[arg-type]
 
 
 # A limit on time --------------------------------------------------------------------------------
@@ -344,6 +348,28 @@ def test_time_that_is_plenty_changes_nothing_and_too_little_leaves_it_out(
     assert best(tmp_path / "short")["final_training"] is None
     nas.resume(tmp_path / "short", **options)
     assert best(tmp_path / "short") == best(tmp_path / "long")
+
+
+def test_time_that_is_plenty_is_for_more_epochs_unless_their_number_was_given(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FullTraining, "seconds_per_pass", lambda self: 100.0)
+    given = {"estimator": {"epochs": 1, "batch_size": 16}}
+    trained = {"final_training": "auto", "references": "off", "settings": given, **options}
+    for name, hours in (("free", None), ("limited", 1.0)):
+        nas.search(out=tmp_path / name, budget=2, seed=1, max_hours=hours, **trained)
+    assert best(tmp_path / "free")["final_training"]["epochs"] == 10
+    assert best(tmp_path / "limited")["final_training"]["epochs"] == int(USED * 3600 / 100)
+
+
+@pytest.mark.parametrize(
+    ("count", "usual", "given", "most"),
+    [(60, 30, {}, 100), (60, 120, {}, 120), (51_000, 19, {}, 58), (60, 30, {"epochs": 30}, 30)],
+)
+def test_the_most_epochs_are_those_of_a_training_by_itself(
+    count: int, usual: int, given: dict[str, int], most: int
+) -> None:
+    assert most_epochs(FullRecipe(epochs=usual), of_size(count), options=given) == most
 
 
 def test_a_final_training_has_as_many_threads_as_there_were_workers(

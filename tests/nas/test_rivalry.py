@@ -507,6 +507,24 @@ def test_the_winner_has_the_time_that_the_published_network_has_no_need_of(
     assert event["allotted"] == pytest.approx(3600 - 2 * 10 - 3 * 380 / USED)
 
 
+def test_a_published_network_has_as_many_epochs_as_the_winner_had_where_time_was_left(
+    search: Callable[..., nas.Result],
+    world: World,
+    mini: type[SearchSpace],
+    images: Data,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All 100 epochs that there may be fit into the winner's time, where 10 are usual."""
+    given = world.allot(100, 0)
+    first = search(max_hours=1, settings={"estimator": {"epochs": 1, "batch_size": 16}})
+    assert len(given) == 2
+    assert first.reference is None
+    again = resumed(first.folder, mini, images).reference
+    assert again is not None
+    assert (again.comparison.searched.epochs, again.comparison.reference.epochs) == (100, 100)
+    assert len(given) == 2  # nothing was timed without a limit
+
+
 def test_a_published_network_that_cannot_be_timed_has_its_half(
     search: Callable[..., nas.Result], world: World
 ) -> None:
