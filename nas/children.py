@@ -80,19 +80,21 @@ class Children:
     def repaired(self, genotype: Genotype) -> Genotype:
         """Walks downhill from ``genotype``, one decision at a time, until it is within the limits.
 
-        Where no single change brings it nearer any more, that is where the walk ends.
+        It goes around the decisions, on from the one that it changed last: what made no network
+        nearer a step ago is not tried again first. Where no single change brings it nearer any
+        more, that is where the walk ends.
         """
-        excess = self._excess(genotype)
+        excess, place = self._excess(genotype), 0
         while excess > 1:
-            nearer = (
-                (neighbour, found)
-                for neighbour in self._space.genome.neighbours(genotype)
-                if (found := self._excess(neighbour)) < excess
-            )
-            genotype, found = next(nearer, (genotype, excess))
-            if found == excess:
+            around = list(self._space.genome.neighbours(genotype))
+            for step in range(len(around)):
+                at = (place + step) % len(around)
+                found = self._excess(around[at])
+                if found < excess:
+                    genotype, excess, place = around[at], found, at
+                    break
+            else:
                 break
-            excess = found
         return genotype
 
     def nearest_feasible(self, rng: np.random.Generator, *, samples: int = 64) -> Child:

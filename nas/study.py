@@ -9,18 +9,15 @@ each attribute; here a batch of them is a few bulk inserts into Optuna's own tab
 milliseconds per trial. The tables are those of Optuna 5, on which this project depends.
 """
 
-import json
-import math
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
 import optuna
-from optuna.distributions import CategoricalDistribution, distribution_to_json
 from optuna.exceptions import OptunaError
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
@@ -32,9 +29,10 @@ from sqlalchemy.pool import NullPool
 
 from nas.errors import usage_error
 from nas.limits import Objective
+from nas.study_rows import STATES, Row, StudyRows
 from nas.terminal import say
 from nas.trial import Trial
-from search_spaces.genome import Genome, OptionValue
+from search_spaces.genome import Genome
 from strategies.optuna_study import silent
 
 BUSY_SECONDS = 1.0  # to wait for a reader during the search
@@ -49,15 +47,6 @@ _FAULTS = (
     TypeError,
     ValueError,
 )
-_STATES: Mapping[str, TrialState] = {
-    "running": TrialState.RUNNING,
-    "complete": TrialState.COMPLETE,
-    "failed": TrialState.FAIL,
-    # Not complete: plots and dashboards would take them for winners.
-    "stopped": TrialState.PRUNED,
-    "infeasible": TrialState.PRUNED,
-    "duplicate": TrialState.PRUNED,
-}
 _METRIC_NAMES = "study:metric_names"  # where ``Study.set_metric_names`` keeps them
 _STUDIES: Any = models.StudyModel.__table__
 _TRIALS: Any = models.TrialModel.__table__
@@ -79,8 +68,6 @@ _OF_STUDIES: Sequence[Any] = (  # trials first, then what they hang on
     models.StudyUserAttributeModel.__table__,
     models.StudySystemAttributeModel.__table__,
 )
-_FINITE = models.TrialValueModel.TrialValueType.FINITE
-_FINITE_REPORT = models.TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
 
 
 @final
@@ -103,7 +90,7 @@ class StudyMirror:
         self._name = name
         self._metrics = [one.metric for one in objectives]
         self._directions = [one.direction for one in objectives]
-        self._decisions = _distributions(genome)
+        self._rows = StudyRows(genome, self._metrics)
         self._storage: RDBStorage | None = None
         self._study_id = 0
         self._first = 1  # trial_id of number 0
@@ -240,7 +227,7 @@ class StudyMirror:
         for row, trial in zip(rows, self._trials, strict=False):
             running = row.state is TrialState.RUNNING
             found = values.get(row.trial_id, [])
-            same = row.state is _STATES[trial.state] and found == self._values(trial)
+            same = row.state is STATES[trial.state] and found == self._rows.values(trial)
             if row.trial_id != first + trial.ordinal or row.number != trial.ordinal:
                 return False
             if not running and not same:
@@ -290,15 +277,15 @@ class StudyMirror:
             mine = select(_STUDIES.c.study_id).where(_STUDIES.c.study_id == self._study_id)
             if connection.execute(mine).first() is None:
                 raise _Differs
-            _many(connection, _TRIALS, [self._row(trial) for trial in new])
-            _many(connection, _PARAMS, [row for trial in new for row in self._param_rows(trial)])
-            ended = [trial for trial in (*new, *over) if trial.state != "running"]
-            rows = [self._first_attributes(trial) for trial in new]
-            rows += [self._last_attributes(trial) for trial in ended]
-            _many(connection, _ATTRIBUTES, [row for group in rows for row in group])
-            _many(connection, _VALUES, [row for trial in ended for row in self._value_rows(trial)])
-            reports = [row for trial in trials for row in self._report_rows(trial)]
-            _many(connection, _REPORTS, reports)
+            rows, ended = self._rows, [one for one in (*new, *over) if one.state != "running"]
+            of_trial = partial(rows.of_trial, study_id=self._study_id)
+            attributes = self._all(rows.of_first_attributes, new)
+            attributes += self._all(rows.of_last_attributes, ended)
+            _many(connection, _TRIALS, [of_trial(one, self._number(one)) for one in new])
+            _many(connection, _PARAMS, self._all(rows.of_params, new))
+            _many(connection, _ATTRIBUTES, attributes)
+            _many(connection, _VALUES, self._all(rows.of_values, ended))
+            _many(connection, _REPORTS, self._all(self._new_reports, trials))
             self._end(connection, [trial for trial in over if trial.state != "running"])
         self._states += [trial.state for trial in new]
         self._reports += [len(trial.reports) for trial in new]
@@ -314,90 +301,24 @@ class StudyMirror:
             .where(_TRIALS.c.trial_id == bindparam("which"))
             .values(state=bindparam("end"), datetime_complete=bindparam("at"))
         )
-        rows = [
-            {"which": self._first + trial.ordinal, "end": _STATES[trial.state], "at": _now()}
-            for trial in trials
-        ]
+        rows = [self._rows.of_end(one, self._number(one)) for one in trials]
         if connection.execute(statement, rows).rowcount not in {-1, len(rows)}:
             raise _Differs
 
-    def _row(self, trial: Trial) -> dict[str, Any]:
-        running = trial.state == "running"
-        return {
-            "trial_id": self._first + trial.ordinal,
-            "number": trial.ordinal,
-            "study_id": self._study_id,
-            "state": _STATES[trial.state],
-            "datetime_start": _now() - timedelta(seconds=trial.seconds),
-            "datetime_complete": None if running else _now(),
-        }
+    def _number(self, trial: Trial) -> int:
+        """Its trial_id."""
+        return self._first + trial.ordinal
 
-    def _param_rows(self, trial: Trial) -> Iterator[dict[str, Any]]:
-        for name, value in trial.genotype.answers:
-            position, distribution = self._decisions[name]
-            yield {
-                "trial_id": self._first + trial.ordinal,
-                "param_name": name,
-                "param_value": float(position[value]),
-                "distribution_json": distribution,
-            }
+    def _all(
+        self, rows: Callable[[Trial, int], Iterable[Row]], trials: Iterable[Trial]
+    ) -> list[Row]:
+        """The rows that several trials have in a table."""
+        return [row for trial in trials for row in rows(trial, self._number(trial))]
 
-    def _first_attributes(self, trial: Trial) -> list[dict[str, Any]]:
-        found: dict[str, Any] = {
-            "hash": trial.digest,
-            "params": trial.params,
-            "macs": trial.macs,
-            "fidelity": trial.fidelity,
-            "seed": trial.seed,
-        }
-        if trial.latency_ms is not None:
-            found["latency_ms"] = trial.latency_ms
-        return self._attribute_rows(trial, found)
-
-    def _last_attributes(self, trial: Trial) -> list[dict[str, Any]]:
-        found: dict[str, Any] = {"state": trial.state, "seconds": trial.seconds, **trial.metrics}
-        if trial.cause:
-            found |= {"cause": trial.cause, "message": trial.message[:1000]}
-        if trial.reports:
-            found["fidelity_reached"] = trial.fidelity
-        if trial.of is not None:
-            found["duplicate_of"] = trial.of
-        return self._attribute_rows(trial, found)
-
-    def _attribute_rows(self, trial: Trial, found: Mapping[str, Any]) -> list[dict[str, Any]]:
-        number = self._first + trial.ordinal
-        return [
-            {"trial_id": number, "key": key, "value_json": json.dumps(value)}
-            for key, value in found.items()
-        ]
-
-    def _value_rows(self, trial: Trial) -> Iterator[dict[str, Any]]:
-        for number, value in enumerate(self._values(trial)):
-            yield {
-                "trial_id": self._first + trial.ordinal,
-                "objective": number,
-                "value": value,
-                "value_type": _FINITE,
-            }
-
-    def _report_rows(self, trial: Trial) -> Iterator[dict[str, Any]]:
-        """Intermediate values that are new: the first objective's at each rung, counted from 1."""
+    def _new_reports(self, trial: Trial, trial_id: int) -> Iterator[Row]:
+        """Its intermediate values that are not written yet."""
         known = self._reports[trial.ordinal] if trial.ordinal < len(self._reports) else 0
-        for step, metrics in enumerate(trial.reports.values(), start=1):
-            if step > known:
-                yield {
-                    "trial_id": self._first + trial.ordinal,
-                    "step": step,
-                    "intermediate_value": metrics[self._metrics[0]],
-                    "intermediate_value_type": _FINITE_REPORT,
-                }
-
-    def _values(self, trial: Trial) -> list[float]:
-        """One per objective of a complete trial; none of any other."""
-        if trial.state != "complete":
-            return []
-        values = [float(trial.figure(name)) for name in self._metrics]
-        return values if all(map(math.isfinite, values)) else []
+        return self._rows.of_reports(trial, trial_id, known=known)
 
     def _release(self) -> None:
         if self._storage is not None:
@@ -430,17 +351,7 @@ def load_study(path: Path, name: str) -> optuna.Study:
         raise usage_error(f"study: cannot read {path}: {_line(error)}") from error
 
 
-def _distributions(genome: Genome) -> dict[str, tuple[dict[OptionValue, int], str]]:
-    """Position of each option and the distribution as JSON, by decision."""
-    found: dict[str, tuple[dict[OptionValue, int], str]] = {}
-    for name in genome.names:
-        values = genome.values(name)
-        places = {value: place for place, value in enumerate(values)}
-        found[name] = places, distribution_to_json(CategoricalDistribution(values))
-    return found
-
-
-def _many(connection: Connection, table: Any, rows: list[dict[str, Any]]) -> None:
+def _many(connection: Connection, table: Any, rows: list[Row]) -> None:
     if rows:
         connection.execute(insert(table), rows)
 
@@ -489,8 +400,3 @@ def _line(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {error}".partition("\n")[0][:200]
-
-
-def _now() -> datetime:
-    """Optuna stores UTC without saying so."""
-    return datetime.now(UTC).replace(tzinfo=None)

@@ -7,6 +7,8 @@ import pytest
 
 from nas.children import Children
 from nas.limits import Limits
+from search_spaces.architecture import Architecture, lower
+from search_spaces.graph import Graph
 from search_spaces.identity import digest
 from search_spaces.mbconv import MBConvSpace
 from search_spaces.space import SearchSpace
@@ -93,6 +95,25 @@ def test_where_nothing_is_feasible_the_nearest_is_told() -> None:
         made.child(neighbour).params >= found.params
         for neighbour in space.genome.neighbours(found.genotype)
     )
+
+
+def test_the_way_down_looks_at_few_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start at the first decision after every change looks at 300 to 600 of them."""
+    looked: list[Architecture] = []
+
+    def counted(architecture: Architecture) -> Graph:
+        looked.append(architecture)
+        return lower(architecture)
+
+    monkeypatch.setattr("nas.children.lower", counted)
+    space = MBConvSpace((3, 64, 64), 9)
+    rng, made = np.random.default_rng(0), children_of(space, Limits(max_macs=8_000_000))
+    for _ in range(4):
+        looked.clear()
+        genotype = space.genome.sample_options(rng)
+        assert not made.feasible(genotype)
+        assert made.feasible(made.repaired(genotype))
+        assert len(looked) < 150
 
 
 def children_of(space: SearchSpace, limits: Limits) -> Children:
