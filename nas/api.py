@@ -1,6 +1,5 @@
-"""The Python interface: ``nas.search``, ``nas.resume``, ``nas.load`` and ``nas.transfer``."""
+"""The Python interface: ``nas.search`` and ``nas.resume``, and by name what lies elsewhere."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +9,8 @@ from estimators.estimator import Estimator
 from nas.audit.sample import SAMPLE, drawn
 from nas.configuration import Configuration, of_run
 from nas.datasets import Data, options
-from nas.device import resolve_device
-from nas.errors import NasError, usage_error
+from nas.errors import usage_error
 from nas.execution import Count, check_workers, execution_of, ray_for
-from nas.images import images_of
 from nas.interrupts import Interrupted, Interrupts
 from nas.loading import load
 from nas.lock import RunLock
@@ -32,7 +29,8 @@ from nas.run_folder import (
 )
 from nas.session import Session
 from nas.status import read
-from nas.terminal import escaped, say
+from nas.terminal import escaped
+from nas.training import train
 from nas.transferring.run import transfer
 from search_spaces.space import SearchSpace
 from strategies.strategy import Strategy
@@ -312,88 +310,6 @@ def resume(  # noqa: PLR0913 - the options of the command line, by name
             ray=ray,
         )
         return _work(session, folder)
-
-
-def train(  # noqa: PLR0913 - the options of the command line, by name
-    source: str | Path,
-    *,
-    data: Data,
-    out: str | Path,
-    image_size: str | None = None,
-    group: str | None = None,
-    data_dir: str | Path | None = None,
-    download: bool = False,
-    epochs: int | None = None,
-    max_hours: float | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    settings: Mapping[str, Any] | None = None,
-    trial: int | None = None,
-) -> dict[str, Any]:
-    """Train one network from fresh weights to the end, and export it with its weights.
-
-    A folder that holds an unfinished training of the same kind goes on with the same result; one
-    that is finished answers from its summary, and reads no test image again.
-
-    Args:
-        source: A run folder, an exported folder, an ``architecture.json``, or the name of a
-            reference network, which is adapted to the data. Only the network is taken.
-        data: As for ``search``, and so are the next four.
-        out: Folder: new, empty, or with this training.
-        image_size: See ``search``.
-        group: See ``search``.
-        data_dir: See ``search``.
-        download: See ``search``.
-        epochs: Passes over the training images; None for those of the recipe.
-        max_hours: Time that the epochs are to fill, by the pace of some steps, which is written
-            down; not with ``epochs``.
-        seed: Decides every random choice, at least 0.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        settings: Options of ``FullRecipe`` (see ``docs/training.md``), by name.
-        trial: Which member of the front, of a run for several objectives.
-
-    Returns:
-        ``summary.json`` of the folder.
-
-    Raises:
-        NasError: If a value cannot be used, the network does not fit the data, the folder holds
-            something else, or the training diverges.
-        KeyboardInterrupt: After Ctrl-C or SIGTERM; the same call goes on.
-    """
-    from nas import training  # noqa: PLC0415 - a search has no use for it
-
-    if max_hours is not None and not 0 < max_hours < math.inf:
-        raise usage_error(f"--max-hours must be above 0 and finite, got {max_hours}")
-    if epochs is not None and settings is not None and "epochs" in settings:
-        raise usage_error("--epochs and --set train.epochs are the same; leave one out")
-    chosen = {
-        **({} if settings is None else settings),
-        **({} if epochs is None else {"epochs": epochs}),
-    }
-    if max_hours is not None and "epochs" in chosen:
-        raise usage_error("--max-hours and a number of epochs exclude each other; leave one out")
-    images = images_of(data, options(image_size, group, data_dir, download=download))
-    order = training.order_of(
-        source,
-        images,
-        seed=seed,
-        device=resolve_device(device),
-        settings=chosen,
-        hours=max_hours,
-        trial=trial,
-    )
-    folder = Path(out)
-    check_plain(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise NasError(f"--out: cannot make {folder}: {error.strerror}", exit_code=5) from error
-    with Interrupts(0.0, say), RunLock(folder):
-        try:
-            return training.work(order, folder)
-        except Interrupted as error:
-            text = f"stopped by {error.name}; the same command goes on from the last epoch"
-            raise Interrupted(error.number, text) from error
 
 
 def _work(session: Session, folder: Path) -> Result:

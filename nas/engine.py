@@ -10,11 +10,11 @@ from typing import Literal, final
 
 from estimators.estimator import Evaluation
 from nas.checkpoints import forget, keep_checkpoint, read_checkpoint
-from nas.children import Child, Children
+from nas.children import Children
 from nas.errors import NasError
 from nas.halving import beyond, climber
 from nas.journal import Event, Journal
-from nas.latency import network_latency_ms
+from nas.keeping_limits import KeepingLimits
 from nas.plan import TRAINING, Plan, training_seed
 from nas.proposals import Proposals
 from nas.readings import Kept
@@ -78,7 +78,7 @@ class Search:
         self._twins: dict[int, list[int]] = {}  # of one in hand: duplicates that wait for it
         self._waits = False  # the strategy has nothing to propose until it is told more
         self._exhausted = False  # and had nothing when all was told
-        self._latencies: dict[str, float] = {}
+        self._limits = KeepingLimits(plan, children)
         self._proposals = Proposals(
             strategy, children=children, record=record, seed=plan.seed, screen=screen
         )
@@ -241,7 +241,7 @@ class Search:
     def _ask(self) -> int | None:
         """Ordinal of a new proposal; None if the strategy has none."""
         plan, ordinal = self._plan, len(self._record.trials)
-        choice = self._proposals.ask(self._is_fast)
+        choice = self._proposals.ask(self._limits.is_fast)
         if choice is None:
             self._waits = bool(self._open)
             if self._waits:
@@ -253,7 +253,7 @@ class Search:
             return climbs
         proposal, screened = choice.proposal, choice.screened
         child = self._children.child(proposal.genotype)
-        latency = self._latency(child)
+        latency = self._limits.latency_ms(child)
         self._journal.append(
             "asked",
             ordinal=ordinal,
@@ -273,7 +273,7 @@ class Search:
         """The job of a trial; None if it is beyond the limits or its network is known."""
         record, ordinal = self._record, trial.ordinal
         if ordinal not in record.attempts and not trial.reports:
-            reason = self._beyond_limits(trial)
+            reason = self._limits.broken_by(trial)
             if reason:
                 self._close(trial, state="infeasible", cause="infeasible", message=reason)
                 return None
@@ -448,38 +448,6 @@ class Search:
         reason = f"{failed} of {record.judged} children failed: {shown}"
         self.stop(reason, "failed")
         raise SearchFailed(reason)
-
-    def _latency(self, child: Child) -> float | None:
-        """Median latency where it is limited or an objective, measured once for each network.
-
-        Infinite where the device cannot compute it.
-        """
-        if not self._plan.times_children or not self._children.feasible(child.genotype):
-            return None
-        if child.digest not in self._latencies:
-            measured = network_latency_ms(child.graph, device=self._plan.device)
-            self._latencies[child.digest] = measured
-        return self._latencies[child.digest]
-
-    def _is_fast(self, child: Child) -> bool:
-        """Whether a child is within the limit on latency."""
-        most = self._plan.limits.max_latency_ms
-        latency = None if most is None else self._latency(child)
-        return most is None or latency is None or latency <= most
-
-    def _beyond_limits(self, trial: Trial) -> str:
-        limits = self._plan.limits
-        costs: tuple[tuple[str, float | None, float | None], ...] = (
-            ("params", trial.params, limits.max_params),
-            ("macs", trial.macs, limits.max_macs),
-            ("latency_ms", trial.latency_ms, limits.max_latency_ms),
-        )
-        for name, cost, most in costs:
-            if cost is not None and most is not None and cost > most:
-                return f"{name} {cost:,.6g} is above the limit of {most:,.6g}"
-        if self._plan.times_children and trial.latency_ms is None:
-            return f"{self._plan.device} cannot compute the network"
-        return ""
 
 
 def check_network(trial: Trial, children: Children) -> None:

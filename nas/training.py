@@ -1,40 +1,43 @@
 """One network trained to the end in a folder of its own: ``nas train``."""
 
 import hashlib
+import math
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, final
+from typing import Any
 
 from torch import Tensor
 
 from estimators.calibration import BINS
 from estimators.class_figures import ClassFigures
-from estimators.data import ImageData
 from estimators.determinism import cpus
 from estimators.estimator import EvaluationError
 from estimators.full_precision import in_faster_precision
-from estimators.full_recipe import FullRecipe, default_recipe
+from estimators.full_recipe import FullRecipe
 from estimators.full_training import FullTraining
 from estimators.scoring import scored
 from estimators.snapshot import Epoch, Snapshot
 from estimators.task import Classification
-from nas.configuration import whole_number
-from nas.construction import check_recipe_options
 from nas.curve_picture import confusion_picture, curve_picture
+from nas.datasets import Data, options
+from nas.device import resolve_device
 from nas.errors import NasError, usage_error
 from nas.evaluating import figures
 from nas.export import ARCHITECTURE, Preprocessing, Winner, export
 from nas.fresh_process import loaded
+from nas.images import images_of
+from nas.interrupts import Interrupted, Interrupts
 from nas.journal import Journal, read_events
-from nas.loading import find
+from nas.lock import RunLock
 from nas.real_images import few_images
 from nas.run_folder import (
     BEST,
     EVENTS,
     SUMMARY,
+    check_plain,
     read_json,
     tidy,
     versions,
@@ -43,10 +46,8 @@ from nas.run_folder import (
     write_text,
 )
 from nas.terminal import say
+from nas.training_order import Order, order_of, recipe_of
 from nas.weights import digest
-from search_spaces import graph_json
-from search_spaces.graph import Graph
-from search_spaces.reference import REFERENCES
 from search_spaces.strict_json import dumps
 
 TRAINING, CHECKPOINT, CURVE = "training.json", "checkpoint.safetensors", "curve.jsonl"
@@ -54,113 +55,87 @@ CURVE_PICTURE, CONFUSION_PICTURE = "curve.svg", "confusion.svg"
 SCHEMA_VERSION = 1
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is to be trained, on what, how.
-
-    Attributes:
-        name: What the user called the network.
-        graph: It.
-        architecture: The document of its readable form, if there is one.
-        images: The data.
-        seed: Decides every random choice.
-        device: A torch device.
-        settings: Options of ``FullRecipe`` that the user set.
-        hours: Time that the epochs are to fill; None for the recipe's epochs.
-    """
-
-    name: str
-    graph: Graph
-    architecture: Mapping[str, Any] | None
-    images: ImageData
-    seed: int
-    device: str
-    settings: Mapping[str, Any]
-    hours: float | None
-
-    def document(self) -> dict[str, Any]:
-        """What decides the result, as ``training.json`` has it; a folder is of one such document.
-
-        The recipe's epochs are not in it where they follow from the time: they are written down
-        once.
-        """
-        graph = dumps(graph_json.to_document(self.graph))
-        return {
-            "network": hashlib.sha256(graph.encode()).hexdigest(),
-            "data_fingerprint": self.images.fingerprint,
-            "seed": self.seed,
-            "device": self.device,
-            "hours": self.hours,
-            "settings": dict(self.settings),
-        }
-
-
-def order_of(  # noqa: PLR0913 - the options of the command line, by name
+def train(  # noqa: PLR0913 - the options of the command line, by name
     source: str | Path,
-    images: ImageData,
     *,
-    seed: int,
-    device: str,
-    settings: Mapping[str, Any],
-    hours: float | None,
+    data: Data,
+    out: str | Path,
+    image_size: str | None = None,
+    group: str | None = None,
+    data_dir: str | Path | None = None,
+    download: bool = False,
+    epochs: int | None = None,
+    max_hours: float | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    settings: Mapping[str, Any] | None = None,
     trial: int | None = None,
-) -> Order:
-    """What to train, checked before anything is written.
+) -> dict[str, Any]:
+    """Train one network from fresh weights to the end, and export it with its weights.
+
+    A folder that holds an unfinished training of the same kind goes on with the same result; one
+    that is finished answers from its summary, and reads no test image again.
 
     Args:
-        source: Names the network; a reference is adapted to the images.
-        images: What to train on.
-        seed: See ``Order``, and so are the rest.
-        device: See ``Order``.
-        settings: See ``Order``.
-        hours: See ``Order``.
+        source: A run folder, an exported folder, an ``architecture.json``, or the name of a
+            reference network, which is adapted to the data. Only the network is taken.
+        data: As for ``search``, and so are the next four.
+        out: Folder: new, empty, or with this training.
+        image_size: See ``search``.
+        group: See ``search``.
+        data_dir: See ``search``.
+        download: See ``search``.
+        epochs: Passes over the training images; None for those of the recipe.
+        max_hours: Time that the epochs are to fill, by the pace of some steps, which is written
+            down; not with ``epochs``.
+        seed: Decides every random choice, at least 0.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        settings: Options of ``FullRecipe`` (see ``docs/training.md``), by name.
         trial: Which member of the front, of a run for several objectives.
 
+    Returns:
+        ``summary.json`` of the folder.
+
     Raises:
-        NasError: If there is no such network, it does not fit the images, or an option cannot be
-            (exit code 2).
+        NasError: If a value cannot be used, the network does not fit the data, the folder holds
+            something else, or the training diverges.
+        KeyboardInterrupt: After Ctrl-C or SIGTERM; the same call goes on.
     """
-    seed = whole_number("--seed", seed, least=0)
-    recipe_of(images, settings)
-    classes = len(images.classes)
-    if str(source) in REFERENCES and trial is None:
-        named = find(source, input_shape=images.input_shape, num_classes=classes)
-    else:
-        named = find(source, trial=trial)
-    graph = named.winner.graph
-    channels = int(graph.input_shape[0])
-    if channels != images.input_shape[0] or graph.output_shape != (classes,):
-        raise usage_error(
-            f"{source} reads {channels} channels and returns {graph.output_shape}; the data have "
-            f"{images.input_shape[0]} channels and {classes} classes"
-        )
-    return Order(
-        name=named.name,
-        graph=graph,
-        architecture=named.winner.architecture,
-        images=images,
+    if max_hours is not None and not 0 < max_hours < math.inf:
+        raise usage_error(f"--max-hours must be above 0 and finite, got {max_hours}")
+    if epochs is not None and settings is not None and "epochs" in settings:
+        raise usage_error("--epochs and --set train.epochs are the same; leave one out")
+    chosen = {
+        **({} if settings is None else settings),
+        **({} if epochs is None else {"epochs": epochs}),
+    }
+    if max_hours is not None and "epochs" in chosen:
+        raise usage_error("--max-hours and a number of epochs exclude each other; leave one out")
+    images = images_of(data, options(image_size, group, data_dir, download=download))
+    order = order_of(
+        source,
+        images,
         seed=seed,
-        device=device,
-        settings=settings,
-        hours=hours,
+        device=resolve_device(device),
+        settings=chosen,
+        hours=max_hours,
+        trial=trial,
     )
-
-
-def recipe_of(images: ImageData, settings: Mapping[str, Any], *, cpus: int = 1) -> FullRecipe:
-    """The default recipe for the data and so many CPUs, with a user's options.
-
-    Raises:
-        NasError: If an option is unknown, or a value cannot be (exit code 2).
-    """
-    check_recipe_options(settings)
+    folder = Path(out)
+    check_plain(folder)
     try:
-        return replace(default_recipe(images, cpus=cpus), **settings)
-    except ValueError as error:
-        raise usage_error(f"train: {error}") from error
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NasError(f"--out: cannot make {folder}: {error.strerror}", exit_code=5) from error
+    with Interrupts(0.0, say), RunLock(folder):
+        try:
+            return _work(order, folder)
+        except Interrupted as error:
+            text = f"stopped by {error.name}; the same command goes on from the last epoch"
+            raise Interrupted(error.number, text) from error
 
 
-def work(order: Order, folder: Path) -> dict[str, Any]:
+def _work(order: Order, folder: Path) -> dict[str, Any]:
     """Train in a folder that this process has locked, from where it stands to its summary.
 
     Returns:

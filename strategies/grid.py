@@ -5,6 +5,7 @@ from typing import final
 import numpy as np
 
 from search_spaces.genome import Genome, Genotype
+from search_spaces.grid import Grid
 from strategies.history import Proposal
 from strategies.strategy import Features, Strategy
 
@@ -39,7 +40,7 @@ class GridSearch(Strategy):
             seed: Of the order; the walk uses no other chance.
         """
         super().__init__(genome, budget, directions, features)
-        self._grid = genome.grid(seed)
+        self._grid = Grid(genome, seed)
 
     def recommend(self) -> Genotype:
         """The best told, by the first reward; ties: told first."""

@@ -495,7 +495,7 @@ def test_a_final_training_that_diverges_is_one_line(
 def test_a_latency_that_nothing_keeps_is_told_with_the_lowest_there_is(
     mini: type[SearchSpace], images: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nas.engine.network_latency_ms", lambda *_, **__: 7.25)
+    monkeypatch.setattr("nas.keeping_limits.network_latency_ms", lambda *_, **__: 7.25)
     error = failure(tmp_path / "run", **small(mini, images, max_latency_ms=1.5))
     assert "the lowest latency measured is 7.25 ms" in str(error)
 

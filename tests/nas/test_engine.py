@@ -467,7 +467,7 @@ def test_latency_is_measured_where_it_is_limited(
         measured.append(1)
         return 1.0 if len(measured) > 1 else 50.0
 
-    monkeypatch.setattr("nas.engine.network_latency_ms", fake)
+    monkeypatch.setattr("nas.keeping_limits.network_latency_ms", fake)
     search = bench.run(strategy=[0, 2], budget=1, limits=Limits(max_latency_ms=10))
     assert states(search) == ["infeasible", "complete"]
     assert "latency_ms 50 is above the limit of 10" in search.trials[0].message
@@ -481,7 +481,7 @@ def test_a_network_that_the_device_cannot_compute_is_infeasible(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = iter([math.inf, 1.0])
-    monkeypatch.setattr("nas.engine.network_latency_ms", lambda *_, **__: next(found))
+    monkeypatch.setattr("nas.keeping_limits.network_latency_ms", lambda *_, **__: next(found))
     search = bench.run(strategy=[0, 2], budget=1, limits=Limits(max_latency_ms=10))
     assert states(search) == ["infeasible", "complete"]
     assert search.trials[0].message == "cpu cannot compute the network"

@@ -65,7 +65,7 @@ class World:
         self.long = 0.0  # seconds of one
         self.pace = math.inf  # seconds of an epoch of one
         self.peak = 10_000  # parameters of the network that scores best
-        monkeypatch.setattr("nas.engine.network_latency_ms", lambda *_, **__: 0.1)
+        monkeypatch.setattr("nas.keeping_limits.network_latency_ms", lambda *_, **__: 0.1)
         monkeypatch.setattr(
             "nas.rivalry.network_latency_ms", lambda graph, **_: graph.params / 1000
         )

@@ -252,7 +252,7 @@ def test_with_a_limit_on_latency_the_best_that_is_fast_enough_is_chosen(
         return timed[-1]
 
     middle = Children(bench.space, Limits()).child(bench.space.genome.genotype(WIDE)).params
-    monkeypatch.setattr("nas.engine.network_latency_ms", latency)
+    monkeypatch.setattr("nas.keeping_limits.network_latency_ms", latency)
     record = bench.run(bench.screen(), budget=1, limits=Limits(max_latency_ms=middle))
     assert widths(record) == [8]
     assert len(timed) == 3  # two larger ones, and none that is smaller
