@@ -137,9 +137,9 @@ def search(  # noqa: PLR0913 - the options of the command line, by name
         grace: Seconds that running children have to finish after Ctrl-C or SIGTERM.
         max_hours: Hours after which nothing is started any more; what runs finishes, and the winner
             is exported. With a final training no child is started in the second half of it; winner
-            and published network are trained for as many epochs as fit into what is left, those of
-            ``train`` at most, or ``train.epochs`` of the settings. A supernet that is not trained
-            by then ends the run without a winner. None for no limit.
+            and published network are trained for as many epochs as fit into what is left, fewer or
+            more than without a limit; ``docs/training.md`` says how many. A supernet that is not
+            trained by then ends the run without a winner. None for no limit.
         study: Whether to keep ``study.db``, the run as an Optuna study.
         progress: Is told of every trial; None for silence.
 

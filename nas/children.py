@@ -80,8 +80,8 @@ class Children:
     def repaired(self, genotype: Genotype) -> Genotype:
         """Walks downhill from ``genotype``, one decision at a time, until it is within the limits.
 
-        It goes around the decisions, on from the one that it changed last: what made no network
-        nearer a step ago is not tried again first. Where no single change brings it nearer any
+        It goes around the decisions, on from about where it changed the last one: what brought it
+        no nearer a step ago is not tried again first. Where no single change brings it nearer any
         more, that is where the walk ends.
         """
         excess, place = self._excess(genotype), 0

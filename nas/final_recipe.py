@@ -85,15 +85,18 @@ def final_recipe(
         raise usage_error(f"train: {error}") from error
 
 
-def most_epochs(recipe: FullRecipe, images: ImageData, *, options: Mapping[str, Any]) -> int:
-    """Epochs of a final training where a limit on time leaves room: those of ``nas train``.
+def most_epochs(recipe: FullRecipe, images: ImageData, configuration: Configuration) -> int:
+    """Epochs of a final training where a limit on time leaves room for them.
+
+    Those of ``nas train`` where they are more than the recipe's; not if the user has said how many,
+    or wants an audit, which needs the time.
 
     Args:
-        recipe: How the winner is trained without such a limit; the least.
+        recipe: How the winner is trained without such a limit.
         images: The data.
-        options: Fields of the recipe that the user set; a number of epochs is kept.
+        configuration: What the user asks for.
     """
-    if "epochs" in options:
+    if "epochs" in configuration.settings.get("train", {}) or configuration.audit is not None:
         return recipe.epochs
     return max(recipe.epochs, default_recipe(images).epochs)
 

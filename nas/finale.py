@@ -20,7 +20,7 @@ from nas.journal import Journal
 from nas.plan import FINAL, training_seed
 from nas.preparation import Prepared
 from nas.progress import Progress
-from nas.readings import Who, of_whom
+from nas.readings import FINAL_TRAINING, Who, of_whom
 from nas.record import Record
 from nas.rivalry import Rivalry, RivalScoring
 
@@ -86,15 +86,18 @@ class Finale:
         self._meet(rivalry, driver)
         if self._weights.is_to_finish(rivalry.winner):
             seed = training_seed(self._plan.seed, FINAL, rivalry.winner)
-            winner = Contender(rivalry.winner, best.child.graph, seed)
-            if not self._finish(winner, driver, seconds=self._winners_time(rivalry, driver)):
+            winner, rival = Contender(rivalry.winner, best.child.graph, seed), rivalry.strongest()
+            seconds = self._winners_time(rivalry, driver)
+            name = None if rival is None else rival.name
+            if not self._finish(winner, driver, other=name, seconds=seconds):
                 return
         self._score(rivalry, driver)
-        held = self._record.finishing.get(rivalry.winner, {}).get("allotted") or math.inf
+        held = self._allotted(rivalry.winner) or math.inf
         while (rival := rivalry.strongest()) and self._weights.is_to_finish(rival.name):
-            seconds = min(driver.left(), held)
+            contender, seconds = rivalry.contender(rival), min(driver.left(), held)
             least = int(driver.left() == math.inf)  # there is time, it is only not the rival's
-            if not self._finish(rivalry.contender(rival), driver, seconds=seconds, least=least):
+            other: Who = rivalry.winner
+            if not self._finish(contender, driver, other=other, seconds=seconds, least=least):
                 return
 
     def _rivalry(self, best: Finalist) -> Rivalry:
@@ -138,13 +141,20 @@ class Finale:
         self._progress.notice(f"trained as children are, {metric}: {', '.join(scores)}")
 
     def _finish(
-        self, contender: Contender, driver: Driver, *, seconds: float, least: int = 0
+        self,
+        contender: Contender,
+        driver: Driver,
+        *,
+        other: Who | None,
+        seconds: float,
+        least: int = 0,
     ) -> bool:
         """Give a network its final training, as far as there is time.
 
         Args:
             contender: The network.
             driver: Has workers and time.
+            other: What it is compared with, if that is known.
             seconds: That it may take.
             least: Epochs that it has in any case.
 
@@ -156,7 +166,8 @@ class Finale:
             self._progress.notice(f"{left_out}: {reason}; nas resume does it")
             return False
         here = self._is_here(driver)
-        recipe = self._final_recipe(contender, seconds=seconds, least=least, here=here)
+        most = self._most_epochs(other, limited=seconds < math.inf and here)
+        recipe = self._final_recipe(contender, most=most, seconds=seconds, least=least, here=here)
         if recipe is None:
             self._progress.notice(f"{left_out}: there is no time for one epoch; nas resume does it")
             return False
@@ -188,12 +199,38 @@ class Finale:
         return max(WINNERS_SHARE * left, left - (before - left) - needed)  # it is timed again
 
     def _needed(self, contender: Contender) -> float:
-        """Seconds of all epochs of a network and one more; infinite if it cannot be timed."""
+        """Seconds of the most epochs of a network and one more; infinite if it cannot be timed."""
         recipe = self._prepared.recipe
         assert recipe is not None  # noqa: S101 - it is to be finished
         recipe = replace(recipe, precision=self._precision(contender, recipe, here=True))
         pace = pace_of(contender, self._prepared, recipe)
         return (self._prepared.most_epochs + 1) * pace / USED if pace else math.inf
+
+    def _most_epochs(self, other: Who | None, *, limited: bool) -> int:
+        """Epochs that a network may have: the usual ones, or with a limit on time the most.
+
+        Where the one that it is compared with has begun, as many as that; where that was cut for
+        want of time, no fewer.
+
+        Args:
+            other: What it is compared with; None if that is not known.
+            limited: Whether its training is timed.
+        """
+        recipe = self._prepared.recipe
+        assert recipe is not None  # noqa: S101 - it is to be finished
+        most = self._prepared.most_epochs if limited else recipe.epochs
+        if other is None:
+            return most
+        done = self._record.readings.get((other, FINAL_TRAINING))
+        if done is None and not self._has_begun(other):
+            return most
+        said = self._record.finishing.get(other, {}) if done is None else done.recipe
+        its = int(said.get("epochs", recipe.epochs))
+        return max(most, its) if self._allotted(other) else its
+
+    def _allotted(self, who: Who) -> float:
+        """Seconds that a training was cut to; 0 if it was not, or has not begun."""
+        return float(self._record.finishing.get(who, {}).get("allotted", 0.0))
 
     def _has_begun(self, who: Who) -> bool:
         """Whether a full training is so far that its epochs are settled."""
@@ -204,15 +241,15 @@ class Finale:
         return driver.is_here and device_here(self._plan.device) == self._plan.device
 
     def _final_recipe(
-        self, contender: Contender, *, seconds: float, least: int, here: bool
+        self, contender: Contender, *, most: int, seconds: float, least: int, here: bool
     ) -> FullRecipe | None:
         """How a network is trained in so much time; None if it is too little.
 
-        Without a limit on time it has the usual epochs, or as many as the other had with one. What
-        was begun is not changed any more: its checkpoint is of so many epochs.
+        What was begun is not changed any more: its checkpoint is of so many epochs.
 
         Args:
             contender: The network.
+            most: Epochs that it may have.
             seconds: What there is.
             least: Epochs that it has in any case.
             here: Whether workers compute on this machine, so that it can be timed.
@@ -220,22 +257,18 @@ class Finale:
         prepared, who = self._prepared, contender.who
         usual = prepared.recipe
         assert usual is not None  # noqa: S101 - it is to be finished
-        begun = self._has_begun(who)
         recipe = replace(usual, precision=self._precision(contender, usual, here=here))
-        epochs, allotted = recipe.epochs, {}
-        if seconds < math.inf and here and not begun:
-            longest = replace(recipe, epochs=prepared.most_epochs)
-            epochs = max(least, affordable(contender, prepared, longest, seconds=seconds))
-            if not epochs:
-                return None
-            allotted = {"allotted": round(seconds, 3)} if epochs < longest.epochs else {}
-        elif not begun:
-            epochs = max(epochs, *(one["epochs"] for one in self._record.finishing.values()), 0)
-        settled = epochs == recipe.epochs and recipe.precision == usual.precision
-        if not begun and (isinstance(who, str) or not settled):
-            self._journal.append(
-                "finishing", **of_whom(who), epochs=epochs, precision=recipe.precision, **allotted
-            )
+        if not self._has_begun(who):
+            recipe, allotted = replace(recipe, epochs=most), {}
+            if seconds < math.inf and here:
+                epochs = max(least, affordable(contender, prepared, recipe, seconds=seconds))
+                if not epochs:
+                    return None
+                allotted = {"allotted": round(seconds, 3)} if epochs < most else {}
+                recipe = replace(recipe, epochs=epochs)
+            if isinstance(who, str) or recipe != usual or allotted:
+                event = {"epochs": recipe.epochs, "precision": recipe.precision, **allotted}
+                self._journal.append("finishing", **of_whom(who), **event)
         timed = self._record.finishing.get(who)
         return recipe if timed is None else replace(recipe, epochs=timed["epochs"])
 

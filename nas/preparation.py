@@ -171,7 +171,7 @@ def prepare(configuration: Configuration, *, elsewhere: bool = False, cpus: int 
     )
     screen = None if looked_at is None else Screen(scores[str(configuration.screen)], looked_at)
     recipe = final_recipe(configuration, images, judge=judge, plan=plan, cpus=cpus)
-    longest = 0 if recipe is None else most_epochs(recipe, images, options=settings["train"])
+    longest = 0 if recipe is None else most_epochs(recipe, images, configuration)
     references = chosen_references(configuration, images, limits, trained=recipe is not None)
     plan = replace(plan, references=references)
     derived = Derived(

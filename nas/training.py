@@ -79,12 +79,12 @@ def train(  # noqa: PLR0913 - the options of the command line, by name
     Args:
         source: A run folder, an exported folder, an ``architecture.json``, or the name of a
             reference network, which is adapted to the data. Only the network is taken.
-        data: As for ``search``, and so are the next four.
+        data: See ``nas.search``.
         out: Folder: new, empty, or with this training.
-        image_size: See ``search``.
-        group: See ``search``.
-        data_dir: See ``search``.
-        download: See ``search``.
+        image_size: See ``nas.search``.
+        group: See ``nas.search``.
+        data_dir: See ``nas.search``.
+        download: See ``nas.search``.
         epochs: Passes over the training images; None for those of the recipe.
         max_hours: Time that the epochs are to fill, by the pace of some steps, which is written
             down; not with ``epochs``.

@@ -2,8 +2,8 @@
 
 Decisions form a tree: an option owns the decisions it opens, and what no answer opens is absent.
 That makes the exact number of genotypes, numbering them and drawing them evenly all linear in the
-number of decisions, however many genotypes there are. Decisions that several options
-share as one object are surveyed and counted once.
+number of decisions, however many genotypes there are. Decisions that several options share as one
+object are surveyed and counted once.
 """
 
 import difflib
@@ -186,7 +186,8 @@ class Genome:
         Raises:
             ValueError: If ``rank`` is not in [0, size).
         """
-        _require_below("rank", rank, self.size)
+        if not 0 <= rank < self.size:
+            raise ValueError(f"rank must be in [0, {self.size}), got {rank}")
         remaining, span = rank, self.size
 
         def choose(decision: Decision) -> int:
@@ -444,11 +445,6 @@ def _below(bound: int, rng: np.random.Generator) -> int:
         value = int.from_bytes(rng.bytes(count), "big") >> (8 * count - bits) if bits else 0
         if value < bound:
             return value
-
-
-def _require_below(name: str, value: int, bound: int) -> None:
-    if not 0 <= value < bound:
-        raise ValueError(f"{name} must be in [0, {bound}), got {value}")
 
 
 def _listed(decision: Decision) -> str:

@@ -33,6 +33,7 @@ from nas.journal import Journal, read_events
 from nas.preparation import prepare
 from nas.progress import Lines
 from nas.readings import FULL
+from nas.run_folder import AuditSize
 from nas.workers import Failure, Outcome
 from search_spaces.architecture import lower
 from search_spaces.graph import Graph
@@ -337,7 +338,7 @@ def test_a_precision_that_is_asked_for_leaves_nothing_to_timing(
     assert kinds(tmp_path / "run")["finishing"] == 0
 
 
-def test_time_that_is_plenty_changes_nothing_and_too_little_leaves_it_out(
+def test_time_that_is_plenty_keeps_the_epochs_asked_for_and_too_little_leaves_them_out(
     options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search(tmp_path / "long", {**options, "max_hours": 1.0})
@@ -350,10 +351,11 @@ def test_time_that_is_plenty_changes_nothing_and_too_little_leaves_it_out(
     assert best(tmp_path / "short") == best(tmp_path / "long")
 
 
-def test_time_that_is_plenty_is_for_more_epochs_unless_their_number_was_given(
+def test_time_that_is_plenty_is_for_more_epochs_than_are_usual(
     options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FullTraining, "seconds_per_pass", lambda self: 100.0)
+    monkeypatch.setattr("nas.session.time.monotonic", lambda: 0.0)
     given = {"estimator": {"epochs": 1, "batch_size": 16}}
     trained = {"final_training": "auto", "references": "off", "settings": given, **options}
     for name, hours in (("free", None), ("limited", 1.0)):
@@ -363,13 +365,20 @@ def test_time_that_is_plenty_is_for_more_epochs_unless_their_number_was_given(
 
 
 @pytest.mark.parametrize(
-    ("count", "usual", "given", "most"),
-    [(60, 30, {}, 100), (60, 120, {}, 120), (51_000, 19, {}, 58), (60, 30, {"epochs": 30}, 30)],
+    ("count", "usual", "wanted", "most"),
+    [
+        (60, 30, Configuration(), 100),
+        (60, 120, Configuration(), 120),
+        (51_000, 19, Configuration(), 58),
+        (60, 30, Configuration(settings={"train": {"epochs": 30}}), 30),
+        (60, 30, Configuration(settings={"train": {"mixup": 0.5}}), 100),
+        (60, 30, Configuration(audit=AuditSize()), 30),  # which needs the time
+    ],
 )
 def test_the_most_epochs_are_those_of_a_training_by_itself(
-    count: int, usual: int, given: dict[str, int], most: int
+    count: int, usual: int, wanted: Configuration, most: int
 ) -> None:
-    assert most_epochs(FullRecipe(epochs=usual), of_size(count), options=given) == most
+    assert most_epochs(FullRecipe(epochs=usual), of_size(count), wanted) == most
 
 
 def test_a_final_training_has_as_many_threads_as_there_were_workers(

@@ -20,6 +20,7 @@ import nas
 import nas.status
 from estimators.estimator import Evaluation, EvaluationError
 from estimators.finishing import Finishing
+from estimators.full_recipe import FullRecipe
 from estimators.training import Training
 from nas.engine import SearchFailed
 from nas.errors import NasError
@@ -44,6 +45,9 @@ def published(width: int) -> Architecture:
     stem = ConvNormAct(4, stride=2)
     return Architecture("Published", (3, 8, 8), stem, ((ConvNormAct(width),),), Classifier(1000))
 
+
+# A full training then has 10 epochs, or with a limit on time up to 100.
+USUAL_EPOCHS = {"estimator": {"epochs": 1, "batch_size": 16}}
 
 # Parameters, for these images: the more of them, the better a network is below.
 FAMILIES = {"One": {"narrow": partial(published, 14), "wide": partial(published, 20)}}
@@ -114,10 +118,23 @@ class World:
             given.append(seconds)
             return epochs[len(given) - 1]
 
+        self._time_by(affordable)
+        return given
+
+    def leave_all_the_time(self) -> None:
+        """Let all epochs fit that a full training may have."""
+
+        def affordable(*given: Any, **__: Any) -> int:
+            recipe = given[2]
+            assert isinstance(recipe, FullRecipe)
+            return recipe.epochs
+
+        self._time_by(affordable)
+
+    def _time_by(self, affordable: Callable[..., int]) -> None:
         self.patch.setattr("nas.finale.affordable", affordable)
         self.patch.setattr("nas.finale.pace_of", lambda *_, **__: self.pace)
         self.patch.setattr("nas.driving.time.monotonic", lambda: self.clock)
-        return given
 
 
 @pytest.fixture
@@ -507,22 +524,56 @@ def test_the_winner_has_the_time_that_the_published_network_has_no_need_of(
     assert event["allotted"] == pytest.approx(3600 - 2 * 10 - 3 * 380 / USED)
 
 
-def test_a_published_network_has_as_many_epochs_as_the_winner_had_where_time_was_left(
-    search: Callable[..., nas.Result],
-    world: World,
-    mini: type[SearchSpace],
-    images: Data,
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_published_network_has_as_many_epochs_as_a_winner_that_was_not_cut(
+    search: Callable[..., nas.Result], world: World, mini: type[SearchSpace], images: Data
 ) -> None:
     """All 100 epochs that there may be fit into the winner's time, where 10 are usual."""
     given = world.allot(100, 0)
-    first = search(max_hours=1, settings={"estimator": {"epochs": 1, "batch_size": 16}})
+    first = search(max_hours=1, settings=USUAL_EPOCHS)
     assert len(given) == 2
     assert first.reference is None
     again = resumed(first.folder, mini, images).reference
     assert again is not None
     assert (again.comparison.searched.epochs, again.comparison.reference.epochs) == (100, 100)
     assert len(given) == 2  # nothing was timed without a limit
+
+
+def test_a_published_network_has_no_more_epochs_than_a_winner_that_had_no_limit(
+    search: Callable[..., nas.Result], world: World, mini: type[SearchSpace], images: Data
+) -> None:
+    folder = search(settings=USUAL_EPOCHS).folder
+    lines = (folder / "events.jsonl").read_bytes().splitlines(keepends=True)
+    done = next(at for at, line in enumerate(lines) if b'"final_training"' in line)
+    (folder / "events.jsonl").write_bytes(b"".join(lines[: done + 1]))
+    (folder / "summary.json").unlink()
+    world.leave_all_the_time()
+    again = resumed(folder, mini, images, max_hours=1).reference
+    assert again is not None
+    assert (again.comparison.searched.epochs, again.comparison.reference.epochs) == (10, 10)
+
+
+def test_another_winner_has_no_more_epochs_than_the_published_network_had(
+    search: Callable[..., nas.Result], world: World, mini: type[SearchSpace], images: Data
+) -> None:
+    world.peak = 400
+    first = search(settings=USUAL_EPOCHS)
+    world.leave_all_the_time()
+    again = resumed(first.folder, mini, images, budget=8, max_hours=1)
+    assert again.best.trial.ordinal != first.best.trial.ordinal
+    assert again.reference is not None
+    found = again.reference.comparison
+    assert (found.searched.epochs, found.reference.epochs) == (10, 10)
+
+
+def test_a_winner_that_was_cut_to_as_many_epochs_as_are_usual_was_cut(
+    search: Callable[..., nas.Result], world: World, mini: type[SearchSpace], images: Data
+) -> None:
+    given = world.allot(10, 0)
+    world.long = 1900.0  # more than its half, less than all
+    first = search(max_hours=0.5, settings=USUAL_EPOCHS)
+    assert first.reference is None
+    resumed(first.folder, mini, images)
+    assert given == [pytest.approx(900), pytest.approx(900)]
 
 
 def test_a_published_network_that_cannot_be_timed_has_its_half(
