@@ -61,7 +61,7 @@ def in_faster_precision(
                 way: partial(_seconds, _training(graph, few, task, plain, way, device), device)
                 for way in ways
             }
-            return replace(recipe, precision=fastest(ways, seconds).precision)
+            return replace(recipe, precision=fastest(ways, seconds, steps=STEPS).precision)
     except (torch.OutOfMemoryError, EvaluationError):
         return replace(recipe, precision=FLOAT32)
 
@@ -73,9 +73,9 @@ def _training(
     return FullTraining(graph, data, task, recipe, seed=0, device=device)
 
 
-def _seconds(fit: FullTraining, device: str) -> float:
+def _seconds(fit: FullTraining, device: str, steps: int) -> float:
     """How long some steps take: CPU time on a CPU, else wall time of all of it."""
-    return fit.try_steps(STEPS, time.process_time if device == "cpu" else partial(_now, device))
+    return fit.try_steps(steps, time.process_time if device == "cpu" else partial(_now, device))
 
 
 def _now(device: str) -> float:

@@ -211,8 +211,8 @@ class Training(Estimator):
                     )
                     for way in self._candidates
                 }
-                seconds = {way: partial(one.seconds, TIMED_STEPS) for way, one in children.items()}
-                return str(fastest(self._candidates, seconds))
+                seconds = {way: one.seconds for way, one in children.items()}
+                return str(fastest(self._candidates, seconds, steps=TIMED_STEPS))
             except (torch.OutOfMemoryError, EvaluationError):
                 return str(self._candidates[0])
             finally:  # workers on the same device need what they hold

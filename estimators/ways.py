@@ -13,7 +13,11 @@ PRECISIONS = FLOAT32, BFLOAT16 = ("float32", "bfloat16")
 LAYOUTS = CHANNELS_LAST, CONTIGUOUS = ("channels_last", "contiguous")
 AUTO = "auto"
 
-ROUNDS = 5  # of measurements in turn, after one that warms up
+ROUNDS = 5  # of measurements in turn, after a step that warms up
+# On a CPU without instructions for bfloat16 a step in it took 4 to 11 times as long as one in
+# float32 (AVX2), so its rounds would take longer than all others. The first step, in which kernels
+# are made as well, took up to 1.6 times as long as the next one, in whatever way.
+HOPELESS = 3.0
 # A training over fewer pixels than this is too short for timing to pay, and calls take more time
 # in it than what they compute: on digits of 8x8 pixels, 3 of 20 timings chose another way.
 TIMED_PIXELS = 10_000_000
@@ -74,22 +78,26 @@ def candidates(precision: str, layout: str) -> tuple[Way, ...]:
     )
 
 
-def fastest(ways: Sequence[Way], seconds: Mapping[Way, Callable[[], float]]) -> Way:
+def fastest(
+    ways: Sequence[Way], seconds: Mapping[Way, Callable[[int], float]], *, steps: int
+) -> Way:
     """The way that takes the least time, or the first one unless another is clearly faster.
 
     It must be faster by ``MARGIN`` in each of ``ROUNDS`` rounds, in which all ways are timed in
-    turn: what is chosen decides about scores, so it must not be a matter of chance.
+    turn: what is chosen decides about scores, so it must not be a matter of chance. One that took
+    ``HOPELESS`` times as long as the first in the step that warms it up is not timed.
 
     Args:
         ways: To choose from.
-        seconds: Does some work in each way, and returns how long it took.
+        seconds: Takes so many steps in each way, and returns how long that took.
+        steps: Of one measurement.
     """
-    first, *clear = ways
-    sums = dict.fromkeys(ways, 0.0)
-    for number in range(1 + ROUNDS):
-        one = {way: seconds[way]() for way in (first, *clear)}
-        if number == 0:
-            continue
+    first, *others = ways
+    warm = {way: seconds[way](1) for way in ways}
+    clear = [way for way in others if warm[way] < HOPELESS * warm[first]]
+    sums = dict.fromkeys(clear, 0.0)
+    for _ in range(ROUNDS):
+        one = {way: seconds[way](steps) for way in (first, *clear)}
         clear = [way for way in clear if one[first] > MARGIN * one[way]]
         if not clear:
             return first

@@ -28,7 +28,7 @@ def chosen(recipe: FullRecipe = LONG, device: str = "cpu") -> FullRecipe:
 def seconds(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """What steps take, by their precision; no step is taken."""
     table = {"float32": 1.0, "bfloat16": 1.0}
-    monkeypatch.setattr(full_precision, "_seconds", lambda fit, _: table[fit._recipe.precision])
+    monkeypatch.setattr(full_precision, "_seconds", lambda fit, *_: table[fit._recipe.precision])
     return table
 
 

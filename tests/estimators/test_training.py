@@ -402,9 +402,11 @@ def test_timing_takes_each_way_for_some_steps_and_leaves_no_trace(
 ) -> None:
     timed: list[Way] = []
 
-    def fastest(ways: Sequence[Way], seconds: Mapping[Way, Callable[[], float]]) -> Way:
+    def fastest(
+        ways: Sequence[Way], seconds: Mapping[Way, Callable[[int], float]], *, steps: int
+    ) -> Way:
         for way in ways:
-            assert seconds[way]() > 0
+            assert seconds[way](steps) > 0
             timed.append(way)
         return ways[-1]
 
@@ -423,7 +425,7 @@ def test_timing_takes_each_way_for_some_steps_and_leaves_no_trace(
 
 
 def test_where_there_is_no_room_to_time_nothing_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any) -> Way:
+    def full(*_: Any, **__: Any) -> Way:
         raise torch.OutOfMemoryError("no room")
 
     monkeypatch.setattr("estimators.training.fastest", full)

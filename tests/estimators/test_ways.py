@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 
-from estimators.ways import MARGIN, ROUNDS, Way, candidates, fastest
+from estimators.ways import HOPELESS, MARGIN, ROUNDS, Way, candidates, fastest
 
 USUAL, *OTHERS = WAYS = candidates("auto", "auto")
 
@@ -14,15 +14,15 @@ def chosen(*others: Iterable[float], usual: float = 1.0) -> Way:
     times = {USUAL: iter([usual] * (1 + ROUNDS))}
     times |= {way: iter(seconds) for way, seconds in zip(OTHERS, others, strict=False)}
 
-    def clock(way: Way) -> Callable[[], float]:
-        return lambda: next(times[way])
+    def clock(way: Way) -> Callable[[int], float]:
+        return lambda _: next(times[way])
 
     ways = list(times)
-    return fastest(ways, {way: clock(way) for way in ways})
+    return fastest(ways, {way: clock(way) for way in ways}, steps=2)
 
 
 def rounds(*seconds: float) -> Sequence[float]:
-    return [9.0, *seconds, *[seconds[-1]] * (ROUNDS - len(seconds))]
+    return [0.99 * HOPELESS, *seconds, *[seconds[-1]] * (ROUNDS - len(seconds))]
 
 
 def test_the_usual_way_stays_unless_another_is_clearly_faster_in_every_round() -> None:
@@ -38,14 +38,20 @@ def test_the_fastest_of_several_is_taken() -> None:
     assert chosen(rounds(0.7), rounds(0.1, 0.1, 1.0), rounds(0.9)) == OTHERS[0]
 
 
+def test_one_that_is_hopeless_in_its_first_step_is_not_timed() -> None:
+    assert chosen([HOPELESS]) == USUAL  # it would have no more seconds to give
+    assert chosen([HOPELESS], rounds(0.5)) == OTHERS[1]
+
+
 def test_ways_take_turns() -> None:
     order = []
 
-    def clock(way: Way) -> Callable[[], float]:
-        return lambda: order.append(way) or 1.0  # type: ignore[func-returns-value]
+    def clock(way: Way) -> Callable[[int], float]:
+        return lambda steps: order.append((way, steps)) or 1.0  # type: ignore[func-returns-value]
 
-    fastest(WAYS, {way: clock(way) for way in WAYS})
-    assert order == [*WAYS] * 2  # one that warms up, and one that shows that none is faster
+    fastest(WAYS, {way: clock(way) for way in WAYS}, steps=2)
+    # One step that warms up, and a round that shows that none is faster.
+    assert order == [*((way, 1) for way in WAYS), *((way, 2) for way in WAYS)]
 
 
 def test_options_leave_ways_open_and_the_usual_one_is_the_first() -> None:
