@@ -25,6 +25,7 @@ from nas.commands.flags import (
     answer,
 )
 from nas.errors import usage_error
+from nas.garbage import spare_imports
 from nas.terminal import say, stdout_kept
 from search_spaces.strict_json import dumps
 
@@ -149,6 +150,7 @@ def scale(  # noqa: PLR0913 - one parameter per flag
     from nas import dry_run as dry  # noqa: PLC0415
     from nas.configuration import Configuration  # noqa: PLC0415
 
+    spare_imports()
     wanted: dict[str, Any] = {
         "space": scaling.SPACE,
         "budget": space.genome.size if budget is None else budget,

@@ -29,6 +29,7 @@ from nas.commands.flags import (
     answer,
 )
 from nas.errors import usage_error
+from nas.garbage import spare_imports
 from nas.terminal import stdout_kept
 from search_spaces.strict_json import dumps
 from strategies import DEFAULT_OF_SEVERAL, DEFAULT_STRATEGY
@@ -181,6 +182,7 @@ def search(  # noqa: PLR0913 - one parameter per flag
     from nas import dry_run as dry  # noqa: PLC0415
     from nas.configuration import Configuration  # noqa: PLC0415
 
+    spare_imports()
     wanted: dict[str, Any] = {
         "space": space,
         "budget": budget,
@@ -271,6 +273,7 @@ def resume(  # noqa: PLR0913 - one parameter per flag
     read_record(run_folder)  # a wrong folder is told before torch is imported
     from nas import api, progress  # noqa: PLC0415
 
+    spare_imports()
     with stdout_kept():
         result = api.resume(
             run_folder,
