@@ -5,7 +5,6 @@ from typing import final
 import numpy as np
 
 from search_spaces.genome import Genome, Genotype
-from search_spaces.grid import Grid
 from strategies.history import Proposal
 from strategies.strategy import Features, Strategy
 
@@ -40,7 +39,7 @@ class GridSearch(Strategy):
             seed: Of the order; the walk uses no other chance.
         """
         super().__init__(genome, budget, directions, features)
-        self._grid = Grid(genome, seed)
+        self._grid = genome.grid(seed)
 
     def recommend(self) -> Genotype:
         """The best told, by the first reward; ties: told first."""

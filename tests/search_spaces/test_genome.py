@@ -21,7 +21,6 @@ from search_spaces.genome import (
     Option,
     OptionValue,
 )
-from search_spaces.grid import Grid
 
 Answers = tuple[tuple[str, OptionValue], ...]
 
@@ -158,7 +157,7 @@ def test_crossover_takes_every_answer_from_a_parent_that_has_it(genome: Genome, 
 @settings(max_examples=40)
 @given(genomes(), st.integers(-5, 2**70))
 def test_grid_visits_every_genotype_once_for_any_seed(genome: Genome, seed: int) -> None:
-    grid = Grid(genome, seed)
+    grid = genome.grid(seed)
     visited = [grid.at(position) for position in range(genome.size)]
     assert len(set(visited)) == genome.size
     assert [grid.position(genotype) for genotype in visited] == [*range(genome.size)]
@@ -167,7 +166,7 @@ def test_grid_visits_every_genotype_once_for_any_seed(genome: Genome, seed: int)
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 16, 17, 63, 64, 65, 1000])
 def test_grid_is_a_permutation_at_sizes_around_powers_of_two(size: int) -> None:
     genome = Genome((Decision.of("d", range(size)),))
-    orders = [tuple(Grid(genome, seed).at(i)["d"] for i in range(size)) for seed in range(5)]
+    orders = [tuple(genome.grid(seed).at(i)["d"] for i in range(size)) for seed in range(5)]
     assert all(sorted(map(int, order)) == [*range(size)] for order in orders)
     if size > 15:
         assert len(set(orders)) == 5
@@ -176,7 +175,7 @@ def test_grid_is_a_permutation_at_sizes_around_powers_of_two(size: int) -> None:
 
 def test_grid_starts_anywhere_with_the_same_chance() -> None:
     genome = depth_genome()
-    counts = Counter(Grid(genome, seed).at(0) for seed in range(4000))
+    counts = Counter(genome.grid(seed).at(0) for seed in range(4000))
     expected = {genome.unrank(rank): 4000 / 8 for rank in range(8)}
     assert excess(counts, expected) < CHI_SQUARE[7]
 
@@ -186,7 +185,7 @@ def test_shared_decisions_are_counted_once_in_huge_genomes(names: int) -> None:
     genome = large_genome(names)
     assert genome.size == 4**names > 10**35
     assert len(genome.names) == names
-    grid = Grid(genome, 3)
+    grid = genome.grid(3)
     assert len({grid.at(position) for position in range(200)}) == 200
     last = genome.size - 1
     assert grid.position(grid.at(last)) == last
@@ -198,7 +197,7 @@ def test_shared_decisions_are_counted_once_in_huge_genomes(names: int) -> None:
 
 def test_a_grid_beyond_one_digest_per_half_is_still_a_permutation() -> None:
     genome = Genome(tuple(Decision.of(f"d{number}", range(64)) for number in range(200)))
-    grid = Grid(genome, 0)
+    grid = genome.grid(0)
     positions = [0, 1, genome.size // 2, genome.size - 1]
     assert [grid.position(grid.at(position)) for position in positions] == positions
 
@@ -286,7 +285,7 @@ def test_crossover_of_equal_parents_is_refused() -> None:
 def test_a_genome_of_one_genotype_cannot_mutate_but_does_everything_else() -> None:
     genome = Genome((Decision.of("only", ("this",)),))
     genotype = genome.sample_genotype(np.random.default_rng(0))
-    assert genotype == Grid(genome, 0).at(0) == genome.unrank(0)
+    assert genotype == genome.grid(0).at(0) == genome.unrank(0)
     with pytest.raises(ValueError, match="at least two genotypes"):
         genome.mutate(genotype, np.random.default_rng(0))
     empty = Genome(())
@@ -399,4 +398,4 @@ def test_ranks_and_positions_outside_are_refused(rank: int) -> None:
     with pytest.raises(ValueError, match=r"rank must be in \[0, 8\)"):
         genome.unrank(rank)
     with pytest.raises(ValueError, match=r"position must be in \[0, 8\)"):
-        Grid(genome, 0).at(rank)
+        genome.grid(0).at(rank)
