@@ -13,6 +13,7 @@ from nas.audit.command import audit
 from nas.errors import NasError
 from nas.interrupts import Interrupted
 from nas.journal import read_events
+from nas.progress import Lines
 from nas.run_folder import AuditSize, read_json
 from nas.status import read
 
@@ -129,6 +130,33 @@ def test_an_audit_without_time_is_left_to_resume(
     monkeypatch.setattr(auditing, "default_labels", lambda _: ["proxy:naswot"])
     again(options)
     assert summary(options["out"])["audit"]["children"] == 6
+
+
+@pytest.mark.slow
+def test_an_audit_without_time_for_a_supernet_is_left_to_resume(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pretrain, reached = auditing.pretrain, list[str]()
+
+    def too_late(*arguments: Any, **more: Any) -> float | None:
+        reached.append("time limit of 1 h reached")
+        return pretrain(*arguments, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(auditing, "default_labels", lambda _: ["supernet"])
+        patch.setattr(auditing, "pretrain", too_late)
+        patch.setattr(
+            "nas.driving.Driver.time_is_up",
+            lambda _self, _reserve=0.0: reached[0] if reached else "",
+        )
+        nas.search(**options, audit=SIZE, progress=Lines())
+    assert len(reached) == 1
+    assert "audit not done: time limit of 1 h reached" in capfd.readouterr().err
+    assert summary(options["out"])["audit"] is None
+    assert (options["out"] / "best/model.py").is_file()
+    monkeypatch.setattr(auditing, "default_labels", lambda _: ["supernet"])
+    again(options)
+    assert "supernet" in str(summary(options["out"])["audit"]["estimators"])
 
 
 def test_an_audit_by_itself_is_in_journal_and_summary_too(options: dict[str, Any]) -> None:
