@@ -13,10 +13,10 @@ PRECISIONS = FLOAT32, BFLOAT16 = ("float32", "bfloat16")
 LAYOUTS = CHANNELS_LAST, CONTIGUOUS = ("channels_last", "contiguous")
 AUTO = "auto"
 
-ROUNDS = 5  # of measurements in turn, after a step that warms up
-# On a CPU without instructions for bfloat16 a step in it took 4 to 11 times as long as one in
-# float32 (AVX2), so its rounds would take longer than all others. The first step, in which kernels
-# are made as well, took up to 1.6 times as long as the next one, in whatever way.
+ROUNDS = 5  # of measurements in turn, after one that warms up
+# On a CPU without instructions for bfloat16 (AVX2) a step in it took 4 to 11 times as long as one
+# in float32, so its rounds would take longer than all others. A first step, in which kernels are
+# made as well, took up to 1.6 times as long as the next one there; on a GPU it may take far longer.
 HOPELESS = 3.0
 # A training over fewer pixels than this is too short for timing to pay, and calls take more time
 # in it than what they compute: on digits of 8x8 pixels, 3 of 20 timings chose another way.
@@ -84,8 +84,8 @@ def fastest(
     """The way that takes the least time, or the first one unless another is clearly faster.
 
     It must be faster by ``MARGIN`` in each of ``ROUNDS`` rounds, in which all ways are timed in
-    turn: what is chosen decides about scores, so it must not be a matter of chance. One that took
-    ``HOPELESS`` times as long as the first in the step that warms it up is not timed.
+    turn: what is chosen decides about scores, so it must not be a matter of chance. One that takes
+    ``HOPELESS`` times as long as the first in two single steps is not timed further.
 
     Args:
         ways: To choose from.
@@ -93,13 +93,14 @@ def fastest(
         steps: Of one measurement.
     """
     first, *others = ways
-    warm = {way: seconds[way](1) for way in ways}
-    clear = [way for way in others if warm[way] < HOPELESS * warm[first]]
+    most = HOPELESS * seconds[first](1)
+    clear = [way for way in others if not all(seconds[way](1) >= most for _ in range(2))]
     sums = dict.fromkeys(clear, 0.0)
-    for _ in range(ROUNDS):
-        one = {way: seconds[way](steps) for way in (first, *clear)}
-        clear = [way for way in clear if one[first] > MARGIN * one[way]]
+    for number in range(1 + ROUNDS):
         if not clear:
             return first
-        sums = {way: sums[way] + one[way] for way in clear}
-    return min(clear, key=lambda way: sums[way])
+        one = {way: seconds[way](steps) for way in (first, *clear)}
+        if number > 0:  # all have warmed up
+            clear = [way for way in clear if one[first] > MARGIN * one[way]]
+            sums = {way: sums[way] + one[way] for way in clear}
+    return min(clear, key=lambda way: sums[way], default=first)

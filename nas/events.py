@@ -199,7 +199,7 @@ class _Finishing(_OfNetwork):
     event: Literal["finishing"]
     epochs: Annotated[int, Field(ge=1)]
     precision: Literal["", "auto", "float32", "bfloat16"] = ""  # runs of old say none
-    allotted: Seconds = 0.0  # where nothing was cut, as in runs of old
+    allotted: Seconds = 0.0  # where nothing was cut; runs of old do not say it
 
 
 class _FinalTraining(_OfNetwork):

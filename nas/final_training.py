@@ -56,12 +56,12 @@ def affordable(
         contender: The network.
         prepared: Of the run; its device is one of this machine.
         recipe: How the network is to be trained.
-        seconds: What is left, of which this takes some.
+        seconds: What is left, of which this takes some; may be infinite.
     """
     begin = time.monotonic()
     pace = pace_of(contender, prepared, recipe)
     left = USED * (seconds - (time.monotonic() - begin))
-    return max(0, min(recipe.epochs, int(left / pace))) if pace else recipe.epochs
+    return max(0, int(min(recipe.epochs, left / pace))) if pace else recipe.epochs
 
 
 def pace_of(contender: Contender, prepared: Prepared, recipe: FullRecipe) -> float:

@@ -86,18 +86,18 @@ class Finale:
         self._meet(rivalry, driver)
         if self._weights.is_to_finish(rivalry.winner):
             seed = training_seed(self._plan.seed, FINAL, rivalry.winner)
-            winner, rival = Contender(rivalry.winner, best.child.graph, seed), rivalry.strongest()
+            winner = Contender(rivalry.winner, best.child.graph, seed)
+            others: Sequence[Who] = [one.name for one in rivalry.rivals()]
             seconds = self._winners_time(rivalry, driver)
-            name = None if rival is None else rival.name
-            if not self._finish(winner, driver, other=name, seconds=seconds):
+            if not self._finish(winner, driver, others=others, seconds=seconds):
                 return
         self._score(rivalry, driver)
         held = self._allotted(rivalry.winner) or math.inf
         while (rival := rivalry.strongest()) and self._weights.is_to_finish(rival.name):
-            contender, seconds = rivalry.contender(rival), min(driver.left(), held)
-            least = int(driver.left() == math.inf)  # there is time, it is only not the rival's
-            other: Who = rivalry.winner
-            if not self._finish(contender, driver, other=other, seconds=seconds, least=least):
+            contender, others, left = rivalry.contender(rival), [rivalry.winner], driver.left()
+            spare = left if held < left else 0.0
+            seconds = min(left, held)
+            if not self._finish(contender, driver, others=others, seconds=seconds, spare=spare):
                 return
 
     def _rivalry(self, best: Finalist) -> Rivalry:
@@ -145,18 +145,18 @@ class Finale:
         contender: Contender,
         driver: Driver,
         *,
-        other: Who | None,
+        others: Sequence[Who],
         seconds: float,
-        least: int = 0,
+        spare: float = 0.0,
     ) -> bool:
         """Give a network its final training, as far as there is time.
 
         Args:
             contender: The network.
             driver: Has workers and time.
-            other: What it is compared with, if that is known.
+            others: What it may be compared with.
             seconds: That it may take.
-            least: Epochs that it has in any case.
+            spare: That it may take if these are too few for one epoch.
 
         Returns:
             Whether it has come to an end, good or bad.
@@ -166,8 +166,8 @@ class Finale:
             self._progress.notice(f"{left_out}: {reason}; nas resume does it")
             return False
         here = self._is_here(driver)
-        most = self._most_epochs(other, limited=seconds < math.inf and here)
-        recipe = self._final_recipe(contender, most=most, seconds=seconds, least=least, here=here)
+        most = self._most_epochs(others, timed=seconds < math.inf and here)
+        recipe = self._final_recipe(contender, most=most, seconds=seconds, spare=spare, here=here)
         if recipe is None:
             self._progress.notice(f"{left_out}: there is no time for one epoch; nas resume does it")
             return False
@@ -199,34 +199,39 @@ class Finale:
         return max(WINNERS_SHARE * left, left - (before - left) - needed)  # it is timed again
 
     def _needed(self, contender: Contender) -> float:
-        """Seconds of the most epochs of a network and one more; infinite if it cannot be timed."""
+        """Seconds of all epochs that a network may have and one more; infinite without a pace."""
         recipe = self._prepared.recipe
         assert recipe is not None  # noqa: S101 - it is to be finished
         recipe = replace(recipe, precision=self._precision(contender, recipe, here=True))
         pace = pace_of(contender, self._prepared, recipe)
-        return (self._prepared.most_epochs + 1) * pace / USED if pace else math.inf
+        begun = self._record.finishing.get(contender.who, {})
+        epochs = int(begun.get("epochs", self._prepared.most_epochs))
+        return (epochs + 1) * pace / USED if pace else math.inf
 
-    def _most_epochs(self, other: Who | None, *, limited: bool) -> int:
+    def _most_epochs(self, others: Sequence[Who], *, timed: bool) -> int:
         """Epochs that a network may have: the usual ones, or with a limit on time the most.
 
-        Where the one that it is compared with has begun, as many as that; where that was cut for
-        want of time, no fewer.
+        Where another one has begun, as many as that; where that was cut for want of time, no fewer.
 
         Args:
-            other: What it is compared with; None if that is not known.
-            limited: Whether its training is timed.
+            others: What it may be compared with.
+            timed: Whether it is held to some time.
         """
         recipe = self._prepared.recipe
         assert recipe is not None  # noqa: S101 - it is to be finished
-        most = self._prepared.most_epochs if limited else recipe.epochs
-        if other is None:
-            return most
-        done = self._record.readings.get((other, FINAL_TRAINING))
-        if done is None and not self._has_begun(other):
-            return most
-        said = self._record.finishing.get(other, {}) if done is None else done.recipe
-        its = int(said.get("epochs", recipe.epochs))
-        return max(most, its) if self._allotted(other) else its
+        most = self._prepared.most_epochs if timed else recipe.epochs
+        begun = {who: epochs for who in others if (epochs := self._epochs_of(who))}
+        whole = [epochs for who, epochs in begun.items() if not self._allotted(who)]
+        return max(whole) if whole else max([most, *begun.values()])
+
+    def _epochs_of(self, who: Who) -> int:
+        """Epochs of a full training that has begun; 0 if it has not."""
+        recipe, done = self._prepared.recipe, self._record.readings.get((who, FINAL_TRAINING))
+        assert recipe is not None  # noqa: S101 - it is to be finished
+        if done is None and not self._has_begun(who):
+            return 0
+        said = self._record.finishing.get(who, {}) if done is None else done.recipe
+        return int(said.get("epochs", recipe.epochs))
 
     def _allotted(self, who: Who) -> float:
         """Seconds that a training was cut to; 0 if it was not, or has not begun."""
@@ -241,7 +246,7 @@ class Finale:
         return driver.is_here and device_here(self._plan.device) == self._plan.device
 
     def _final_recipe(
-        self, contender: Contender, *, most: int, seconds: float, least: int, here: bool
+        self, contender: Contender, *, most: int, seconds: float, spare: float, here: bool
     ) -> FullRecipe | None:
         """How a network is trained in so much time; None if it is too little.
 
@@ -251,17 +256,21 @@ class Finale:
             contender: The network.
             most: Epochs that it may have.
             seconds: What there is.
-            least: Epochs that it has in any case.
+            spare: What there is for one epoch, if that is too little.
             here: Whether workers compute on this machine, so that it can be timed.
         """
         prepared, who = self._prepared, contender.who
         usual = prepared.recipe
         assert usual is not None  # noqa: S101 - it is to be finished
-        recipe = replace(usual, precision=self._precision(contender, usual, here=here))
-        if not self._has_begun(who):
-            recipe, allotted = replace(recipe, epochs=most), {}
+        begun = self._has_begun(who)
+        recipe = usual if begun else replace(usual, epochs=most)
+        recipe = replace(recipe, precision=self._precision(contender, recipe, here=here))
+        if not begun:
+            allotted = {}
             if seconds < math.inf and here:
-                epochs = max(least, affordable(contender, prepared, recipe, seconds=seconds))
+                epochs = affordable(contender, prepared, recipe, seconds=seconds)
+                if not epochs and spare:
+                    epochs = min(1, affordable(contender, prepared, recipe, seconds=spare))
                 if not epochs:
                     return None
                 allotted = {"allotted": round(seconds, 3)} if epochs < most else {}

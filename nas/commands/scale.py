@@ -144,13 +144,13 @@ def scale(  # noqa: PLR0913 - one parameter per flag
     if said:
         say(f"note: {said}")
     read = datasets.options(image_size, group, data_dir, download=download)
+    spare_imports()
     with stdout_kept():
         space = scaling.surveyed(options, data, read)
     from nas import api, progress  # noqa: PLC0415
     from nas import dry_run as dry  # noqa: PLC0415
     from nas.configuration import Configuration  # noqa: PLC0415
 
-    spare_imports()
     wanted: dict[str, Any] = {
         "space": scaling.SPACE,
         "budget": space.genome.size if budget is None else budget,

@@ -10,8 +10,8 @@ USUAL, *OTHERS = WAYS = candidates("auto", "auto")
 
 
 def chosen(*others: Iterable[float], usual: float = 1.0) -> Way:
-    """What is chosen if others take these seconds in the rounds, warm-up first."""
-    times = {USUAL: iter([usual] * (1 + ROUNDS))}
+    """What is chosen if others take these seconds: a first step, then rounds, warm-up first."""
+    times = {USUAL: iter([usual] * (2 + ROUNDS))}
     times |= {way: iter(seconds) for way, seconds in zip(OTHERS, others, strict=False)}
 
     def clock(way: Way) -> Callable[[int], float]:
@@ -22,7 +22,7 @@ def chosen(*others: Iterable[float], usual: float = 1.0) -> Way:
 
 
 def rounds(*seconds: float) -> Sequence[float]:
-    return [0.99 * HOPELESS, *seconds, *[seconds[-1]] * (ROUNDS - len(seconds))]
+    return [0.99 * HOPELESS, 9.0, *seconds, *[seconds[-1]] * (ROUNDS - len(seconds))]
 
 
 def test_the_usual_way_stays_unless_another_is_clearly_faster_in_every_round() -> None:
@@ -38,9 +38,10 @@ def test_the_fastest_of_several_is_taken() -> None:
     assert chosen(rounds(0.7), rounds(0.1, 0.1, 1.0), rounds(0.9)) == OTHERS[0]
 
 
-def test_one_that_is_hopeless_in_its_first_step_is_not_timed() -> None:
-    assert chosen([HOPELESS]) == USUAL  # it would have no more seconds to give
-    assert chosen([HOPELESS], rounds(0.5)) == OTHERS[1]
+def test_one_that_is_hopeless_in_two_steps_is_not_timed() -> None:
+    assert chosen([HOPELESS, HOPELESS]) == USUAL  # it would have no more seconds to give
+    assert chosen([HOPELESS, HOPELESS], rounds(0.5)) == OTHERS[1]
+    assert chosen([99.0, *rounds(0.5)]) == OTHERS[0]  # it made its kernels in the first one
 
 
 def test_ways_take_turns() -> None:
@@ -49,9 +50,9 @@ def test_ways_take_turns() -> None:
     def clock(way: Way) -> Callable[[int], float]:
         return lambda steps: order.append((way, steps)) or 1.0  # type: ignore[func-returns-value]
 
-    fastest(WAYS, {way: clock(way) for way in WAYS}, steps=2)
-    # One step that warms up, and a round that shows that none is faster.
-    assert order == [*((way, 1) for way in WAYS), *((way, 2) for way in WAYS)]
+    fastest(WAYS, {way: clock(way) for way in WAYS}, steps=3)
+    # A step, a round that warms up, and one that shows that none is faster.
+    assert order == [*((way, 1) for way in WAYS), *[(way, 3) for way in WAYS] * 2]
 
 
 def test_options_leave_ways_open_and_the_usual_one_is_the_first() -> None:

@@ -465,20 +465,23 @@ def test_what_there_is_no_time_for_is_left_out_and_done_by_resume(
     assert (result.folder / "events.jsonl").read_bytes() == before  # it was finished
 
 
+@pytest.mark.parametrize(("max_hours", "left"), [(None, math.inf), (10.0, 36_000.0)])
 def test_time_that_ends_after_the_winner_leaves_the_other_for_resume_with_as_much(
     search: Callable[..., nas.Result],
     world: World,
     mini: type[SearchSpace],
     images: Data,
+    max_hours: float | None,
+    left: float,
 ) -> None:
-    given = world.allot(1, 0)
+    given = world.allot(1, 0, 1)
     world.long = 1900.0  # more than its half, less than all
     first = search(max_hours=0.5)
     assert first.reference is None
     assert first.winners[0].final_training is not None
     assert first.winners[0].final_training.epochs == 1  # of two
-    again = resumed(first.folder, mini, images)
-    assert given == [pytest.approx(900), pytest.approx(900)]
+    again = resumed(first.folder, mini, images, max_hours=max_hours)
+    assert given == [pytest.approx(900), pytest.approx(900), pytest.approx(left)]
     assert again.reference is not None
     assert again.reference.comparison.reference.epochs == 1  # one at least
     card = (first.folder / "searched" / "README.md").read_text()
@@ -552,12 +555,18 @@ def test_a_published_network_has_no_more_epochs_than_a_winner_that_had_no_limit(
     assert (again.comparison.searched.epochs, again.comparison.reference.epochs) == (10, 10)
 
 
+@pytest.mark.parametrize("published_later", [FAMILIES, TWO], ids=["the same", "another"])
 def test_another_winner_has_no_more_epochs_than_the_published_network_had(
-    search: Callable[..., nas.Result], world: World, mini: type[SearchSpace], images: Data
+    search: Callable[..., nas.Result],
+    world: World,
+    mini: type[SearchSpace],
+    images: Data,
+    published_later: dict[str, Any],
 ) -> None:
     world.peak = 400
     first = search(settings=USUAL_EPOCHS)
     world.leave_all_the_time()
+    world.publish(published_later)
     again = resumed(first.folder, mini, images, budget=8, max_hours=1)
     assert again.best.trial.ordinal != first.best.trial.ordinal
     assert again.reference is not None
@@ -568,7 +577,7 @@ def test_another_winner_has_no_more_epochs_than_the_published_network_had(
 def test_a_winner_that_was_cut_to_as_many_epochs_as_are_usual_was_cut(
     search: Callable[..., nas.Result], world: World, mini: type[SearchSpace], images: Data
 ) -> None:
-    given = world.allot(10, 0)
+    given = world.allot(10, 2)
     world.long = 1900.0  # more than its half, less than all
     first = search(max_hours=0.5, settings=USUAL_EPOCHS)
     assert first.reference is None
@@ -599,7 +608,7 @@ def test_networks_that_were_cut_are_not_trained_again_however_fast_they_are(
     def affordable(contender: Contender, *_: Any, seconds: float) -> int:
         of = 2000.0 * (pace if contender.graph.params == params_of(20) else 1.0)
         world.long = of
-        return min(2, int(seconds / of))
+        return int(min(2, seconds / of))
 
     monkeypatch.setattr("nas.finale.affordable", affordable)
     monkeypatch.setattr("nas.finale.pace_of", lambda *_, **__: 2000.0 * pace)
