@@ -104,7 +104,7 @@ def packing(device: str, count: int, children: int) -> None:
                 strategy="random",
                 settings={"estimator": {"epochs": 1, "batch_size": 128}},
                 budget=children,
-                references="off",
+                final_training="off",
                 device=device,
                 gpus_per_child=part or None,
                 out=Path(place) / "run",
