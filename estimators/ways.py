@@ -14,7 +14,7 @@ LAYOUTS = CHANNELS_LAST, CONTIGUOUS = ("channels_last", "contiguous")
 AUTO = "auto"
 
 ROUNDS = 5  # of measurements in turn, after one that warms up
-# On a CPU without instructions for bfloat16 (AVX2) a step in it took 4 to 11 times as long as one
+# On a CPU without instructions for bfloat16 (AVX2) a step in it took 3.5 to 13 times as long as one
 # in float32, so its rounds would take longer than all others. A first step, in which kernels are
 # made as well, took up to 1.6 times as long as the next one there; on a GPU it may take far longer.
 HOPELESS = 3.0

@@ -198,11 +198,16 @@ class Finale:
         left = driver.left()
         return max(WINNERS_SHARE * left, left - (before - left) - needed)  # it is timed again
 
+    @property
+    def _usual(self) -> FullRecipe:
+        """How networks are trained to the end without a limit on time."""
+        recipe = self._prepared.recipe
+        assert recipe is not None  # noqa: S101 - there is one to be trained
+        return recipe
+
     def _needed(self, contender: Contender) -> float:
         """Seconds of all epochs that a network may have and one more; infinite without a pace."""
-        recipe = self._prepared.recipe
-        assert recipe is not None  # noqa: S101 - it is to be finished
-        recipe = replace(recipe, precision=self._precision(contender, recipe, here=True))
+        recipe = replace(self._usual, precision=self._precision(contender, self._usual, here=True))
         pace = pace_of(contender, self._prepared, recipe)
         begun = self._record.finishing.get(contender.who, {})
         epochs = int(begun.get("epochs", self._prepared.most_epochs))
@@ -217,21 +222,18 @@ class Finale:
             others: What it may be compared with.
             timed: Whether it is held to some time.
         """
-        recipe = self._prepared.recipe
-        assert recipe is not None  # noqa: S101 - it is to be finished
-        most = self._prepared.most_epochs if timed else recipe.epochs
+        most = self._prepared.most_epochs if timed else self._usual.epochs
         begun = {who: epochs for who in others if (epochs := self._epochs_of(who))}
         whole = [epochs for who, epochs in begun.items() if not self._allotted(who)]
         return max(whole) if whole else max([most, *begun.values()])
 
     def _epochs_of(self, who: Who) -> int:
         """Epochs of a full training that has begun; 0 if it has not."""
-        recipe, done = self._prepared.recipe, self._record.readings.get((who, FINAL_TRAINING))
-        assert recipe is not None  # noqa: S101 - it is to be finished
+        done = self._record.readings.get((who, FINAL_TRAINING))
         if done is None and not self._has_begun(who):
             return 0
         said = self._record.finishing.get(who, {}) if done is None else done.recipe
-        return int(said.get("epochs", recipe.epochs))
+        return int(said.get("epochs", self._usual.epochs))
 
     def _allotted(self, who: Who) -> float:
         """Seconds that a training was cut to; 0 if it was not, or has not begun."""
@@ -259,9 +261,7 @@ class Finale:
             spare: What there is for one epoch, if that is too little.
             here: Whether workers compute on this machine, so that it can be timed.
         """
-        prepared, who = self._prepared, contender.who
-        usual = prepared.recipe
-        assert usual is not None  # noqa: S101 - it is to be finished
+        prepared, who, usual = self._prepared, contender.who, self._usual
         begun = self._has_begun(who)
         recipe = usual if begun else replace(usual, epochs=most)
         recipe = replace(recipe, precision=self._precision(contender, recipe, here=here))
